@@ -1,0 +1,1 @@
+"""Loaders, one adapter a file, each saying what it can do."""

@@ -1,0 +1,1 @@
+"""What is measured and how: plain values and functions, standard library and numpy only."""

@@ -1,0 +1,1 @@
+"""What people see: rows as pure data, and the only importer of gradio."""

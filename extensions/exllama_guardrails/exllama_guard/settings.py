@@ -1,0 +1,128 @@
+"""Every default that a user can change, as one frozen value; each field says where its default comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_type_hints
+
+from exllama_guard.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. In the WebUI's settings.yaml each is `exllama_guardrails-NAME`."""
+
+    # On or off; the panel has the same switch, because the host keeps an un-ticked extension alive.
+    enabled: bool = True
+    # ΔS accepted up to here, rejected from there: the seed study's limits (all-MiniLM-L6-v2).
+    distance_pass: float = 0.45
+    distance_fail: float = 0.60
+    # Coverage accepted from here, bleed up to there: the seed study.
+    coverage_pass: float = 0.70
+    bleed_pass: float = 0.10
+    # Support below `support_fail` fails, from `support_pass` passes; None: the fitted operating points.
+    support_pass: float | None = None
+    support_fail: float | None = None
+    # Rolling window of E_resonance, in turns: the seed study.
+    resonance_window: int = 5
+    # A sentence-transformers folder or name; empty: the all-MiniLM-L6-v2 that pip brings.
+    embedder: str = ""
+    # A sentence-transformers CrossEncoder folder or name; empty: the built-in verifier or none.
+    verifier: str = ""
+    # Scores of the text so far, times a second, while a reply streams.
+    live_updates_per_s: float = 3.0
+    # Turns kept in memory for the panel; the traces keep all.
+    turns_kept: int = 20
+    # Replies that may wait for scoring before the oldest is dropped (and counted).
+    queue_limit: int = 64
+    # Traces: on/off, with text or only hashes and numbers, folder (empty: the host's user data), file size.
+    traces: bool = True
+    trace_text: bool = True
+    trace_folder: str = ""
+    trace_file_bytes: int = 8_000_000
+    trace_files_kept: int = 20
+    # A folder of .md, .txt and .pdf files whose best passages go into the prompt; empty: none.
+    knowledge_folder: str = ""
+    knowledge_snippets: int = 4
+
+
+def from_params(params: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
+    """Settings from the host's `params`, and one sentence for each entry that was not usable.
+
+    An unknown name or a value of the wrong type keeps the default and is reported; nothing raises.
+    """
+    known = {field.name: field for field in fields(Settings)}
+    hints = get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in params.items():
+        if name not in known:
+            if name not in _HOST_PARAMS:
+                problems.append(f"There is no setting '{name}'; check its spelling in settings.yaml.")
+            continue
+        try:
+            values[name] = _checked(name, value, hints[name])
+        except UserError as error:
+            problems.append(str(error))
+    settings = replace(Settings(), **values)
+    if settings.distance_pass > settings.distance_fail:
+        problems.append(
+            f"distance_pass ({settings.distance_pass}) is above distance_fail ({settings.distance_fail}); "
+            "both are back at their defaults. Set distance_pass below distance_fail."
+        )
+        settings = replace(
+            settings, distance_pass=Settings.distance_pass, distance_fail=Settings.distance_fail
+        )
+    return settings, tuple(problems)
+
+
+def to_params() -> dict[str, Any]:
+    """The defaults as the `params` dictionary that the host overrides from settings.yaml."""
+    return {field.name: field.default for field in fields(Settings)}
+
+
+_HOST_PARAMS = frozenset({"display_name", "is_tab"})  # keys that the host itself reads from `params`
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "distance_pass": (0.0, 2.0),
+    "distance_fail": (0.0, 2.0),
+    "coverage_pass": (0.0, 1.0),
+    "bleed_pass": (0.0, 1.0),
+    "support_pass": (0.0, 1.0),
+    "support_fail": (0.0, 1.0),
+    "resonance_window": (1, 1000),
+    "live_updates_per_s": (0.1, 20.0),
+    "turns_kept": (1, 10_000),
+    "queue_limit": (1, 10_000),
+    "trace_file_bytes": (10_000, 10_000_000_000),
+    "trace_files_kept": (1, 100_000),
+    "knowledge_snippets": (1, 50),
+}
+
+
+def _checked(name: str, value: object, hint: object) -> object:
+    """`value` in the field's type and range.
+
+    Raises:
+        UserError: It is of another type or out of range.
+    """
+    accepted = getattr(hint, "__args__", (hint,))
+    if value is None and type(None) in accepted:
+        return None
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if float in accepted and number:
+        value = float(value)  # type: ignore[arg-type]
+    elif not (bool in accepted and isinstance(value, bool)) and not (
+        (int in accepted and number and value == int(value))  # type: ignore[call-overload]
+        or (str in accepted and isinstance(value, str))
+    ):
+        wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in accepted)
+        raise UserError(f"Setting '{name}' is {value!r}; it must be {wanted}. The default is used.")
+    if name in _RANGES and isinstance(value, (int, float)):
+        low, high = _RANGES[name]
+        if not low <= value <= high:
+            raise UserError(
+                f"Setting '{name}' is {value}; it must lie in {low}..{high}. The default is used."
+            )
+    return value

@@ -1,0 +1,1 @@
+"""Where snippets come from."""

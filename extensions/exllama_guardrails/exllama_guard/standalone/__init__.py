@@ -1,0 +1,1 @@
+"""The embedded host: runs the same script.py without a WebUI."""

@@ -1,0 +1,1 @@
+"""Optional verifiers, one adapter a file."""

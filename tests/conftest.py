@@ -1,0 +1,31 @@
+"""Settings and fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTENSION = ROOT / "extensions" / "exllama_guardrails"
+SHARED = Path(os.environ.get("GUARDRAILS_SHARED_DIR", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The development data beside the checkout; the test is skipped where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no development data at {SHARED / 'data'}: set GUARDRAILS_SHARED_DIR to its folder")
+    return SHARED
