@@ -71,8 +71,9 @@ def from_params(params: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
             f"distance_pass ({settings.distance_pass}) is above distance_fail ({settings.distance_fail}); "
             "both are back at their defaults. Set distance_pass below distance_fail."
         )
+        defaults = Settings()
         settings = replace(
-            settings, distance_pass=Settings.distance_pass, distance_fail=Settings.distance_fail
+            settings, distance_pass=defaults.distance_pass, distance_fail=defaults.distance_fail
         )
     return settings, tuple(problems)
 
