@@ -47,35 +47,37 @@ class Settings:
     knowledge_snippets: int = 4
 
 
-def from_params(params: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
+def from_params(params: Mapping[str, object]) -> tuple[Settings, tuple[str, ...]]:
     """Settings from the host's `params`, and one sentence for each entry that was not usable.
 
     An unknown name or a value of the wrong type keeps the default and is reported; nothing raises.
     """
-    known = {field.name: field for field in fields(Settings)}
+    settings, problems = changed(Settings(), {k: v for k, v in params.items() if k not in _HOST_PARAMS})
+    return settings, problems
+
+
+def changed(settings: Settings, values: Mapping[str, object]) -> tuple[Settings, tuple[str, ...]]:
+    """`settings` with new values, and one sentence for each value that was not usable; nothing raises."""
     hints = get_type_hints(Settings)
-    values: dict[str, Any] = {}
+    usable: dict[str, Any] = {}
     problems: list[str] = []
-    for name, value in params.items():
-        if name not in known:
-            if name not in _HOST_PARAMS:
-                problems.append(f"There is no setting '{name}'; check its spelling in settings.yaml.")
+    for name, value in values.items():
+        if name not in hints:
+            problems.append(f"There is no setting '{name}'; check its spelling in settings.yaml.")
             continue
         try:
-            values[name] = _checked(name, value, hints[name])
+            usable[name] = _checked(name, value, hints[name])
         except UserError as error:
             problems.append(str(error))
-    settings = replace(Settings(), **values)
-    if settings.distance_pass > settings.distance_fail:
+    new = replace(settings, **usable)
+    if new.distance_pass > new.distance_fail:
         problems.append(
-            f"distance_pass ({settings.distance_pass}) is above distance_fail ({settings.distance_fail}); "
-            "both are back at their defaults. Set distance_pass below distance_fail."
+            f"distance_pass ({new.distance_pass}) is above distance_fail ({new.distance_fail}); both keep "
+            f"their values {settings.distance_pass} and {settings.distance_fail}. "
+            "Set distance_pass below distance_fail."
         )
-        defaults = Settings()
-        settings = replace(
-            settings, distance_pass=defaults.distance_pass, distance_fail=defaults.distance_fail
-        )
-    return settings, tuple(problems)
+        new = replace(new, distance_pass=settings.distance_pass, distance_fail=settings.distance_fail)
+    return new, tuple(problems)
 
 
 def to_params() -> dict[str, Any]:
@@ -119,11 +121,11 @@ def _checked(name: str, value: object, hint: object) -> object:
         or (str in accepted and isinstance(value, str))
     ):
         wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in accepted)
-        raise UserError(f"Setting '{name}' is {value!r}; it must be {wanted}. The default is used.")
+        raise UserError(f"Setting '{name}' is {value!r}; it must be {wanted}. The value before is kept.")
     if name in _RANGES and isinstance(value, (int, float)):
         low, high = _RANGES[name]
         if not low <= value <= high:
             raise UserError(
-                f"Setting '{name}' is {value}; it must lie in {low}..{high}. The default is used."
+                f"Setting '{name}' is {value}; it must lie in {low}..{high}. The value before is kept."
             )
     return value

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _CACHED_TEXTS = 4096  # 4096 vectors of 384 floats are 6 MB
+_WINDOWS_A_TEXT = 32  # about 6,000 words; a longer text is represented by 32 windows, evenly spread
 
 
 class SentenceTransformerEmbedder:
@@ -143,7 +144,10 @@ def _load(folder: str) -> SentenceTransformer:
 
 
 def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, int]]:
-    """Parts of `text` that fit the model's window, each with its number of word pieces; [] without content."""
+    """Parts of `text` that fit the model's window, each with its count of word pieces; [] without content.
+
+    A text of more than 32 windows is represented by 32 of them, evenly spread from its start to its end.
+    """
     if not text.strip():
         return []
     window = int(model.max_seq_length or 256) - 2  # the model adds a start and an end piece
@@ -156,7 +160,10 @@ def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, i
     if len(offsets) <= window:
         return [(text, len(offsets))]
     parts = []
-    for first in range(0, len(offsets), window):
+    starts = range(0, len(offsets), window)
+    step = max(1.0, len(starts) / _WINDOWS_A_TEXT)
+    for place in range(min(len(starts), _WINDOWS_A_TEXT)):
+        first = starts[int(place * step)]
         piece = offsets[first : first + window]
         parts.append((text[piece[0][0] : piece[-1][1]], len(piece)))
     return parts

@@ -1,0 +1,57 @@
+"""What of a model's raw reply is the answer: without thinking blocks, and whether it is a tool call."""
+
+from __future__ import annotations
+
+import re
+
+# Thinking comes first in a reply; open tag, end tag. Formats of the model families that TextGen WebUI 4.7
+# knows: DeepSeek/Qwen, GPT-OSS, Seed-OSS, Gemma 4, Solar, Magistral, Cohere.
+_THINKING = (
+    ("<think>", "</think>"),
+    ("<|channel|>analysis<|message|>", "<|end|>"),
+    ("<|channel|>commentary<|message|>", "<|end|>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|channel>thought", "<channel|>"),
+    ("<|think|>", "<|end|>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+)
+_ANSWER_MARK = re.compile(
+    r"\A\s*(?:<\|start\|>assistant)?(?:<\|channel\|>final<\|message\|>|<\|content\|>|<\|START_RESPONSE\|>)"
+)
+
+_TOOL_CALL_START = re.compile(
+    r"\A\s*(?:<tool_call>|<function_call>|<function=|<minimax:tool_call>|<\|tool_calls?(?:_section)?_begin\|>"
+    r"|<｜tool▁calls?▁begin｜>|\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_call>"
+    r"|<\|channel\|>commentary to=functions\."
+    r'|\[?\s*\{\s*"(?:name|function)"\s*:)'
+)
+
+
+def answer_of(reply: str) -> str:
+    """The reply without its leading thinking blocks; "" while a block is still open.
+
+    A lone end tag counts as the end of a block whose start was part of the prompt.
+    """
+    text = reply
+    while True:
+        stripped = text.lstrip()
+        tags = next((tags for tags in _THINKING if stripped.startswith(tags[0])), None)
+        if tags is None:
+            break
+        _, found, rest = stripped.partition(tags[1])
+        if not found:
+            return ""
+        text = rest
+    if text is reply:
+        for opening, closing in _THINKING:
+            if closing.startswith(("</", "[/")) and closing in text and opening not in text:
+                text = text.partition(closing)[2]
+                break
+    text = _ANSWER_MARK.sub("", text)
+    return text if text is reply else text.lstrip()
+
+
+def is_tool_call(reply: str) -> bool:
+    """True when the reply, after its thinking, starts as a tool call of a known format."""
+    return _TOOL_CALL_START.match(answer_of(reply)) is not None

@@ -1,0 +1,142 @@
+"""ΔS: the cosine distance of unit embeddings, its zones, its gate, and its aggregation over k snippets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from exllama_guard.core.ports import Embedder
+from exllama_guard.core.records import (
+    Distances,
+    FloatArray,
+    Gate,
+    Measure,
+    NotScored,
+    Origin,
+    PairDistance,
+    Reason,
+    Snippet,
+    Zone,
+)
+from exllama_guard.errors import EmbedderError
+
+# Zone borders of the seed study (spec section 1): closed below, open above.
+_ZONES = ((0.40, Zone.SAFE), (0.60, Zone.TRANSIT), (0.85, Zone.RISK))
+
+
+def cosine_distance(a: FloatArray, b: FloatArray) -> Measure:
+    """1 - cos(a, b) in [0, 2] of vectors of any finite length; NotScored where one has length 0."""
+    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    if lengths == 0.0:
+        return NotScored(Reason.ZERO_VECTOR)
+    cosine = float(np.dot(a.astype(np.float64), b.astype(np.float64))) / lengths
+    return 1.0 - max(-1.0, min(1.0, cosine))
+
+
+def zone_of(distance: Measure) -> Zone | None:
+    """Safe below 0.40, transit below 0.60, risk below 0.85, else danger; None where there is no number."""
+    if isinstance(distance, NotScored):
+        return None
+    return next((zone for border, zone in _ZONES if distance < border), Zone.DANGER)
+
+
+def distance_gate(distance: Measure, accept: float = 0.45, reject: float = 0.60) -> Gate:
+    """PASS up to `accept`, FAIL from `reject`, REVIEW between; defaults from the seed study, for MiniLM."""
+    if isinstance(distance, NotScored):
+        return Gate.NOT_MEASURED
+    if distance <= accept:
+        return Gate.PASS
+    return Gate.FAIL if distance >= reject else Gate.REVIEW
+
+
+def first_choice(snippets: Sequence[Snippet]) -> int | None:
+    """Index of the snippet that a retriever put first, or None where none of them was ranked.
+
+    Ranked are snippets with a score (highest first) and, without scores, those of a retrieving source in
+    their order; the passages of an attached file stand in the file's order, which says nothing.
+    """
+    scores = [(snippet.score, -index) for index, snippet in enumerate(snippets) if snippet.score is not None]
+    if scores:
+        return -max(scores)[1]
+    return next((i for i, snippet in enumerate(snippets) if snippet.origin is not Origin.ATTACHMENT), None)
+
+
+def pair_distance(
+    text: FloatArray, snippets: FloatArray, *, first: int | None, cited: Sequence[int]
+) -> PairDistance:
+    """Distances of one vector to each of k snippet vectors, shape (k, d), and their four aggregates.
+
+    `top1` is the first choice's, or the least where nothing was ranked; `cited` the mean over the cited.
+    """
+    each = tuple(cosine_distance(text, row) for row in snippets)
+    scored = [value for value in each if not isinstance(value, NotScored)]
+    nothing = NotScored(Reason.ZERO_VECTOR)
+    of_cited = [value for value in (each[index] for index in cited) if not isinstance(value, NotScored)]
+    least = min(scored) if scored else nothing
+    return PairDistance(
+        each=each,
+        top1=least if first is None else each[first],
+        min=least,
+        mean=sum(scored) / len(scored) if scored else nothing,
+        cited=sum(of_cited) / len(of_cited) if of_cited else NotScored(Reason.NO_CITATIONS),
+    )
+
+
+def no_distances(why: NotScored, embedder_id: str | None = None) -> Distances:
+    """Every distance of a turn not scored, for one reason."""
+    pair = PairDistance(each=(), top1=why, min=why, mean=why, cited=why)
+    return Distances(embedder_id, pair, pair, why, why, why)
+
+
+def _to_anchor(retrieved: FloatArray, first: int | None, anchored: FloatArray) -> Measure:
+    """Distance of the anchor to the retriever's first choice, or the least one where nothing was ranked."""
+    return pair_distance(anchored, retrieved, first=first, cited=()).top1
+
+
+def measure_distances(
+    question: str,
+    answer: str,
+    snippets: Sequence[Snippet],
+    *,
+    cited: Sequence[int],
+    anchor: Snippet | None,
+    embedder: Embedder | None,
+) -> Distances:
+    """Every ΔS of a turn, per snippet, never of snippets joined together.
+
+    Args:
+        question: The user's question.
+        answer: The answer, whole or so far.
+        snippets: Retrieved passages, best first.
+        cited: Indices of the snippets that the answer cites.
+        anchor: The passage that the answer must rest on, given or proxy.
+        embedder: None where none could be loaded.
+    """
+    if embedder is None:
+        return no_distances(NotScored(Reason.EMBEDDER_MISSING))
+    texts = [question, answer, anchor.text if anchor else "", *(snippet.text for snippet in snippets)]
+    try:
+        vectors = embedder.embed(texts)
+    except EmbedderError as error:
+        return no_distances(NotScored(Reason.EMBEDDER_FAILED, str(error)), embedder.id)
+    asked, answered, anchored, retrieved = vectors[0], vectors[1], vectors[2], vectors[3:]
+    first = first_choice(snippets)
+    no_question = None if question.strip() else NotScored(Reason.NO_QUESTION)
+    no_answer = None if answer.strip() else NotScored(Reason.EMPTY_ANSWER)
+    no_snippets = None if snippets else NotScored(Reason.NO_SNIPPETS)
+    no_anchor = None if anchor else NotScored(Reason.NO_ANCHOR)
+
+    def to_snippets(vector: FloatArray, why_not: NotScored | None) -> PairDistance:
+        if why_not is not None:
+            return PairDistance(each=(), top1=why_not, min=why_not, mean=why_not, cited=why_not)
+        return pair_distance(vector, retrieved, first=first, cited=cited)
+
+    return Distances(
+        embedder_id=embedder.id,
+        question_context=to_snippets(asked, no_snippets or no_question),
+        answer_context=to_snippets(answered, no_snippets or no_answer),
+        context_anchor=no_snippets or no_anchor or _to_anchor(retrieved, first, anchored),
+        answer_anchor=no_answer or no_anchor or cosine_distance(answered, anchored),
+        question_answer=no_question or no_answer or cosine_distance(asked, answered),
+    )
