@@ -1,0 +1,73 @@
+"""All snippets of one turn, from every source, in one order and without doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from exllama_guard.core.records import Origin, Snippet, with_unique_ids
+from exllama_guard.sources.attachments import attachment_snippets, from_history, in_prompt
+from exllama_guard.sources.injected import injected_snippets
+from exllama_guard.sources.marked_block import OPENING, parse_snippets, without_blocks
+from exllama_guard.sources.tool_results import results, tool_snippets
+
+__all__ = ["Gathered", "collect_snippets"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is known of a turn when its prompt is ready; `history` as the host keeps it."""
+
+    prompt: str
+    history: Mapping[str, Any] = field(default_factory=dict)
+    question: str = ""
+    handed_over: tuple[Snippet, ...] = ()
+    knowledge: tuple[Snippet, ...] = ()  # that we put into the prompt ourselves
+    other_texts: tuple[str, ...] = ()  # system message, context, persona, the answer that is continued
+    templates: tuple[str, ...] = ()
+    look_for_injected: bool = False  # another extension that changes prompts is switched on
+
+
+def collect_snippets(gathered: Gathered) -> tuple[Snippet, ...]:
+    """Snippets of the turn: handed over, marked blocks, attachments and web pages, tool results, injected.
+
+    A text that comes twice is kept once, ids are unique. Takes time that grows with the prompt: call it
+    off the reply's path.
+    """
+    found: list[Snippet] = list(gathered.handed_over)
+    found += _marked(gathered)
+    found += attachment_snippets(gathered.prompt, gathered.history, first=len(found))
+    found += tool_snippets(gathered.prompt, gathered.history, first=len(found))
+    if gathered.look_for_injected:
+        found += injected_snippets(
+            without_blocks(gathered.prompt), _known(gathered, found), gathered.templates, first=len(found)
+        )
+    return with_unique_ids(_once(found))
+
+
+def _marked(gathered: Gathered) -> tuple[Snippet, ...]:
+    if OPENING not in gathered.prompt:
+        return ()
+    ours = {snippet.text: snippet for snippet in gathered.knowledge}
+    return tuple(
+        replace(ours[snippet.text], origin=Origin.KNOWLEDGE) if snippet.text in ours else snippet
+        for snippet in parse_snippets(gathered.prompt)
+    )
+
+
+def _once(snippets: Iterable[Snippet]) -> tuple[Snippet, ...]:
+    return tuple({snippet.text: snippet for snippet in reversed(list(snippets))}.values())[::-1]
+
+
+def _known(gathered: Gathered, found: Iterable[Snippet]) -> list[str]:
+    known = [gathered.question, *gathered.other_texts]
+    for row in gathered.history.get("internal") or ():
+        known += [without_blocks(str(text)) for text in row[:3] if text]
+    for attachment in in_prompt(gathered.prompt, from_history(gathered.history)):
+        url = f"URL: {attachment.url}\n" if attachment.url else ""
+        known.append(f"Name: {attachment.name}\n{url}Contents:\n\n=====\n{attachment.content}")
+        known.append(attachment.content)
+    known += [content for _, content in results(gathered.history)]
+    known += [snippet.text for snippet in found]
+    return known

@@ -1,0 +1,40 @@
+"""Snippets of one retrieved text: whole where short, in passages where long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from exllama_guard.core.passages import split_passages
+from exllama_guard.core.records import Offsets, Origin, Snippet, content_hash, make_snippet
+
+__all__ = ["snippets_of"]
+
+
+def snippets_of(
+    content: str, *, section: str | None, url: str | None, origin: Origin, first: int
+) -> tuple[Snippet, ...]:
+    """Snippets of `content` in order, each with the exact characters [start, end) that it has there.
+
+    Args:
+        content: The retrieved text, as it stands in its source.
+        section: Name of the section or file; None where the source gives none.
+        url: Address; None where the source gives none, then the hash of the whole content stands in.
+        origin: Where the text came from.
+        first: Number of snippets found before it; gives the ids.
+    """
+    source = url or content_hash(content)
+    missing = frozenset() if url else frozenset({"source_url"})
+    return tuple(
+        replace(snippet, derived=snippet.derived | missing)
+        for snippet in (
+            make_snippet(
+                content[span.start : span.end],
+                position=first + index,
+                section_id=section,
+                source_url=source,
+                offsets=Offsets(span.start, span.end),
+                origin=origin,
+            )
+            for index, span in enumerate(split_passages(content))
+        )
+    )

@@ -1,0 +1,88 @@
+"""What tools gave back, where the prompt holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from exllama_guard.core.records import Origin, Snippet
+from exllama_guard.sources.cut import snippets_of
+
+__all__ = ["ToolResult", "results", "tool_snippets"]
+
+# (name of the tool or "tool", content); a tuple, because it only travels within this module's callers.
+ToolResult = tuple[str, str]
+
+
+def results(history: Mapping[str, Any]) -> tuple[ToolResult, ...]:
+    """Tool results of the host's history, in order: (tool's name, content).
+
+    The page keeps them in `metadata["assistant_N"]["tool_sequence"]`, the API in the third place of a row
+    (WebUI 4.7.3 and 3.23).
+    """
+    return tuple(result for result in (*_of_page(history), *_of_api(history)) if result[1].strip())
+
+
+def tool_snippets(prompt: str, history: Mapping[str, Any], *, first: int = 0) -> tuple[Snippet, ...]:
+    """Snippets of every tool result that stands in `prompt`, as it is or as a JSON string.
+
+    A template that drops tool results from the prompt gives none: the model did not see them.
+    """
+    found: list[Snippet] = []
+    for name, content in results(history):
+        if _stands_in(prompt, content):
+            found += snippets_of(
+                content, section=name, url=None, origin=Origin.TOOL_RESULT, first=first + len(found)
+            )
+    return tuple(found)
+
+
+def _of_page(history: Mapping[str, Any]) -> Iterator[ToolResult]:
+    metadata = history.get("metadata") or {}
+    for key, entry in metadata.items():
+        if not str(key).startswith("assistant_") or not isinstance(entry, Mapping):
+            continue
+        names: dict[str, str] = {}
+        for item in entry.get("tool_sequence") or ():
+            names.update(_called(item.get("tool_calls")))
+            if item.get("role") == "tool":
+                yield names.get(str(item.get("tool_call_id")), "tool"), str(item.get("content") or "")
+
+
+def _of_api(history: Mapping[str, Any]) -> Iterator[ToolResult]:
+    names: dict[str, str] = {}
+    for row in history.get("internal") or ():
+        meta = row[3] if len(row) > 3 and isinstance(row[3], Mapping) else {}
+        names.update(_called(meta.get("tool_calls")))
+        if len(row) > 2 and isinstance(row[2], str) and row[2]:
+            yield names.get(str(meta.get("tool_call_id")), "tool"), row[2]
+
+
+def _called(calls: Iterable[Mapping[str, Any]] | None) -> Iterator[tuple[str, str]]:
+    for call in calls or ():
+        name = (call.get("function") or {}).get("name")
+        if call.get("id") and name:
+            yield str(call["id"]), str(name)
+
+
+def _stands_in(prompt: str, content: str) -> bool:
+    content = content.strip()
+    if content in prompt:
+        return True
+    if any(json.dumps(content, ensure_ascii=escaped)[1:-1] in prompt for escaped in (False, True)):
+        return True
+    return _as_written_again(prompt, content)
+
+
+def _as_written_again(prompt: str, content: str) -> bool:
+    """Whether a template parsed the result as JSON and wrote it in its own way."""
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError:
+        return False
+    return any(
+        json.dumps(value, ensure_ascii=escaped, separators=separators) in prompt
+        for escaped in (False, True)
+        for separators in ((", ", ": "), (",", ":"))
+    )
