@@ -1,0 +1,289 @@
+"""A folder of .md, .txt and .pdf files as a retriever: split, embedded, searched by cosine similarity."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from exllama_guard.core.folders import user_cache_folder
+from exllama_guard.core.ports import Embedder
+from exllama_guard.core.records import Offsets, Origin, Snippet, make_snippet
+from exllama_guard.errors import EmbedderError, SourceError
+from exllama_guard.sources.knowledge_cache import VectorCache
+from exllama_guard.sources.knowledge_index import Index
+from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA, Splitter, sentence_spans, snippet_spans
+from exllama_guard.sources.knowledge_text import SUFFIXES, Source, read_source
+from exllama_guard.sources.marked_block import format_block as _bare_block
+
+__all__ = ["INSTRUCTION", "KnowledgeFolder", "KnowledgeStatus", "format_block"]
+
+INSTRUCTION = (
+    "Answer the question from the snippets above only. Cite the snippet that you use by its id, like [s1]."
+)
+
+_BATCH = 32
+_RECHECK_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeStatus:
+    """What the panel shows: whether questions can be answered, how far the build is, what went wrong."""
+
+    ready: bool = False
+    building: bool = False
+    files: int = 0
+    snippets: int = 0
+    done: int = 0  # snippets embedded in the running build
+    total: int = 0
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file's snippets as they were when it had this size and time."""
+
+    stamp: tuple[int, int]
+    snippets: tuple[Snippet, ...]
+    embedded_texts: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def format_block(snippets: Sequence[Snippet]) -> str:
+    """The marked block of `snippets` with the instruction to answer from it; "" without snippets."""
+    return f"{_bare_block(snippets)}\n\n{INSTRUCTION}" if snippets else ""
+
+
+class KnowledgeFolder:
+    """Retriever over one folder. Thread-safe.
+
+    The first build starts with `build` or the first question; a question waits for it up to
+    `first_build_wait_s`. Later changes of files are picked up in the background, one build at a time.
+    The lock protects the status, the current index and the running build's thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        embedder: Embedder,
+        *,
+        cache_folder: Path | None = None,
+        splitter: Splitter = sentence_spans,
+        on_progress: Callable[[KnowledgeStatus], None] | None = None,
+        first_build_wait_s: float = 60.0,
+    ) -> None:
+        """Remembers what to index; nothing is read before `build`, `refresh` or `retrieve`."""
+        self._folder = Path(folder).expanduser().resolve()
+        self._embedder = embedder
+        self._splitter = splitter
+        self._on_progress = on_progress
+        self._first_build_wait_s = first_build_wait_s
+        self._cache = VectorCache(
+            cache_folder or user_cache_folder() / "knowledge",
+            f"{embedder.id}\0{CHUNK_SCHEMA}\0{self._folder}",
+        )
+        self._lock = threading.Lock()
+        self._building = threading.Lock()  # held for a whole build: one at a time
+        self._built = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._files: dict[str, _File] = {}
+        self._index: Index | None = None
+        self._status = KnowledgeStatus()
+        self._checked_at_s = float("-inf")
+        self._retry = True
+
+    @property
+    def status(self) -> KnowledgeStatus:
+        """How far the index is, with its problems."""
+        with self._lock:
+            return self._status
+
+    @property
+    def index_hash(self) -> str:
+        """`sha256:` hash of embedder, splitting and texts; "" before the first build."""
+        with self._lock:
+            return self._index.index_hash if self._index else ""
+
+    @property
+    def vectors_hash(self) -> str:
+        """`sha256:` hash of the vectors, rounded to 1e-5; "" before the first build."""
+        with self._lock:
+            return self._index.vectors_hash if self._index else ""
+
+    def build(self) -> None:
+        """Starts a build in the background unless one is running."""
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._thread = threading.Thread(target=self.refresh, name="knowledge-folder", daemon=True)
+            thread = self._thread
+        thread.start()
+
+    def refresh(self) -> KnowledgeStatus:
+        """The status after files that are new, changed or gone have been taken in; waits for the build."""
+        with self._building:
+            self._tell(replace(self.status, building=True, done=0, total=0))
+            files, problems = self._read_files()
+            if self._index is None or self._retry or files != self._files:
+                problems += self._embed(files)
+            counted = sum(1 for file in files.values() if file.snippets)
+            index = self._index
+            self._tell(
+                KnowledgeStatus(
+                    ready=index is not None,
+                    files=counted,
+                    snippets=len(index.snippets) if index else 0,
+                    problems=tuple(problems),
+                )
+            )
+            self._built.set()
+            return self.status
+
+    def retrieve(self, question: str, k: int) -> tuple[Snippet, ...]:
+        """At most `k` snippets as s1, s2, ... nearest first; none for a blank question or without an index.
+
+        Raises:
+            EmbedderError: The embedder is missing or failed.
+        """
+        if not question.strip() or k < 1:
+            return ()
+        self._recheck()
+        self._built.wait(self._first_build_wait_s)
+        with self._lock:
+            index = self._index
+        if index is None or not index.snippets:
+            return ()
+        vector = self._embedder.embed([question])[0]
+        if not vector.any():
+            return ()
+        chosen = index.nearest(vector, k)
+        return tuple(
+            replace(index.snippets[row], snippet_id=f"s{rank}", score=similarity, index_hash=index.index_hash)
+            for rank, (row, similarity) in enumerate(chosen, start=1)
+        )
+
+    def _recheck(self) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            due = now_s - self._checked_at_s >= _RECHECK_S
+            if due:
+                self._checked_at_s = now_s
+        if due:
+            self.build()
+
+    def _tell(self, status: KnowledgeStatus) -> None:
+        with self._lock:
+            self._status = status
+        if self._on_progress is not None:
+            self._on_progress(status)
+
+    def _read_files(self) -> tuple[dict[str, _File], list[str]]:
+        files: dict[str, _File] = {}
+        problems: list[str] = []
+        for path in self._paths(problems):
+            shown = path.relative_to(self._folder).as_posix()
+            try:
+                stat = path.stat()
+                stamp = (stat.st_mtime_ns, stat.st_size)
+                known = self._files.get(shown)
+                file = known if known and known.stamp == stamp else self._read_file(path, shown, stamp)
+            except SourceError as error:
+                problems.append(str(error))
+                continue
+            except OSError as error:
+                problems.append(f"{shown} cannot be read ({error.strerror or error}); check its permissions.")
+                continue
+            files[shown] = file
+            problems.extend(file.problems)
+        if not files and not problems:
+            problems.append(
+                f"The knowledge folder '{self._folder.name}' holds no .md, .txt or .pdf file; put some there."
+            )
+        return files, problems
+
+    def _paths(self, problems: list[str]) -> Iterator[Path]:
+        """Readable files in order of their names; hidden ones are left out."""
+        if not self._folder.is_dir():
+            problems.append(
+                f"The knowledge folder '{self._folder.name}' is not there; "
+                "check the setting knowledge_folder."
+            )
+            return
+
+        def unreadable(error: OSError) -> None:
+            name = Path(str(error.filename or self._folder)).name
+            problems.append(
+                f"The folder '{name}' cannot be read ({error.strerror or error}); check its permissions."
+            )
+
+        for parent, folders, names in os.walk(self._folder, onerror=unreadable):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                    yield Path(parent) / name
+
+    def _read_file(self, path: Path, shown: str, stamp: tuple[int, int]) -> _File:
+        source = read_source(path, shown)
+        snippets: list[Snippet] = []
+        texts: list[str] = []
+        for name, heading, start, end in _places(source, self._splitter):
+            text = source.text[start:end]
+            snippets.append(
+                make_snippet(
+                    text,
+                    position=len(snippets),
+                    snippet_id=f"{shown}:{start}-{end}",
+                    section_id=f"{shown}#{name}" if name else shown,
+                    source_url=shown,
+                    offsets=Offsets(start, end),
+                    origin=Origin.KNOWLEDGE,
+                )
+            )
+            texts.append(f"{heading}\n{text}" if heading else text)
+        return _File(stamp, tuple(snippets), tuple(texts), source.problems)
+
+    def _embed(self, files: dict[str, _File]) -> list[str]:
+        """Makes `files` the index; returns problems. The index stays as it was when the embedder fails."""
+        texts = [text for file in files.values() for text in file.embedded_texts]
+        keys = [VectorCache.key(text) for text in texts]
+        known = self._cache.load()
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        done = len(set(keys)) - len(missing)
+        pending = list(missing.items())
+        try:
+            for at in range(0, len(pending), _BATCH):
+                self._tell(replace(self.status, done=done + at, total=done + len(pending)))
+                part = pending[at : at + _BATCH]
+                rows = self._embedder.embed([text for _, text in part])
+                known.update((key, row) for (key, _), row in zip(part, rows, strict=True))
+        except EmbedderError as error:
+            self._retry = True
+            return [str(error)]
+        used = {key: known[key] for key in keys}
+        unsaved = self._cache.save(used) if missing or len(known) != len(used) else None
+        snippets = tuple(snippet for file in files.values() for snippet in file.snippets)
+        vectors = np.stack([used[key] for key in keys]) if keys else np.zeros((0, 0), dtype=np.float32)
+        index = Index.of(self._embedder.id, snippets, vectors)
+        with self._lock:
+            self._index = index
+        self._files, self._retry = files, False
+        return [unsaved] if unsaved else []
+
+
+def _places(source: Source, splitter: Splitter) -> Iterator[tuple[str, str, int, int]]:
+    """Each snippet's section name (unique in its file), heading to embed with it, start and end."""
+    title = next((section.heading for section in source.sections if section.heading), "")
+    seen: dict[str, int] = {}
+    for section in source.sections:
+        name = section.heading
+        if name:
+            seen[name] = count = seen.get(name, 0) + 1
+            name = name if count == 1 else f"{name} ({count})"
+        heading = name if name == title or not title else f"{title}: {name}"
+        for span in snippet_spans(source.text, section.span, splitter):
+            yield name, heading, span.start, span.end

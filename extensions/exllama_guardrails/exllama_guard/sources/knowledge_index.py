@@ -1,0 +1,71 @@
+"""The searched side of a knowledge folder: snippets, their unit vectors, and the hashes that name them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exllama_guard.core.records import FloatArray, Snippet, content_hash
+from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA
+
+__all__ = ["Index"]
+
+DUPLICATE_COSINE = 0.97  # two snippets this close say the same; the farther one is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Snippets with their vectors, shape (snippets, d), unit rows in the same order."""
+
+    snippets: tuple[Snippet, ...]
+    vectors: FloatArray
+    index_hash: str
+    vectors_hash: str
+
+    @classmethod
+    def of(cls, embedder_id: str, snippets: Sequence[Snippet], vectors: FloatArray) -> Index:
+        """The index of `snippets` with its two hashes."""
+        recipe_hash = _index_hash(embedder_id, snippets, vectors)
+        return cls(tuple(snippets), vectors, recipe_hash, _vectors_hash(snippets, vectors))
+
+    def nearest(self, vector: FloatArray, k: int) -> list[tuple[int, float]]:
+        """Rows and cosines of at most `k` nearest snippets, nearest first, without near copies."""
+        similarities = self.vectors @ vector
+        chosen: list[int] = []
+        for row in np.argsort(-similarities, kind="stable"):
+            if chosen and float(np.max(self.vectors[chosen] @ self.vectors[row])) >= DUPLICATE_COSINE:
+                continue
+            chosen.append(int(row))
+            if len(chosen) == k:
+                break
+        return [(row, float(similarities[row])) for row in chosen]
+
+
+def _index_hash(embedder_id: str, snippets: Sequence[Snippet], vectors: FloatArray) -> str:
+    """Hash of the index's recipe and corpus (source notes 8.7); what is not known is null."""
+    corpus = sorted((snippet.snippet_id, content_hash(snippet.text)) for snippet in snippets)
+    recipe = {
+        "embed_model": embedder_id,
+        "embed_rev": None,
+        "dim": int(vectors.shape[1]) if vectors.size else None,
+        "normalized": True,
+        "metric": "cosine",
+        "tokenizer_hash": None,
+        "unicode_form": "as in the file",
+        "chunk_schema": CHUNK_SCHEMA,
+        "store": "numpy, exact search",
+        "store_params": {"duplicate_cosine": DUPLICATE_COSINE},
+        "corpus_hash": content_hash(json.dumps(corpus, separators=(",", ":"))),
+    }
+    return content_hash(json.dumps(recipe, sort_keys=True, separators=(",", ":")))
+
+
+def _vectors_hash(snippets: Sequence[Snippet], vectors: FloatArray) -> str:
+    """Hash of the vectors in the order of their snippets' ids, rounded to 1e-5 (source notes 8.7)."""
+    order = sorted(range(len(snippets)), key=lambda row: snippets[row].snippet_id)
+    rounded = np.round(vectors[order].astype(np.float64) / 1e-5).astype(np.int64)
+    return "sha256:" + hashlib.sha256(rounded.tobytes()).hexdigest()
