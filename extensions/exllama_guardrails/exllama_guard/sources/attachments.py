@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 from exllama_guard.core.records import Origin, Snippet
@@ -95,4 +94,5 @@ def _common(prompt: str, start: int, content: str) -> int:
     """Number of characters of `content` that stand in `prompt` from `start` on."""
     if prompt.startswith(content, start):
         return len(content)
-    return len(commonprefix([content, prompt[start : start + len(content)]]))
+    pairs = enumerate(zip(content, prompt[start : start + len(content)], strict=False))
+    return next((index for index, (ours, theirs) in pairs if ours != theirs), len(prompt) - start)

@@ -1,0 +1,50 @@
+"""The call by which another extension hands over snippets for the turn that comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from exllama_guard.core.records import Snippet
+from exllama_guard.host.reader import current_identity
+from exllama_guard.sources.handed_over import Inbox, snippets_from
+
+__all__ = ["hand_over", "taken_for"]
+
+_inbox = Inbox()
+_ANYONE = "anyone"
+
+
+def hand_over(snippets: Iterable[str | Mapping[str, Any]], chat_id: str | None = None) -> int:
+    """Gives the next turn these snippets to be checked against; returns how many were taken.
+
+    Call it from a hook or a page's handler and they belong to the reader being served; from a thread of
+    your own, name the chat (`state["unique_id"]`), else they go to the next turn without a reader, such as
+    one of the API. They never reach another reader's turn.
+
+    Args:
+        snippets: Strings, or dictionaries with `text` and any of `snippet_id`, `section_id`, `source_url`,
+            `offsets` {start, end, unit}, `score`, `index_hash`.
+        chat_id: The chat that they are for.
+
+    Raises:
+        UserError: An entry is not usable; the text says which and why.
+    """
+    made = tuple(snippets_from(snippets))
+    _inbox.put(_addresses(chat_id, *current_identity())[0], made)
+    return len(made)
+
+
+def taken_for(chat_id: object, username: str | None, session: str | None) -> tuple[Snippet, ...]:
+    """The snippets that wait for this chat or reader; they are handed out once."""
+    return _inbox.take(_addresses(str(chat_id) if chat_id else None, username, session))
+
+
+def _addresses(chat_id: str | None, username: str | None, session: str | None) -> list[str]:
+    """Where a hand-over waits, most particular first; a turn without a reader only reads `anyone`."""
+    found = [f"chat {chat_id}"] if chat_id else []
+    if username:
+        found.append(f"user {username} {session}")
+    elif session:
+        found.append(f"session {session}")
+    return found or [_ANYONE]

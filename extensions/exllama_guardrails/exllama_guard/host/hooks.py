@@ -1,0 +1,178 @@
+"""The hooks that the host calls, by its names; each gives back the host's value whatever happens.
+
+`guarded` is the one place that catches every exception: a fault here must not end a chat turn.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from exllama_guard.core.records import Snippet
+from exllama_guard.errors import GuardError
+from exllama_guard.host.question import with_stripped_blocks
+from exllama_guard.host.turn_notes import TurnNotes
+from exllama_guard.sources.marked_block import format_block
+
+if TYPE_CHECKING:
+    from exllama_guard.monitor import Monitor
+
+__all__ = [
+    "chat_input_modifier",
+    "guarded",
+    "history_modifier",
+    "input_modifier",
+    "notes",
+    "output_modifier",
+    "state_modifier",
+    "use_monitor",
+]
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+notes = TurnNotes()
+
+_monitor: Monitor | None = None
+_problems_before: list[tuple[str, str]] = []  # found before there was a monitor to show them
+_lock = threading.Lock()  # protects the two names above
+
+
+def use_monitor(monitor: Monitor | None) -> None:
+    """Says which monitor the hooks report to; None makes every hook give back its value untouched."""
+    global _monitor  # one a process: the host re-imports script.py, this package stays
+    with _lock:
+        _monitor = monitor
+        waiting = list(_problems_before) if monitor is not None else []
+        _problems_before.clear()
+    for sentence, key in waiting:
+        if monitor is not None:
+            monitor.report_problem(sentence, key)
+
+
+def report(sentence: str, key: str) -> None:
+    """Shows a sentence in the panel, once there is one."""
+    monitor = _monitor
+    if monitor is not None:
+        monitor.report_problem(sentence, key)
+    else:
+        with _lock:
+            _problems_before.append((sentence, key))
+
+
+def guarded(instead: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator: where the function raises, the result is `instead` of the same arguments.
+
+    What went wrong is shown in the panel; a fault of ours is also logged with its traceback.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def safe(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                _tell(function.__name__, error)
+                return instead(*args, **kwargs)
+
+        return safe
+
+    return decorate
+
+
+def _tell(where: str, error: Exception) -> None:
+    if isinstance(error, GuardError):
+        report(str(error), f"{where}: {error}")
+        return
+    log.error("a fault in %s; the chat goes on", where, exc_info=error)
+    report(
+        f"A fault in the guardrails ({where}: {type(error).__name__}: {error}). The chat is not affected; "
+        "please report it with the lines that the log has on it.",
+        f"fault {where}",
+    )
+
+
+def _active() -> Monitor | None:
+    monitor = _monitor
+    return monitor if monitor is not None and monitor.enabled else None
+
+
+# --- hooks, with the names and parameters that the host inspects ----------------------------------------
+
+
+@guarded(lambda history: history)
+def history_modifier(history: dict[str, Any]) -> dict[str, Any]:
+    """The same history; marked blocks of earlier turns are taken out so that they do not pile up."""
+    if _active() is not None:
+        notes.saw_history(history)
+        with_stripped_blocks(history)
+    return history
+
+
+@guarded(lambda state: state)
+def state_modifier(state: dict[str, Any]) -> dict[str, Any]:
+    """The same state, untouched."""
+    if _active() is not None:
+        notes.saw_state(state)
+    return state
+
+
+@guarded(lambda text, visible_text, state: (text, visible_text))
+def chat_input_modifier(text: str, visible_text: str, state: dict[str, Any]) -> tuple[str, str]:
+    """The same texts; with a knowledge folder set, the internal text follows its best passages."""
+    monitor = _active()
+    if monitor is None:
+        return text, visible_text
+    note = notes.of(state)
+    note.question = text
+    note.knowledge = _knowledge(monitor, text)
+    return _with_block(note.knowledge, text), visible_text
+
+
+@guarded(lambda text, state, is_chat=False: text)
+def input_modifier(text: str, state: dict[str, Any], is_chat: bool = False) -> str:
+    """The same text; for a completion, with a knowledge folder set, it follows the best passages."""
+    monitor = _active()
+    if monitor is None or is_chat or not monitor.settings.knowledge_folder:
+        return text
+    from exllama_guard.host.question import question_of_prompt
+
+    note = notes.of(state)
+    note.knowledge = _knowledge(monitor, question_of_prompt(text))
+    return _with_block(note.knowledge, text)
+
+
+@guarded(lambda text, state, is_chat=False: text)
+def output_modifier(text: str, state: dict[str, Any], is_chat: bool = False) -> str:
+    """The same text: replies are observed where they are generated, this hook misses some of them."""
+    return text
+
+
+# --- the knowledge folder -------------------------------------------------------------------------------
+
+
+def _with_block(snippets: tuple[Snippet, ...], text: str) -> str:
+    return f"{format_block(snippets)}\n\n{text}" if snippets else text
+
+
+def _nothing(monitor: Monitor, question: str) -> tuple[Snippet, ...]:
+    return ()
+
+
+@guarded(_nothing)
+def _knowledge(monitor: Monitor, question: str) -> tuple[Snippet, ...]:
+    """The knowledge folder's best passages; none where no folder is set or its index is not ready."""
+    if not monitor.settings.knowledge_folder or not question.strip():
+        return ()
+    retriever = monitor.knowledge
+    if retriever is None:
+        report("The knowledge folder is not indexed yet; this turn goes on without it.", "knowledge folder")
+        return ()
+    found = retriever.retrieve(question, monitor.settings.knowledge_snippets)
+    monitor.clear_problem("knowledge folder")
+    return found

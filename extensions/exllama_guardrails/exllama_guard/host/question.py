@@ -1,0 +1,65 @@
+"""The question of a turn, from what the host knows of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from exllama_guard.sources.marked_block import OPENING, without_blocks
+
+__all__ = ["last_user_text", "last_answer", "question_of_prompt", "with_stripped_blocks"]
+
+_PLACEHOLDER = "<|BEGIN-VISIBLE-CHAT|>"  # the host's user message before a greeting
+_TAIL_CHARACTERS = 4_000
+_TAGGED = re.compile(r"<\|begin-user-input\|>(.*?)<\|end-user-input\|>", re.DOTALL)  # superbooga(v2)
+_USER_TURN = re.compile(
+    r"(?:<\|im_start\|>user|<\|user\|>|<start_of_turn>user|<\|start_header_id\|>user<\|end_header_id\|>"
+    r"|\[INST\]|^#* *(?:user|human|instruction|question|q)\s*:)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_TURN_END = re.compile(
+    r"<\|im_end\|>|<\|end\|>|<\|eot_id\|>|<end_of_turn>|\[/INST\]|<\|assistant\|>"
+    r"|^#* *(?:assistant|ai|bot|response|answer|a)\s*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def last_user_text(history: Mapping[str, Any]) -> str:
+    """The newest message of the user in the host's history, without marked blocks; "" where there is none."""
+    for row in reversed(history.get("internal") or ()):
+        meta = row[3] if len(row) > 3 and isinstance(row[3], Mapping) else {}
+        text = row[0] if row else ""
+        if isinstance(text, str) and text.strip() and text != _PLACEHOLDER and meta.get("role") != "system":
+            return without_blocks(text).strip() if OPENING in text else text.strip()
+    return ""
+
+
+def last_answer(history: Mapping[str, Any]) -> str:
+    """The newest answer in the host's history, as it is; "" where there is none."""
+    rows: Sequence[Sequence[Any]] = history.get("internal") or ()
+    return str(rows[-1][1]) if rows and len(rows[-1]) > 1 else ""
+
+
+def question_of_prompt(prompt: str) -> str:
+    """The question that a bare prompt ends with: its tagged or last user turn, else its last paragraph."""
+    tail = prompt[-_TAIL_CHARACTERS:]
+    if OPENING in prompt:
+        tail = without_blocks(prompt)[-_TAIL_CHARACTERS:]
+    tagged = _TAGGED.findall(tail)
+    if tagged:
+        return str(tagged[-1]).strip()
+    turns = list(_USER_TURN.finditer(tail))
+    if turns:
+        return _TURN_END.split(tail[turns[-1].end() :], maxsplit=1)[0].strip()
+    paragraphs = [part.strip() for part in re.split(r"\n\s*\n", tail) if part.strip()]
+    return paragraphs[-1] if paragraphs else ""
+
+
+def with_stripped_blocks(history: dict[str, Any]) -> dict[str, Any]:
+    """The same history object, marked blocks taken out of all but the newest user message."""
+    rows = history.get("internal") or []
+    for row in rows[:-1]:
+        if isinstance(row, list) and row and isinstance(row[0], str) and OPENING in row[0]:
+            row[0] = without_blocks(row[0])
+    return history

@@ -1,0 +1,94 @@
+"""Start and stop of the extension inside the host. Starting twice is the same as starting once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from exllama_guard.host import webui
+from exllama_guard.host.hooks import guarded, report, use_monitor
+from exllama_guard.host.loaders import capabilities
+from exllama_guard.host.model_watch import ModelWatch
+from exllama_guard.host.observe import observing, seeing_prompt
+from exllama_guard.host.patches import Patches
+from exllama_guard.monitor import get_monitor
+from exllama_guard.settings import Settings, from_params
+
+if TYPE_CHECKING:
+    from exllama_guard.monitor import Monitor
+
+__all__ = ["setup", "ui", "uninstall"]
+
+_patches = Patches()
+_watch: ModelWatch | None = None
+_last_settings: Settings | None = None
+
+
+@guarded(lambda params: None)
+def setup(params: Mapping[str, Any]) -> None:
+    """Starts observing with the host's `params`; called again, takes changed params and nothing else."""
+    monitor = get_monitor()
+    use_monitor(monitor)
+    _take_settings(monitor, params)
+    monitor.multi_user = webui.is_multi_user()
+    for sentence in webui.missing_parts():
+        report(sentence, sentence)
+    _install(monitor)
+    _tell_model(monitor)
+    monitor.warm()
+
+
+@guarded(lambda: None)
+def ui() -> None:
+    """Builds the panel where the host asks for it."""
+    from exllama_guard.panel.view import build_panel
+
+    build_panel(get_monitor())
+
+
+def uninstall() -> tuple[str, ...]:
+    """Puts the host back as it was; names of what stays, because another extension wrapped it since."""
+    global _watch, _last_settings
+    use_monitor(None)
+    left = _patches.undo()
+    if _watch is not None and not _watch.uninstall():
+        left += ("modules.shared",)
+    _watch = None
+    _last_settings = None
+    return left
+
+
+def _install(monitor: Monitor) -> None:
+    global _watch
+    text_generation = webui.text_generation_module()
+    if hasattr(text_generation, "_generate_reply"):
+        _patches.replace(text_generation, "_generate_reply", observing(monitor))
+    for name in ("generate_reply_HF", "generate_reply_custom"):
+        if hasattr(text_generation, name):
+            _patches.replace(text_generation, name, seeing_prompt)
+    if _watch is None:
+        _watch = ModelWatch(webui.shared_module(), lambda: _tell_model(monitor))
+        _watch.install()
+
+
+def _take_settings(monitor: Monitor, params: Mapping[str, Any]) -> None:
+    """Only settings that changed since the last start replace the monitor's: a re-import undoes no switch."""
+    global _last_settings
+    settings, problems = from_params(params)
+    for sentence in problems:
+        report(sentence, sentence)
+    if settings == _last_settings:
+        return
+    _last_settings = settings
+    if settings.traces and not settings.trace_folder:
+        settings = replace(
+            settings, trace_folder=str(webui.user_data_dir() / "exllama_guardrails" / "traces")
+        )
+    monitor.replace_settings(settings)
+
+
+@guarded(lambda monitor: None)
+def _tell_model(monitor: Monitor) -> None:
+    model = webui.model_info()
+    monitor.model_changed(model, capabilities(model.loader if model is not None else None))

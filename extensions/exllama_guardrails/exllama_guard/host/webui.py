@@ -1,0 +1,153 @@
+"""The names of the WebUI that this extension relies on, and where its versions differ.
+
+Tried on 4.7.3 and 3.23. `modules` can only be imported inside the host, so it is imported in functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from exllama_guard.core.records import ModelInfo
+from exllama_guard.host.loaders import quantisation_in
+
+__all__ = [
+    "active_text_extensions",
+    "is_multi_user",
+    "missing_parts",
+    "model_info",
+    "shared_module",
+    "stopped",
+    "templates",
+    "text_generation_module",
+    "user_data_dir",
+]
+
+# What is off where a name is missing.
+_NEEDED = (
+    ("modules.text_generation", "_generate_reply", "replies cannot be observed, so no turn is measured"),
+    ("modules.text_generation", "generate_reply_HF", "prompts changed by other extensions are not seen"),
+    ("modules.text_generation", "generate_reply_custom", "prompts changed by other extensions are not seen"),
+    ("modules.shared", "model", "a change of model is not noticed"),
+    ("modules.shared", "args", "the loader is not known"),
+    ("modules.shared", "stop_everything", "a reply that was stopped counts as complete"),
+)
+
+_TEXT_HOOKS = (
+    "custom_generate_chat_prompt",
+    "chat_input_modifier",
+    "input_modifier",
+    "history_modifier",
+    "bot_prefix_modifier",
+    "state_modifier",
+)
+
+
+def shared_module() -> ModuleType:
+    """The host's `modules.shared`."""
+    return import_module("modules.shared")
+
+
+def text_generation_module() -> ModuleType:
+    """The host's `modules.text_generation`."""
+    return import_module("modules.text_generation")
+
+
+def missing_parts() -> tuple[str, ...]:
+    """One sentence for each name of the host that is not there, with what is off because of it."""
+    sentences: list[str] = []
+    for module_name, name, consequence in _NEEDED:
+        try:
+            module = import_module(module_name)
+        except ModuleNotFoundError:
+            present = False
+        else:
+            present = hasattr(module, name)
+        if not present:
+            sentences.append(
+                f"This version of the WebUI has no {module_name}.{name}: {consequence}. "
+                "Use a version named in docs/verified.md."
+            )
+    return tuple(sentences)
+
+
+def user_data_dir() -> Path:
+    """Folder that the host keeps its user's files in: a setting since 4.0, `user_data` before."""
+    configured = getattr(shared_module(), "user_data_dir", None)
+    return Path(configured) if configured is not None else Path("user_data").resolve()
+
+
+def is_multi_user() -> bool:
+    """Whether several people use this host: --multi-user, or logins."""
+    args = getattr(shared_module(), "args", None)
+    return bool(
+        getattr(args, "multi_user", False)
+        or getattr(args, "gradio_auth", None)
+        or getattr(args, "gradio_auth_path", None)
+    )
+
+
+def stopped() -> bool:
+    """Whether the Stop button was pressed during the reply that runs now."""
+    return bool(getattr(shared_module(), "stop_everything", False))
+
+
+def model_info() -> ModelInfo | None:
+    """The loaded model as the host names it, or None. Reads attributes only."""
+    shared = shared_module()
+    name = getattr(shared, "model_name", None)
+    if getattr(shared, "model", None) is None or name in (None, "None"):
+        return None
+    args = getattr(shared, "args", None)
+    settings = getattr(shared, "settings", None) or {}
+    context = settings.get("truncation_length") or getattr(args, "ctx_size", None)
+    return ModelInfo(
+        name=str(name),
+        loader=str(getattr(args, "loader", None) or "unknown"),
+        quantisation=quantisation_in(str(name)) or _loaded_in(args),
+        cache_type=getattr(args, "cache_type", None) or None,
+        context_tokens=context if isinstance(context, int) and context > 0 else None,
+    )
+
+
+def active_text_extensions() -> tuple[str, ...]:
+    """Names of the other extensions, switched on, that may change a prompt's text."""
+    extensions = sys.modules.get("modules.extensions")
+    state = getattr(extensions, "state", None) or {}
+    return tuple(
+        str(name) for name, entry in state.items() if entry[0] and _changes_text(_module(str(name), entry))
+    )
+
+
+def templates(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts that a prompt is built around: templates and the chat-instruct command."""
+    names = (
+        "instruction_template_str",
+        "chat_template_str",
+        "chat-instruct_command",
+        "chat_instruct_command",
+    )
+    return tuple(str(state[name]) for name in names if state.get(name))
+
+
+def _loaded_in(args: object) -> str | None:
+    if getattr(args, "load_in_4bit", False):
+        return "4-bit"
+    return "8-bit" if getattr(args, "load_in_8bit", False) else None
+
+
+def _module(name: str, entry: Sequence[Any]) -> ModuleType | None:
+    """The extension's module: third in the entry since 4.0, imported by name before."""
+    if len(entry) > 2:
+        return entry[2]  # type: ignore[no-any-return]
+    return sys.modules.get(f"extensions.{name}.script")
+
+
+def _changes_text(module: ModuleType | None) -> bool:
+    """Whether it has a hook that may put text into a prompt, and is not this extension."""
+    hooks = [hook for name in _TEXT_HOOKS if (hook := getattr(module, name, None)) is not None]
+    return bool(hooks) and not any(hook.__module__.startswith("exllama_guard.") for hook in hooks)
