@@ -302,9 +302,12 @@ class Monitor:
             channel=Channel.PASTED,
             started_at_s=time.time(),
         )
-        return self._worker.submit(
-            self._report, TurnHandle(self, request, None), answer, Finish.COMPLETE
-        ).result()
+        return self.measure(request, answer)
+
+    def measure(self, request: TurnRequest, answer: str) -> TurnReport:
+        """The report of a whole answer at once; waits for it, keeps and traces nothing."""
+        handle = TurnHandle(self, request, None)
+        return self._worker.submit(self._report, handle, answer, Finish.COMPLETE).result()
 
     @property
     def knowledge(self) -> Retriever | None:

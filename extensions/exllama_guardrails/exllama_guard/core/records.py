@@ -288,6 +288,7 @@ class SupportReport:
 
     support: Measure  # calibrated probability [0, 1]
     gate: Gate
+    supported: bool | None = None  # support at or above the operating point; None where not scored
     claims: tuple[ClaimSupport, ...] = ()
     findings: tuple[Finding, ...] = ()  # of the answer as a whole, such as snippets that disagree
 

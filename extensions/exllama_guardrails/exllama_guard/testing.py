@@ -1,0 +1,109 @@
+"""Fakes for tests of this extension and of others that build on it; each passes its port's contract suite."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
+from exllama_guard.core.records import (
+    ClaimKind,
+    ClaimSupport,
+    FloatArray,
+    Gate,
+    NotScored,
+    Reason,
+    Snippet,
+    Span,
+    SupportReport,
+    TurnReport,
+    words,
+)
+from exllama_guard.monitor import Monitor, Parts, ReportProblem
+from exllama_guard.settings import Settings
+
+__all__ = ["FakeEmbedder", "OverlapScorer", "ListTrace", "make_monitor"]
+
+_WIDTH = 512
+
+
+class FakeEmbedder:
+    """Bag of words: texts with the same words have distance 0, texts without a common word distance 1."""
+
+    id = "fake-bag-of-words"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        """Raises `error` at each use where one is given."""
+        self.error = error
+        self.calls = 0
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Shape (n, 512) float32; each word adds 1 on the axis that its checksum names."""
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        rows = np.zeros((len(texts), _WIDTH), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in words(text):
+                row[zlib.crc32(word.encode("utf-8", "replace")) % _WIDTH] += 1.0
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.where(lengths > 0, lengths, 1).astype(np.float32)
+
+
+class OverlapScorer:
+    """Support of the whole answer as one claim: the share of its words that the snippets hold."""
+
+    def __init__(self, snippets: Sequence[Snippet]) -> None:
+        """Remembers the snippets' words."""
+        self._snippets = tuple(snippets)
+        self._known = {word for snippet in snippets for word in words(snippet.text)}
+
+    def score(self, answer: str, *, final: bool) -> SupportReport:
+        """PASS from 0.5, FAIL below."""
+        said = words(answer)
+        if not self._snippets or not said:
+            reason = Reason.NO_SNIPPETS if not self._snippets else Reason.EMPTY_ANSWER
+            return SupportReport(NotScored(reason), Gate.NOT_MEASURED)
+        support = sum(word in self._known for word in said) / len(said)
+        gate = Gate.PASS if support >= 0.5 else Gate.FAIL
+        claim = ClaimSupport(answer, Span(0, len(answer)), ClaimKind.CLAIM, support, gate)
+        return SupportReport(support, gate, supported=gate is Gate.PASS, claims=(claim,))
+
+
+class ListTrace:
+    """Keeps reports in a list."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        """Raises `error` at each write where one is given."""
+        self.error = error
+        self.reports: list[TurnReport] = []
+
+    def write(self, report: TurnReport) -> None:
+        """Appends the report."""
+        if self.error is not None:
+            raise self.error
+        self.reports.append(report)
+
+
+def make_monitor(
+    settings: Settings | None = None,
+    *,
+    embedder: Embedder | None = None,
+    verifier: Verifier | None = None,
+    trace: TraceSink | None = None,
+    knowledge: Retriever | None = None,
+    scorer: Callable[[Sequence[Snippet], str], SupportScorer] | None = None,
+) -> Monitor:
+    """A monitor over fakes; each part can be replaced by a real one."""
+
+    def make_parts(settings: Settings, before: Parts | None, report: ReportProblem) -> Parts:
+        return Parts(embedder or FakeEmbedder(), verifier, trace, knowledge)
+
+    def make_scorer(
+        snippets: Sequence[Snippet], question: str, parts: Parts, settings: Settings
+    ) -> SupportScorer:
+        return scorer(snippets, question) if scorer else OverlapScorer(snippets)
+
+    return Monitor(settings or Settings(), make_parts=make_parts, make_scorer=make_scorer)

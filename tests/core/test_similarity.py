@@ -1,0 +1,126 @@
+"""ΔS: range, symmetry, zones, gate, aggregation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from exllama_guard.core.records import Gate, NotScored, Origin, Reason, Zone, make_snippet
+from exllama_guard.core.similarity import (
+    cosine_distance,
+    distance_gate,
+    first_choice,
+    measure_distances,
+    pair_distance,
+    zone_of,
+)
+from exllama_guard.errors import EmbedderError
+from exllama_guard.testing import FakeEmbedder
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+vectors = arrays(np.float32, 4, elements=st.floats(-10, 10, width=32))
+
+
+@given(vectors, vectors)
+def test_distance_is_symmetric_and_in_range(a, b):
+    forth, back = cosine_distance(a, b), cosine_distance(b, a)
+    assert forth == back
+    if not isinstance(forth, NotScored):
+        assert 0.0 <= forth <= 2.0
+
+
+@given(vectors)
+def test_distance_to_itself_is_zero_or_not_scored(a):
+    distance = cosine_distance(a, a)
+    if np.linalg.norm(a) == 0:
+        assert distance == NotScored(Reason.ZERO_VECTOR)
+    else:
+        assert distance == pytest.approx(0.0, abs=1e-5)
+
+
+@given(vectors, vectors, st.floats(0.5, 100))
+def test_distance_ignores_length(a, b, factor):
+    plain, scaled = cosine_distance(a, b), cosine_distance(a * np.float32(factor), b)
+    if not isinstance(plain, NotScored):
+        assert scaled == pytest.approx(plain, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("distance", "zone"),
+    [
+        (0.0, Zone.SAFE),
+        (0.3999, Zone.SAFE),
+        (0.40, Zone.TRANSIT),
+        (0.5999, Zone.TRANSIT),
+        (0.60, Zone.RISK),
+        (0.8499, Zone.RISK),
+        (0.85, Zone.DANGER),
+        (2.0, Zone.DANGER),
+        (NotScored(Reason.NO_SNIPPETS), None),
+    ],
+)
+def test_zones_are_closed_below(distance, zone):
+    assert zone_of(distance) is zone
+
+
+@pytest.mark.parametrize(
+    ("distance", "gate"),
+    [
+        (0.45, Gate.PASS),
+        (0.4501, Gate.REVIEW),
+        (0.5999, Gate.REVIEW),
+        (0.60, Gate.FAIL),
+        (NotScored(Reason.NO_QUESTION), Gate.NOT_MEASURED),
+    ],
+)
+def test_gate_follows_its_limits(distance, gate):
+    assert distance_gate(distance) is gate
+
+
+def test_aggregates_of_three_snippets():
+    a, b, c = np.eye(3, dtype=np.float32)
+    pair = pair_distance(a, np.stack([b, a, c]), first=0, cited=(1, 2))
+    assert pair.each == (1.0, 0.0, 1.0)
+    assert (pair.top1, pair.min, pair.cited) == (1.0, 0.0, 0.5)
+    assert pair.mean == pytest.approx(2 / 3)
+
+
+def test_no_citation_is_not_scored():
+    a = np.eye(2, dtype=np.float32)
+    assert pair_distance(a[0], a, first=0, cited=()).cited == NotScored(Reason.NO_CITATIONS)
+
+
+def test_first_choice_follows_scores_then_order_and_never_a_files_order():
+    scored = [make_snippet("a", position=0, score=0.1), make_snippet("b", position=1, score=0.9)]
+    assert first_choice(scored) == 1
+    listed = [make_snippet("a", position=0, origin=Origin.KNOWLEDGE), make_snippet("b", position=1)]
+    assert first_choice(listed) == 0
+    pages = [make_snippet(text, position=0, origin=Origin.ATTACHMENT) for text in "ab"]
+    assert first_choice(pages) is None
+
+
+def test_a_files_passages_are_gated_on_the_nearest():
+    pages = [make_snippet(text, position=i, origin=Origin.ATTACHMENT) for i, text in enumerate(["b", "a"])]
+    measured = measure_distances("a", "a", pages, cited=(), anchor=None, embedder=FakeEmbedder())
+    assert measured.question_context.top1 == pytest.approx(0.0, abs=1e-6)
+
+
+def test_missing_inputs_are_named_not_zeroed():
+    snippets = [make_snippet("the cache", position=0)]
+    measured = measure_distances("", "", snippets, cited=(), anchor=None, embedder=FakeEmbedder())
+    assert measured.question_context.top1 == NotScored(Reason.NO_QUESTION)
+    assert measured.answer_context.top1 == NotScored(Reason.EMPTY_ANSWER)
+    assert measured.context_anchor == NotScored(Reason.NO_ANCHOR)
+    assert measured.question_answer == NotScored(Reason.NO_QUESTION)
+    none = measure_distances("q", "a", [], cited=(), anchor=None, embedder=FakeEmbedder())
+    assert none.gated == NotScored(Reason.NO_SNIPPETS)
+
+
+def test_no_embedder_and_a_failing_one_are_told_apart():
+    snippets = [make_snippet("the cache", position=0)]
+    missing = measure_distances("q", "a", snippets, cited=(), anchor=None, embedder=None)
+    assert missing.gated == NotScored(Reason.EMBEDDER_MISSING)
+    failing = FakeEmbedder(error=EmbedderError("no model in /models; name one"))
+    failed = measure_distances("q", "a", snippets, cited=(), anchor=None, embedder=failing)
+    assert failed.gated == NotScored(Reason.EMBEDDER_FAILED, "no model in /models; name one")
