@@ -94,6 +94,18 @@ class RealParts:
         from exllama_guard.sources.knowledge_folder import KnowledgeFolder
 
         def make() -> KnowledgeFolder:
-            return KnowledgeFolder(Path(settings.knowledge_folder).expanduser(), embedder)
+            folder = KnowledgeFolder(
+                settings.knowledge_folder,
+                embedder,
+                first_build_wait_s=0.0,  # asked from a hook, which must not wait
+                on_progress=lambda status: _tell_problems(status.problems, report),
+            )
+            folder.build()
+            return folder
 
         return self._kept("knowledge", (settings.knowledge_folder, settings.embedder), make)
+
+
+def _tell_problems(problems: Sequence[str], report: ReportProblem) -> None:
+    for number, problem in enumerate(problems[:5]):
+        report(problem, f"knowledge {number}")

@@ -37,6 +37,7 @@ class Reason(str, Enum):
     NO_MODEL = "no model loaded"
     NOT_SUPPORTED = "not possible with this loader"
     SWITCHED_OFF = "switched off"
+    TOO_MANY = "too many snippets"
     SHED = "dropped, too much was waiting"
     FAILED = "failed"
 

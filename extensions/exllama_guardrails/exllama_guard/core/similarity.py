@@ -18,8 +18,13 @@ from exllama_guard.core.records import (
     Reason,
     Snippet,
     Zone,
+    words,
 )
 from exllama_guard.errors import EmbedderError
+
+# One MiniLM forward of 64 passages takes about a second on two cores; a file of 1 MB has 1,500 passages.
+_SNIPPETS_EMBEDDED = 64
+_NOT_EMBEDDED = NotScored(Reason.TOO_MANY, f"the {_SNIPPETS_EMBEDDED} closest by their words were embedded")
 
 # Zone borders of the seed study (spec section 1): closed below, open above.
 _ZONES = ((0.40, Zone.SAFE), (0.60, Zone.TRANSIT), (0.85, Zone.RISK))
@@ -63,13 +68,13 @@ def first_choice(snippets: Sequence[Snippet]) -> int | None:
 
 
 def pair_distance(
-    text: FloatArray, snippets: FloatArray, *, first: int | None, cited: Sequence[int]
+    text: FloatArray, snippets: Sequence[FloatArray | None], *, first: int | None, cited: Sequence[int]
 ) -> PairDistance:
-    """Distances of one vector to each of k snippet vectors, shape (k, d), and their four aggregates.
+    """Distances of one vector to each of k snippet vectors (None: not embedded), and their four aggregates.
 
     `top1` is the first choice's, or the least where nothing was ranked; `cited` the mean over the cited.
     """
-    each = tuple(cosine_distance(text, row) for row in snippets)
+    each = tuple(_NOT_EMBEDDED if row is None else cosine_distance(text, row) for row in snippets)
     scored = [value for value in each if not isinstance(value, NotScored)]
     nothing = NotScored(Reason.ZERO_VECTOR)
     of_cited = [value for value in (each[index] for index in cited) if not isinstance(value, NotScored)]
@@ -89,7 +94,25 @@ def no_distances(why: NotScored, embedder_id: str | None = None) -> Distances:
     return Distances(embedder_id, pair, pair, why, why, why)
 
 
-def _to_anchor(retrieved: FloatArray, first: int | None, anchored: FloatArray) -> Measure:
+def _worth_embedding(snippets: Sequence[Snippet], text: str, cited: Sequence[int]) -> list[int]:
+    """Indices, in order, of the snippets to embed: all, or of many those that share most words with `text`."""
+    if len(snippets) <= _SNIPPETS_EMBEDDED:
+        return list(range(len(snippets)))
+    wanted = set(words(text))
+    first = first_choice(snippets)
+    always = {*cited} | ({first} if first is not None else set())
+    by_overlap = sorted(
+        range(len(snippets)),
+        key=lambda index: (
+            index not in always,
+            -len(wanted.intersection(words(snippets[index].text))),
+            index,
+        ),
+    )
+    return sorted(by_overlap[:_SNIPPETS_EMBEDDED])
+
+
+def _to_anchor(retrieved: Sequence[FloatArray | None], first: int | None, anchored: FloatArray) -> Measure:
     """Distance of the anchor to the retriever's first choice, or the least one where nothing was ranked."""
     return pair_distance(anchored, retrieved, first=first, cited=()).top1
 
@@ -115,12 +138,16 @@ def measure_distances(
     """
     if embedder is None:
         return no_distances(NotScored(Reason.EMBEDDER_MISSING))
-    texts = [question, answer, anchor.text if anchor else "", *(snippet.text for snippet in snippets)]
+    chosen = _worth_embedding(snippets, f"{question} {answer}", cited)
+    texts = [question, answer, anchor.text if anchor else "", *(snippets[i].text for i in chosen)]
     try:
         vectors = embedder.embed(texts)
     except EmbedderError as error:
         return no_distances(NotScored(Reason.EMBEDDER_FAILED, str(error)), embedder.id)
-    asked, answered, anchored, retrieved = vectors[0], vectors[1], vectors[2], vectors[3:]
+    asked, answered, anchored = vectors[:3]
+    retrieved: list[FloatArray | None] = [None] * len(snippets)
+    for index, vector in zip(chosen, vectors[3:], strict=True):
+        retrieved[index] = vector
     first = first_choice(snippets)
     no_question = None if question.strip() else NotScored(Reason.NO_QUESTION)
     no_answer = None if answer.strip() else NotScored(Reason.EMPTY_ANSWER)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exllama_guard.core.ports import TokenVectors
 from exllama_guard.core.records import FloatArray
 from exllama_guard.errors import EmbedderError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+_BATCH = 16  # about a quarter of a second on two cores
 _CACHED_TEXTS = 4096  # 4096 vectors of 384 floats are 6 MB
 _WINDOWS_A_TEXT = 32  # about 6,000 words; a longer text is represented by 32 windows, evenly spread
 
@@ -50,16 +52,42 @@ class SentenceTransformerEmbedder:
         """
         with self._lock:
             model = self._loaded()
-            missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-            if missing:
-                self._vectors.update(zip(missing, self._encode(model, missing), strict=True))
-            rows = []
+            found = {text: self._vectors[text] for text in texts if text in self._vectors}
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        for first in range(0, len(missing), _BATCH):
+            batch = missing[first : first + _BATCH]
+            with self._lock:  # given back between batches: a question must not wait for a whole book
+                found.update(zip(batch, self._encode(model, batch), strict=True))
+        with self._lock:
             for text in texts:
+                self._vectors[text] = found[text]
                 self._vectors.move_to_end(text)
-                rows.append(self._vectors[text])
             while len(self._vectors) > _CACHED_TEXTS:
                 self._vectors.popitem(last=False)
-        return np.stack(rows) if rows else np.zeros((0, self._width(model)), dtype=np.float32)
+        if not texts:
+            return np.zeros((0, self._width(model)), dtype=np.float32)
+        return np.stack([found[text] for text in texts])
+
+    def embed_tokens(self, texts: Sequence[str]) -> tuple[TokenVectors, ...]:
+        """One entry a text; word pieces beyond the model's window are left out.
+
+        Raises:
+            EmbedderError: The model is missing or failed.
+        """
+        with self._lock:
+            model = self._loaded()
+            batches = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+            out: dict[int, TokenVectors] = {}
+            for first in range(0, len(batches), 32):
+                chosen = batches[first : first + 32]
+                try:
+                    vectors = _token_vectors(model, [texts[index] for index in chosen])
+                except (RuntimeError, ValueError, IndexError) as error:
+                    raise EmbedderError(
+                        f"The embedder {self.id} failed ({error}); check the model named in settings."
+                    ) from error
+                out.update(zip(chosen, vectors, strict=True))
+        return tuple(out[index] for index in range(len(texts)))
 
     def warm(self) -> None:
         """Loads the model and runs it once, so that the first answer does not wait for it.
@@ -167,6 +195,35 @@ def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, i
         piece = offsets[first : first + window]
         parts.append((text[piece[0][0] : piece[-1][1]], len(piece)))
     return parts
+
+
+def _token_vectors(model: SentenceTransformer, texts: list[str]) -> list[TokenVectors]:
+    """One forward pass: each text's own vector, and those of its word pieces without the special ones."""
+    import torch
+
+    encoded = model.tokenizer(
+        texts,
+        padding=True,
+        truncation=True,
+        max_length=model.max_seq_length or 256,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        return_tensors="pt",
+    )
+    offsets = encoded.pop("offset_mapping").numpy().astype(np.int32)
+    special = encoded.pop("special_tokens_mask").numpy().astype(bool)
+    with torch.inference_mode():
+        output = model({name: value.to(model.device) for name, value in encoded.items()})
+        sentences = torch.nn.functional.normalize(output["sentence_embedding"], dim=-1).cpu().numpy()
+        tokens = torch.nn.functional.normalize(output["token_embeddings"], dim=-1).cpu().numpy()
+    return [
+        TokenVectors(
+            sentences[row] if text.strip() else np.zeros_like(sentences[row]),
+            tokens[row][~special[row]],
+            offsets[row][~special[row]],
+        )
+        for row, text in enumerate(texts)
+    ]
 
 
 def _unit_mean(vectors: FloatArray, weights: list[int], width: int) -> FloatArray:
