@@ -95,7 +95,7 @@ def no_distances(why: NotScored, embedder_id: str | None = None) -> Distances:
 
 
 def _worth_embedding(snippets: Sequence[Snippet], text: str, cited: Sequence[int]) -> list[int]:
-    """Indices, in order, of the snippets to embed: all, or of many those that share most words with `text`."""
+    """Indices, in order, of the snippets to embed: all, or of many those that share most words."""
     if len(snippets) <= _SNIPPETS_EMBEDDED:
         return list(range(len(snippets)))
     wanted = set(words(text))
