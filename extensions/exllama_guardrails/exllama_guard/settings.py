@@ -111,16 +111,10 @@ def _checked(name: str, value: object, hint: object) -> object:
         UserError: It is of another type or out of range.
     """
     accepted = getattr(hint, "__args__", (hint,))
-    if value is None and type(None) in accepted:
-        return None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if float in accepted and number:
-        value = float(value)  # type: ignore[arg-type]
-    elif not (bool in accepted and isinstance(value, bool)) and not (
-        (int in accepted and number and value == int(value))  # type: ignore[call-overload]
-        or (str in accepted and isinstance(value, str))
-    ):
-        wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in accepted)
+    if float in accepted and type(value) is int and abs(value) < 2**53:
+        value = float(value)
+    if type(value) not in accepted:
+        wanted = " or ".join(getattr(kind, "__name__", "") for kind in accepted)
         raise UserError(f"Setting '{name}' is {value!r}; it must be {wanted}. The value before is kept.")
     if name in _RANGES and isinstance(value, (int, float)):
         low, high = _RANGES[name]

@@ -28,7 +28,7 @@ from exllama_guard.core.similarity import distance_gate, measure_distances, no_d
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one turn's verdict; defaults from the seed study (spec section 1)."""
+    """Limits of one turn's verdict; defaults from the seed study (docs/measures.md)."""
 
     distance_pass: float = 0.45
     distance_fail: float = 0.60
@@ -115,7 +115,7 @@ def _anchor(request: TurnRequest, support: SupportReport) -> tuple[Snippet | Non
 
 
 def _verdict(support: SupportReport, distance: Gate, finish: Finish) -> Verdict:
-    """Grounded rests on support (spec section 3); a far retrieval turns a pass into a review."""
+    """Grounded rests on support (docs/measures.md); a far retrieval turns a pass into a review."""
     reasons = list(_reasons(support))
     gate = support.gate
     if distance is Gate.FAIL:

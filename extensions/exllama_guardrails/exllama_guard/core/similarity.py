@@ -26,7 +26,7 @@ from exllama_guard.errors import EmbedderError
 _SNIPPETS_EMBEDDED = 64
 _NOT_EMBEDDED = NotScored(Reason.TOO_MANY, f"the {_SNIPPETS_EMBEDDED} closest by their words were embedded")
 
-# Zone borders of the seed study (spec section 1): closed below, open above.
+# Zone borders of the seed study (docs/measures.md): closed below, open above.
 _ZONES = ((0.40, Zone.SAFE), (0.60, Zone.TRANSIT), (0.85, Zone.RISK))
 
 

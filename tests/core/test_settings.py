@@ -1,0 +1,48 @@
+"""Settings from the host: every odd entry keeps the default and is told."""
+
+from __future__ import annotations
+
+import pytest
+from exllama_guard.settings import Settings, changed, from_params, to_params
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_the_params_of_the_host_read_back_as_the_defaults():
+    assert from_params({"display_name": "x", "is_tab": False, **to_params()}) == (Settings(), ())
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())
+
+
+@given(st.dictionaries(st.sampled_from([*to_params(), "nonsense"]), PLAIN, max_size=5))
+def test_any_value_gives_usable_settings(values):
+    settings, problems = from_params(values)
+    assert settings.distance_pass <= settings.distance_fail
+    for name, value in values.items():
+        taken = name != "nonsense" and getattr(settings, name) == value
+        assert taken or problems
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"turns_kept": 0}, "1..10000"),
+        ({"turns_kept": 2.5}, "must be int"),
+        ({"turns_kept": True}, "must be int"),
+        ({"enabled": "yes"}, "must be bool"),
+        ({"embedder": 3}, "must be str"),
+        ({"distance_pass": float("nan")}, "0.0..2.0"),
+        ({"distance_pass": 0.9}, "above distance_fail"),
+        ({"typo": 1}, "no setting 'typo'"),
+    ],
+)
+def test_each_mistake_is_named_and_changes_nothing(values, says):
+    settings, (problem,) = changed(Settings(), values)
+    assert says in problem
+    assert settings == Settings()
+
+
+def test_whole_numbers_are_taken_for_numbers_and_none_where_it_is_meant():
+    settings, problems = changed(Settings(), {"distance_fail": 1, "support_pass": None})
+    assert (settings.distance_fail, problems) == (1.0, ())
