@@ -18,9 +18,10 @@ _ANYONE = "anyone"
 def hand_over(snippets: Iterable[str | Mapping[str, Any]], chat_id: str | None = None) -> int:
     """Gives the next turn these snippets to be checked against; returns how many were taken.
 
-    Call it from a hook or a page's handler and they belong to the reader being served; from a thread of
-    your own, name the chat (`state["unique_id"]`), else they go to the next turn without a reader, such as
-    one of the API. They never reach another reader's turn.
+    Call it from a hook or a page's handler and they wait for the reader being served; from a thread of your
+    own, name the chat (`state["unique_id"]`). Otherwise they go to the next turn on a host for one person,
+    and on a host with logins or --multi-user to the next turn without a reader, such as one of the API: they
+    never reach another reader.
 
     Args:
         snippets: Strings, or dictionaries with `text` and any of `snippet_id`, `section_id`, `source_url`,
@@ -35,13 +36,18 @@ def hand_over(snippets: Iterable[str | Mapping[str, Any]], chat_id: str | None =
     return len(made)
 
 
-def taken_for(chat_id: object, username: str | None, session: str | None) -> tuple[Snippet, ...]:
+def taken_for(
+    chat_id: object, username: str | None, session: str | None, *, shared_host: bool
+) -> tuple[Snippet, ...]:
     """The snippets that wait for this chat or reader; they are handed out once."""
-    return _inbox.take(_addresses(str(chat_id) if chat_id else None, username, session))
+    addresses = _addresses(str(chat_id) if chat_id else None, username, session)
+    if _ANYONE not in addresses and not (shared_host and (username or session)):
+        addresses.append(_ANYONE)
+    return _inbox.take(addresses)
 
 
 def _addresses(chat_id: str | None, username: str | None, session: str | None) -> list[str]:
-    """Where a hand-over waits, most particular first; a turn without a reader only reads `anyone`."""
+    """Where a hand-over waits, most particular first."""
     found = [f"chat {chat_id}"] if chat_id else []
     if username:
         found.append(f"user {username} {session}")

@@ -23,6 +23,7 @@ from exllama_guard.host.question import last_answer, last_user_text, question_of
 from exllama_guard.host.reader import current_identity
 from exllama_guard.host.turn_notes import TurnNote
 from exllama_guard.sources.collect import Gathered, collect_snippets
+from exllama_guard.sources.marked_block import without_blocks
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor, TurnHandle
@@ -48,7 +49,9 @@ class _Turn:
         self._stop_event = state.get("stop_event")
         self._handle: TurnHandle | None = None
         self._tried = False
-        self.text = ""
+        self._text = ""
+        self._text_before = ""
+        self._told = True  # False once telling of a step went wrong: one fault a reply is enough
         self.finish = Finish.FAILED
 
     @guarded(lambda self, prompt: None)
@@ -62,22 +65,30 @@ class _Turn:
         request, gathered = _request(self._monitor, self._prompt, self._state, self._is_chat)
         self._handle = self._monitor.open_turn(request, functools.partial(collect_snippets, gathered))
 
-    @guarded(lambda self, text: None)
     def chunk(self, text: str) -> None:
         """Takes the text so far."""
-        self.text = text
+        self._text_before, self._text = self._text, text
+        if self._told:
+            self._told = self._tell(text)
+
+    @guarded(lambda self, text: False)
+    def _tell(self, text: str) -> bool:
         if not self._tried:
             self.begin(None)
         if self._handle is not None:
             self._handle.chunk(html.unescape(text) if self._escaped else text)
+        return True
 
     @guarded(lambda self: None)
     def close(self) -> None:
         """Ends the turn."""
         handle, self._handle = self._handle, None
         if handle is not None:
-            text = self.text if isinstance(self.text, str) else ""
-            handle.close(html.unescape(text) if self._escaped else text, self._how_it_ended())
+            finish = self._how_it_ended()
+            # A chat turn that the host leaves on Stop drops the step at which it saw the button.
+            dropped = self._is_chat and finish is Finish.STOPPED and self.finish is Finish.DISCONNECTED
+            text = self._text_before if dropped else self._text
+            handle.close(html.unescape(text) if self._escaped else text, finish)
 
     def _how_it_ended(self) -> Finish:
         if self.finish is Finish.FAILED:
@@ -184,17 +195,17 @@ def _request(
     regenerate = tool_turn = False
     if is_chat:
         new = bool(note.question)
-        tool_turn = bool(state.get("_tool_turn")) or (not new and _answers_tool(history))
+        tool_turn = bool(state.get("_tool_turn")) or (not new and _answers_tool(state))
         prefix = "" if new else _continued(prompt, last_answer(state.get("history") or {}))
         regenerate = note.question is None and not prefix and not tool_turn
-        question = note.question or last_user_text(history)
+        question = without_blocks(note.question or "").strip() or last_user_text(history)
         page = "unique_id" in state
         channel = Channel.CHAT if page else Channel.API_CHAT
     else:
         question, channel = question_of_prompt(prompt), Channel.COMPLETION
     username, session = current_identity()
     chat_id = state.get("unique_id")
-    handed = taken_for(chat_id, username, session)
+    handed = taken_for(chat_id, username, session, shared_host=monitor.multi_user)
     request = TurnRequest(
         turn_id=uuid.uuid4().hex,
         question=question,
@@ -240,11 +251,11 @@ def _copied(history: Mapping[str, Any]) -> dict[str, Any]:
 
 def _continued(prompt: str, answer: str) -> str:
     """The answer that the prompt ends with, because it is to be continued; "" where it does not."""
-    answer = answer.strip()
-    return answer if answer and prompt.rstrip().endswith(answer) else ""
+    end = answer.strip()
+    return answer if end and prompt.rstrip().endswith(end) else ""
 
 
-def _answers_tool(history: dict[str, Any]) -> bool:
-    """Whether the newest thing in an API history is a tool's result."""
-    rows = history["internal"]
+def _answers_tool(state: Mapping[str, Any]) -> bool:
+    """Whether the newest thing in an API request's history is a tool's result."""
+    rows = (state.get("history") or {}).get("internal") or ()
     return bool(rows) and len(rows[-1]) > 2 and bool(rows[-1][2])
