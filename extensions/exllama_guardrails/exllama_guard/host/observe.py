@@ -238,14 +238,10 @@ _TEXTS = ("custom_system_message", "context", "user_bio", "greeting")
 
 
 def _copied(history: Mapping[str, Any]) -> dict[str, Any]:
-    """The lists that the host goes on writing to, copied one level deep; texts are shared."""
+    """The lists as they stand now: the host replaces rows and adds entries, it does not edit them."""
     return {
-        "internal": [list(row) for row in history.get("internal") or ()],
-        "metadata": {
-            key: dict(entry)
-            for key, entry in (history.get("metadata") or {}).items()
-            if isinstance(entry, dict)
-        },
+        "internal": list(history.get("internal") or ()),
+        "metadata": dict(history.get("metadata") or {}),
     }
 
 

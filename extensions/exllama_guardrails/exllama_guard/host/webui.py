@@ -30,8 +30,11 @@ __all__ = [
 # What is off where a name is missing.
 _NEEDED = (
     ("modules.text_generation", "_generate_reply", "replies cannot be observed, so no turn is measured"),
-    ("modules.text_generation", "generate_reply_HF", "prompts changed by other extensions are not seen"),
-    ("modules.text_generation", "generate_reply_custom", "prompts changed by other extensions are not seen"),
+    (
+        "modules.text_generation",
+        "generate_reply_HF or generate_reply_custom",
+        "what other extensions put into the prompt of a completion is not seen",
+    ),
     ("modules.shared", "model", "a change of model is not noticed"),
     ("modules.shared", "args", "the loader is not known"),
     ("modules.shared", "stop_everything", "a reply that was stopped counts as complete"),
@@ -66,7 +69,7 @@ def missing_parts() -> tuple[str, ...]:
         except ModuleNotFoundError:
             present = False
         else:
-            present = hasattr(module, name)
+            present = any(hasattr(module, one) for one in name.split(" or "))
         if not present:
             sentences.append(
                 f"This version of the WebUI has no {module_name}.{name}: {consequence}. "
