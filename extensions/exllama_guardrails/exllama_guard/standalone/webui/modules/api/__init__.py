@@ -1,0 +1,1 @@
+"""The OpenAI-like API of the stand-in."""
