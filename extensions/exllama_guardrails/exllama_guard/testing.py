@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from exllama_guard.backends.fake import FakeBackend
 from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
 from exllama_guard.core.records import (
     ClaimKind,
@@ -24,7 +25,7 @@ from exllama_guard.core.records import (
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
 
-__all__ = ["FakeEmbedder", "OverlapScorer", "ListTrace", "make_monitor"]
+__all__ = ["FakeBackend", "FakeEmbedder", "OverlapScorer", "ListTrace", "make_monitor"]
 
 _WIDTH = 512
 

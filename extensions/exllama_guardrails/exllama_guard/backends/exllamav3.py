@@ -1,0 +1,156 @@
+"""Adapters for ExLlamaV3 as the WebUI holds it: the native loader, and the HF one.
+
+Written against exllamav3 1.6.5 (`generator/pagetable.py`, `generator/generator.py`) and the pages' fields
+that 0.0.30, which the WebUI pins, has too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from exllama_guard.backends.adapter import Adapter, card_from_files, required
+from exllama_guard.backends.hf_cache import HeldSequence
+from exllama_guard.backends.transformers import forced_logprobs, usable_logits
+from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
+from exllama_guard.core.records import FloatArray, NotScored
+from exllama_guard.errors import BackendError
+
+__all__ = ["PAGE_TOKENS", "ExLlamaV3Backend", "ExLlamaV3HFBackend"]
+
+PAGE_TOKENS = 256  # exllamav3's constants.py
+
+
+class ExLlamaV3Backend(Adapter):
+    """The native loader: a paged cache shared by parallel jobs."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Pages can be reset and put in order; a seed belongs to a job, so only a request can carry it."""
+        return Capabilities(
+            loader=self.loaded.loader,
+            greedy=True,
+            prompt_logprobs=True,
+            cache_usage=True,
+            cache_reset=True,
+            cache_defragment=True,
+            parallel=True,
+            reuse_tokens=PAGE_TOKENS,
+        )
+
+    def card(self) -> ModelCard:
+        """What is loaded; the cache's type as it was asked for, because the layers share one class."""
+        model = self.loaded.alive()
+        return card_from_files(
+            self.loaded, cache_type=self.loaded.settings.cache_type, context_tokens=model.max_tokens
+        )
+
+    def token_ids(self, text: str) -> tuple[int, ...]:
+        """Ids with special tokens in the text read as such, none added."""
+        ids = self.loaded.alive().tokenizer.encode(text, add_bos=False, encode_special_tokens=True)
+        return tuple(ids[0].tolist())
+
+    def greedy(self, prompt: str, n_tokens: int, cancel: threading.Event | None = None) -> Greedy:
+        """Without the cache, one whole pass a token: every page stays as it was; for some tens of tokens."""
+        import torch
+
+        held = self.loaded.alive()
+        ids = list(required(self.token_ids(prompt), n_tokens))
+        ends = {end for end in held.config.eos_token_id_list if end is not None}
+        made, finite, first_s = list[int](), True, 0.0
+        started_s = time.perf_counter()
+        while len(made) < n_tokens and not (cancel is not None and cancel.is_set()):
+            logits = self._logits(ids + made)[0, -1, : held.model.config.vocab_size]
+            finite = finite and usable_logits(logits)
+            chosen = int(torch.argmax(logits.float()))
+            first_s = first_s or time.perf_counter() - started_s
+            if chosen in ends:
+                break
+            made.append(chosen)
+        text = held.tokenizer.decode(torch.tensor(made)) if made else ""
+        return Greedy(str(text), tuple(made), first_s, time.perf_counter() - started_s, finite)
+
+    def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+        """From one pass without the cache, which sees the weights' quantisation and not the cache's."""
+        vocabulary = self.loaded.alive().model.config.vocab_size
+        return forced_logprobs(self._logits(ids)[..., :vocabulary], ids)
+
+    def cache_usage(self) -> CacheUsage | NotScored:
+        """Valid tokens in all pages, and the share of pages that do not lie behind the page before them."""
+        held = self.loaded.alive()
+        pages = held.generator.pagetable.all_pages
+        by_hash = {page.phash: page for page in pages}
+        followers = [
+            (page, by_hash[page.prev_hash])
+            for page in pages
+            if page.kv_position and page.prev_hash in by_hash
+        ]
+        scattered = [page for page, before in followers if page.page_index != before.page_index + 1]
+        share = len(scattered) / len(followers) if followers else 0.0
+        return CacheUsage(sum(page.kv_position for page in pages), int(held.max_tokens), share)
+
+    def reset_cache(self) -> None:
+        """A new page table, while no job is queued."""
+        with self._idle() as generator:
+            generator.pagetable.reset_page_table()
+
+    def defragment_cache(self) -> None:
+        """exllamav3's own defragmenting, at once instead of after its eight rounds through all pages."""
+        with self._idle() as generator:
+            table = generator.pagetable
+            if hasattr(table, "last_defrag_serial"):
+                table.last_defrag_serial = table.access_serial - 8 * table.max_pages
+            table.defrag()
+
+    @contextlib.contextmanager
+    def _idle(self) -> Iterator[Any]:
+        """The generator, with the host's iterating thread held off.
+
+        Raises:
+            BackendError: Jobs are queued.
+        """
+        held = self.loaded.alive()
+        lock = getattr(held.parallel_generator, "lock", None) or contextlib.nullcontext()
+        with lock:
+            jobs = held.generator.num_remaining_jobs()
+            if jobs:
+                raise BackendError(
+                    f"{jobs} jobs are queued and 0 may be; wait until the answers are written."
+                )
+            yield held.generator
+
+    def _logits(self, ids: Sequence[int]) -> Any:  # noqa: ANN401 - a tensor (1, n, vocabulary)
+        import torch
+
+        held = self.loaded.alive()
+        with torch.inference_mode():
+            return held.model.forward(
+                input_ids=torch.tensor([list(ids)]), params={"attn_mode": "flash_attn_nc"}
+            ).cpu()
+
+
+class ExLlamaV3HFBackend(HeldSequence):
+    """ExLlamaV3 behind a transformers class: its sampler and its seed are those of transformers."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As the other HF classes."""
+        return self.hf_capabilities()
+
+    def card(self) -> ModelCard:
+        """What is loaded; the cache's type as it was asked for."""
+        return self.hf_card(self.loaded.settings.cache_type, self.max_tokens())
+
+    def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+        """From one pass without the cache."""
+        import torch
+
+        model = self.loaded.alive().ex_model
+        with torch.inference_mode():
+            logits = model.forward(
+                input_ids=torch.tensor([list(ids)]), params={"attn_mode": "flash_attn_nc"}
+            ).cpu()
+        return forced_logprobs(logits[..., : model.config.vocab_size], ids)

@@ -1,0 +1,102 @@
+"""What both ExLlama loaders behind HF classes share: one held sequence, `past_seq`, over one cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from exllama_guard.backends.adapter import Adapter, card_from_files, required
+from exllama_guard.backends.transformers import usable_logits
+from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
+from exllama_guard.core.records import NotScored
+
+__all__ = ["HeldSequence"]
+
+
+class HeldSequence(Adapter):
+    """A class of the host's with `ex_model`, `ex_cache` and `past_seq`; `past_seq = None` empties the cache.
+
+    Read in the WebUI's exllamav2_hf.py (3.23) and exllamav3_hf.py (3.23, 4.7.3): the next call compares its
+    ids with `past_seq` and evaluates what differs.
+    """
+
+    def hf_capabilities(self, *notes: str) -> Capabilities:
+        """What such a class allows."""
+        return Capabilities(
+            loader=self.loaded.loader,
+            greedy=True,
+            prompt_logprobs=True,
+            cache_usage=True,
+            cache_reset=True,
+            cache_trim=True,
+            seed=True,
+            sees_bad_logits=True,
+            reuse_tokens=1,
+            notes=notes,
+        )
+
+    def hf_card(self, cache_type: str, context_tokens: int) -> ModelCard:
+        """The card, with the template of the transformers tokenizer."""
+        return card_from_files(
+            self.loaded,
+            cache_type=cache_type,
+            context_tokens=context_tokens,
+            chat_template=bool(getattr(self.loaded.tokenizer(), "chat_template", None)),
+        )
+
+    def max_tokens(self) -> int:
+        """Tokens that the cache can hold."""
+        return int(self.loaded.alive().max_tokens)
+
+    def token_ids(self, text: str) -> tuple[int, ...]:
+        """Ids without special tokens added."""
+        return tuple(self.loaded.alive_tokenizer().encode(text, add_special_tokens=False))
+
+    def greedy(self, prompt: str, n_tokens: int, cancel: threading.Event | None = None) -> Greedy:
+        """By calling the class with the growing sequence, as transformers does; empties the cache."""
+        import torch
+
+        ids = list(required(self.token_ids(prompt), n_tokens))
+        model, tokenizer = self.loaded.alive(), self.loaded.alive_tokenizer()
+        made, finite, first_s = list[int](), True, 0.0
+        self.reset_cache()
+        started_s = time.perf_counter()
+        try:
+            while len(made) < n_tokens and not (cancel is not None and cancel.is_set()):
+                with torch.inference_mode():
+                    logits = model(input_ids=torch.tensor([ids + made])).logits[0, -1]
+                finite = finite and usable_logits(logits)
+                chosen = int(torch.argmax(logits))
+                first_s = first_s or time.perf_counter() - started_s
+                if chosen == tokenizer.eos_token_id:
+                    break
+                made.append(chosen)
+        finally:
+            self.reset_cache()
+        text = tokenizer.decode(made, skip_special_tokens=True)
+        return Greedy(text, tuple(made), first_s, time.perf_counter() - started_s, finite)
+
+    def cache_usage(self) -> CacheUsage | NotScored:
+        """The sequence that the cache holds."""
+        held = self.loaded.alive().past_seq
+        return CacheUsage(0 if held is None else int(held.shape[-1]), self.max_tokens())
+
+    def reset_cache(self) -> None:
+        """Forgets the held sequence, and that of the negative prompt where there is one."""
+        model = self.loaded.alive()
+        model.past_seq = None
+        if hasattr(model, "past_seq_negative"):
+            model.past_seq_negative = None
+
+    def trim_cache(self, keep_tokens: int) -> None:
+        """Keeps the first `keep_tokens` ids of the held sequence."""
+        model = self.loaded.alive()
+        if model.past_seq is not None:
+            kept = model.past_seq[: max(0, keep_tokens)]
+            model.past_seq = kept if len(kept) else None
+
+    def set_seed(self, seed: int) -> None:
+        """Seeds torch, from which the transformers sampler draws."""
+        import torch
+
+        torch.manual_seed(seed)

@@ -1,0 +1,166 @@
+"""The canary: a digest of what a model writes greedily, kept across restarts and compared on each load."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from exllama_guard.errors import TraceError
+
+__all__ = ["Canary", "CanaryFinding", "CanaryStore", "compare", "digest_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """What a loaded model wrote greedily, and under which circumstances."""
+
+    model_hash: str
+    loader: str
+    digest: str  # 64 hex digits of the greedy text
+    text: str  # the greedy text itself, some ten tokens of a fixed prompt
+    cache_type: str = ""
+    shard_hash: str = ""
+    context_tokens: int | None = None
+    loras: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)  # torch, CUDA, the loader's library
+    at_s: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryFinding:
+    """Outcome of a comparison. `same` is None for the first canary of a model; `changed` in plain words."""
+
+    same: bool | None
+    changed: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """One sentence for the panel."""
+        if self.same is None:
+            return "First canary of this model; it is kept and compared on the next load."
+        if self.same:
+            return "The canary is the same as on the load before."
+        what = "; ".join(self.changed) or "nothing that is recorded here; check drivers, clocks and memory"
+        return f"The same model now writes something else than on the load before. What changed: {what}."
+
+
+def digest_of(texts: Iterable[str]) -> str:
+    """64 hex digits over the texts in order."""
+    joined = json.dumps(list(texts), ensure_ascii=True)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def compare(before: Canary | None, now: Canary) -> CanaryFinding:
+    """Whether `now` wrote what `before` wrote; when not, every recorded circumstance that differs."""
+    if before is None:
+        return CanaryFinding(None)
+    if before.digest == now.digest:
+        return CanaryFinding(True)
+    return CanaryFinding(False, tuple(_changes(before, now)))
+
+
+def _changes(before: Canary, now: Canary) -> list[str]:
+    labels = {
+        "cache_type": "cache type",
+        "shard_hash": "devices or split",
+        "context_tokens": "context",
+        "loras": "LoRAs",
+    }
+    changes = [
+        f"{label} {_shown(getattr(before, name))} → {_shown(getattr(now, name))}"
+        for name, label in labels.items()
+        if getattr(before, name) != getattr(now, name)
+    ]
+    for name in sorted({*before.versions, *now.versions}):
+        old, new = before.versions.get(name, "absent"), now.versions.get(name, "absent")
+        if old != new:
+            changes.append(f"{name} {old} → {new}")
+    return changes
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    text = str(value) if value not in (None, "") else "none"
+    return text[:12] if len(text) == 64 else text
+
+
+class CanaryStore:
+    """The last canary of each model and loader, in one JSON file that only its owner can read."""
+
+    _KEPT = 200  # models; the oldest is dropped first
+
+    def __init__(self, path: Path) -> None:
+        """Keeps canaries in `path`; nothing is read or made before the first use."""
+        self._path = path
+
+    def before(self, model_hash: str, loader: str, loras: tuple[str, ...] = ()) -> Canary | None:
+        """The canary kept for this model, loader and LoRAs, or None.
+
+        Raises:
+            TraceError: The file cannot be read; it is set aside, so that the next load starts anew.
+        """
+        return self._read().get(_key(model_hash, loader, loras))
+
+    def keep(self, canary: Canary) -> None:
+        """Stores `canary` in place of the one before; the file is replaced whole, mode 0600.
+
+        Raises:
+            TraceError: The file cannot be written.
+        """
+        kept = self._read()
+        kept[_key(canary.model_hash, canary.loader, canary.loras)] = canary
+        newest = sorted(kept.values(), key=lambda one: one.at_s)[-self._KEPT :]
+        self._write(json.dumps({"version": 1, "canaries": [asdict(one) for one in newest]}, indent=1))
+
+    def _read(self) -> dict[str, Canary]:
+        try:
+            raw = json.loads(self._path.read_text(encoding="utf-8"))
+            canaries = [_canary(entry) for entry in raw["canaries"]]
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            aside = self._path.with_suffix(".unreadable")
+            with contextlib.suppress(OSError):
+                self._path.replace(aside)
+            raise TraceError(
+                f"The file of canaries {self._path} cannot be read ({error}); it was set aside as "
+                f"{aside.name}, and the next load starts a new one."
+            ) from error
+        return {_key(one.model_hash, one.loader, one.loras): one for one in canaries}
+
+    def _write(self, text: str) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            number, name = tempfile.mkstemp(dir=self._path.parent, prefix=".canary-")  # mode 0600
+            with os.fdopen(number, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).replace(self._path)
+        except OSError as error:
+            raise TraceError(
+                f"The canary could not be stored in {self._path} ({error}); make the folder writable."
+            ) from error
+
+
+def _key(model_hash: str, loader: str, loras: tuple[str, ...]) -> str:
+    return "|".join((model_hash, loader, *loras))
+
+
+def _canary(entry: Mapping[str, object]) -> Canary:
+    """A canary from its JSON.
+
+    Raises:
+        TypeError: A field is missing or of another type.
+    """
+    canary = Canary(**{**entry, "loras": tuple(entry.get("loras") or ())})  # type: ignore[arg-type]
+    for name in ("model_hash", "loader", "digest", "text"):
+        if not isinstance(getattr(canary, name), str):
+            raise TypeError(f"{name} is no text")
+    if not isinstance(canary.versions, Mapping) or not isinstance(canary.at_s, (int, float)):
+        raise TypeError("versions or at_s is of another type")
+    return canary
