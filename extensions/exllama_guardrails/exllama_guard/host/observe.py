@@ -11,7 +11,7 @@ import html
 import inspect
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -253,5 +253,5 @@ def _continued(prompt: str, answer: str) -> str:
 
 def _answers_tool(state: Mapping[str, Any]) -> bool:
     """Whether the newest thing in an API request's history is a tool's result."""
-    rows = (state.get("history") or {}).get("internal") or ()
+    rows: Sequence[Sequence[Any]] = (state.get("history") or {}).get("internal") or ()
     return bool(rows) and len(rows[-1]) > 2 and bool(rows[-1][2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["setup", "ui", "uninstall"]
 
+_WARM_AT_LATEST_S = 30.0  # without a page (--nowebui), or on a host that hides it
+_WARM_AFTER_PAGE_S = 5.0
+_POLL_S = 0.5
+
 _patches = Patches()
 _watch: ModelWatch | None = None
 _last_settings: Settings | None = None
@@ -34,9 +40,10 @@ def setup(params: Mapping[str, Any]) -> None:
     monitor.multi_user = webui.is_multi_user()
     for sentence in webui.missing_parts():
         report(sentence, sentence)
-    _install(monitor)
+    first = _install(monitor)
     _tell_model(monitor)
-    monitor.warm()
+    if first:
+        threading.Thread(target=_warm_later, args=(monitor,), name="guardrails-warm", daemon=True).start()
 
 
 @guarded(lambda: None)
@@ -59,7 +66,8 @@ def uninstall() -> tuple[str, ...]:
     return left
 
 
-def _install(monitor: Monitor) -> None:
+def _install(monitor: Monitor) -> bool:
+    """True when this start was the first."""
     global _watch
     text_generation = webui.text_generation_module()
     if hasattr(text_generation, "_generate_reply"):
@@ -67,9 +75,25 @@ def _install(monitor: Monitor) -> None:
     for name in ("generate_reply_HF", "generate_reply_custom"):
         if hasattr(text_generation, name):
             _patches.replace(text_generation, name, seeing_prompt)
-    if _watch is None:
-        _watch = ModelWatch(webui.shared_module(), lambda: _tell_model(monitor))
-        _watch.install()
+    if _watch is not None:
+        return False
+    _watch = ModelWatch(webui.shared_module(), lambda: _tell_model(monitor))
+    _watch.install()
+    return True
+
+
+@guarded(lambda monitor: None)
+def _warm_later(monitor: Monitor) -> None:
+    """Loads the embedder once the page has been up for a while.
+
+    gradio 4.37 gives its own page 3 s to answer while it starts, and the server ends when it does not; the
+    import of an embedding library beside it can take that long on a small machine.
+    """
+    until = time.monotonic() + _WARM_AT_LATEST_S
+    while time.monotonic() < until and not webui.page_is_up():
+        time.sleep(_POLL_S)
+    time.sleep(_WARM_AFTER_PAGE_S)
+    monitor.warm()
 
 
 def _take_settings(monitor: Monitor, params: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "is_multi_user",
     "missing_parts",
     "model_info",
+    "page_is_up",
     "shared_module",
     "stopped",
     "templates",
@@ -97,6 +98,12 @@ def is_multi_user() -> bool:
 def stopped() -> bool:
     """Whether the Stop button was pressed during the reply that runs now."""
     return bool(getattr(shared_module(), "stop_everything", False))
+
+
+def page_is_up() -> bool:
+    """Whether the host's page answers requests."""
+    interface = (getattr(shared_module(), "gradio", None) or {}).get("interface")
+    return bool(getattr(interface, "is_running", False))
 
 
 def model_info() -> ModelInfo | None:
