@@ -45,6 +45,11 @@ class Settings:
     # A folder of .md, .txt and .pdf files whose best passages go into the prompt; empty: none.
     knowledge_folder: str = ""
     knowledge_snippets: int = 4
+    # Tools: off, check (before a call runs), enforce-calls (free text until a call starts, then only what its
+    # schema allows), enforce-always (the whole reply is a call). The second last, because free text stays free.
+    tool_lock: str = "enforce-calls"
+    # A JSON Schema that every answer must fit, as text; empty: none.
+    answer_schema: str = ""
 
 
 def from_params(params: Mapping[str, object]) -> tuple[Settings, tuple[str, ...]]:
@@ -103,6 +108,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "knowledge_snippets": (1, 50),
 }
 
+_CHOICES: dict[str, tuple[str, ...]] = {"tool_lock": ("off", "check", "enforce-calls", "enforce-always")}
+
 
 def _checked(name: str, value: object, hint: object) -> object:
     """`value` in the field's type and range.
@@ -111,11 +118,16 @@ def _checked(name: str, value: object, hint: object) -> object:
         UserError: It is of another type or out of range.
     """
     accepted = getattr(hint, "__args__", (hint,))
+    if value is False and "off" in _CHOICES.get(name, ()):
+        value = "off"  # YAML reads a bare `off` as false
     if float in accepted and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if type(value) not in accepted:
         wanted = " or ".join(getattr(kind, "__name__", "") for kind in accepted)
         raise UserError(f"Setting '{name}' is {value!r}; it must be {wanted}. The value before is kept.")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        wanted = ", ".join(_CHOICES[name])
+        raise UserError(f"Setting '{name}' is {value!r}; it must be one of {wanted}. The value before is kept.")
     if name in _RANGES and isinstance(value, (int, float)):
         low, high = _RANGES[name]
         if not low <= value <= high:

@@ -1,0 +1,172 @@
+"""`lock`: checks recorded tool calls against their tools' schemas, or explains what can be enforced where."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from exllama_guard.core.json_strict import read_json
+from exllama_guard.core.tool_calls import CallVerdict, Checker, check_call, tool_checker
+from exllama_guard.core.tool_promise import LOADERS, LockMode, promise_on
+from exllama_guard.core.tool_schema import Tool, ToolLock, tool_from_openai
+from exllama_guard.errors import SchemaError, UserError
+
+_HELP = """\
+TOOLS is a JSON file: a list of tools in OpenAI form, or an object with such a list under "tools".
+Each line of CALLS is one call, {"id": "1", "name": "get_weather", "arguments": {"city": "Rome"}} (arguments
+as an object, or as the text that the model wrote), and gives one line of OUTPUT:
+  {"id": "1", "valid": false, "errors": [{"path": "/days", "expected": "type integer", "found": "\\"3\\"",
+   "message": "\\"3\\" is not of type \\"integer\\""}]}
+A line that is no call gives {"line": 7, "error": "..."}. Unknown keys are errors unless the schema
+allows them.
+Exit status: 0 all lines were read, 1 some lines were no calls (or tools are unusable), 2 could not run.
+
+examples:
+  python3 extensions/exllama_guardrails lock --tools tools.json --calls calls.jsonl --output checked.jsonl
+  python3 extensions/exllama_guardrails lock --tools tools.json --explain
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Exit status: 0 all lines were read, 1 some were no calls or tools are unusable, 2 could not run."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if not options.explain and (options.calls is None or options.output is None):
+        parser.error("give --calls and --output, or --explain")
+    try:
+        tools = read_tools(options.tools)
+        if options.explain:
+            return _explain(tools)
+        with ExitStack() as stack:
+            source = _open_input(stack, options.calls)
+            target = (
+                sys.stdout
+                if options.output == "-"
+                else stack.enter_context(Path(options.output).open("w", encoding="utf-8"))
+            )
+            return _check_all(tools, source, target)
+    except (UserError, OSError) as error:
+        print(f"lock: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 extensions/exllama_guardrails lock",
+        description="Checks tool calls against their tools' JSON schemas; needs no model and no WebUI.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--tools", required=True, metavar="FILE", help="JSON file of tools")
+    parser.add_argument("--calls", metavar="FILE", help="file of JSON lines, or - for standard input")
+    parser.add_argument("--output", metavar="FILE", help="file to write, or - for standard output")
+    parser.add_argument(
+        "--explain", action="store_true", help="say for each tool what each loader can enforce, and why not"
+    )
+    return parser
+
+
+def read_tools(name: str) -> list[Tool]:
+    """The tools of a file, in its order.
+
+    Raises:
+        UserError: The file is missing, is not JSON, or holds no list of tools.
+    """
+    try:
+        text = Path(name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{name} cannot be read ({error}); give a JSON file of tools") from error
+    read = read_json(text, max_depth=500, max_chars=200_000_000)
+    if not read.ok:
+        raise UserError(f"{name} is no list of tools: {read.problems[0].message}")
+    entries = read.value.get("tools", [read.value]) if isinstance(read.value, dict) else read.value
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"{name} holds no tools; give a list of them in OpenAI form")
+    return [tool_from_openai(entry) for entry in entries]
+
+
+def _check_all(tools: Sequence[Tool], source: Iterator[bytes], target: IO[str]) -> int:
+    lock = ToolLock()
+    statuses = {status.tool.name: status for status in lock.observe(tools)}
+    checkers = {status.tool.name: tool_checker(status.tool)[0] for status in statuses.values()}
+    bad = 0
+    for number, line in enumerate(source, start=1):
+        if not line.strip():
+            continue
+        try:
+            identity, verdict = _verdict(line, number, statuses, checkers)
+        except UserError as error:
+            bad += 1
+            result: dict[str, Any] = {"line": number, "error": str(error)}
+        else:
+            result = {
+                "id": identity,
+                "valid": verdict.valid,
+                "errors": [error.as_dict() for error in verdict.errors],
+            }
+        target.write(json.dumps(result, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
+        target.flush()
+    unusable = [status for status in statuses.values() if checkers[status.tool.name] is None]
+    for status in unusable:
+        print(f"lock: {status.tool.name or '(unnamed)'}: {tool_checker(status.tool)[1]}", file=sys.stderr)
+    return 1 if bad or unusable else 0
+
+
+def _verdict(
+    line: bytes, number: int, statuses: dict[str, Any], checkers: dict[str, Checker | None]
+) -> tuple[object, CallVerdict]:
+    try:
+        loose = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"line {number} is not JSON ({error}); each line must be one call") from error
+    if not isinstance(loose, dict):
+        raise UserError(f"line {number} is a {type(loose).__name__}; each line must be one JSON object")
+    name, arguments = loose.get("name"), loose.get("arguments", {})
+    if not isinstance(name, str):
+        raise UserError(f"line {number}: 'name' must be a string, not {type(name).__name__}")
+    text = line.decode("utf-8", "replace")
+    if not isinstance(arguments, str) and not read_json(text).ok:
+        arguments = text  # duplicate keys, NaN: named as faults of the call
+    known = tuple(statuses)
+    return loose.get("id"), check_call(name, arguments, statuses.get(name), checkers.get(name), known=known)
+
+
+def _open_input(stack: ExitStack, name: str) -> Iterator[bytes]:
+    if name == "-":
+        return iter(sys.stdin.buffer)
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(f"there is no file {name}; give a file of JSON lines, or - for standard input")
+    return iter(stack.enter_context(path.open("rb")))
+
+
+def _explain(tools: Sequence[Tool]) -> int:
+    unusable = 0
+    for tool in tools:
+        checker, reason = tool_checker(tool)
+        print(f"{tool.name or '(unnamed)'}  sha256 {tool.sha256[:16]}")
+        if checker is None:
+            unusable += 1
+            print(f"  blocked on every loader: {reason}")
+            continue
+        enforced = _enforced(tool)
+        for loader in LOADERS:
+            for mode in (LockMode.ENFORCE_CALLS, LockMode.ENFORCE_ALWAYS):
+                print(f"  {loader}, {mode.value}: {promise_on(loader, mode, enforced)}")
+    return 1 if unusable else 0
+
+
+def _enforced(tool: Tool) -> str:
+    """Why the tool's schema cannot be enforced by any loader, or an empty string."""
+    from exllama_guard.locks.compiled import compile_reason
+    from exllama_guard.locks.vocabulary import byte_vocabulary
+
+    try:
+        return compile_reason(tool, byte_vocabulary())
+    except SchemaError as error:
+        return str(error)

@@ -1,0 +1,1 @@
+"""Locks on what a model may write while it decodes: llguidance behind one adapter a loader."""

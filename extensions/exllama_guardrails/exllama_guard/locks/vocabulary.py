@@ -1,0 +1,145 @@
+"""A tokenizer as a lock needs it: llguidance's own view, the bytes of each token, and a hash."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exllama_guard.errors import SchemaError
+
+__all__ = [
+    "Vocabulary",
+    "byte_vocabulary",
+    "from_exllamav3",
+    "from_hf_tokenizer",
+    "from_tokenizer_file",
+    "from_tokenizer_json",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Tokens by id. `tokenizer_hash` is 64 hex digits over the tokenizer's definition."""
+
+    ll_tokenizer: Any  # llguidance.LLTokenizer
+    tokens: tuple[bytes, ...]
+    tokenizer_hash: str
+    eos_ids: tuple[int, ...]
+    specials: dict[str, int] = field(repr=False)
+    ordered: tuple[tuple[bytes, int], ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Number of tokens."""
+        return len(self.tokens)
+
+    def special_id(self, text: str) -> int | None:
+        """Id of the special token that is spelled `text`, or None."""
+        return self.specials.get(text)
+
+    def starting_with(self, prefix: bytes) -> list[tuple[bytes, int]]:
+        """(bytes, id) of every token that starts with `prefix`, in byte order."""
+        start = bisect.bisect_left(self.ordered, (prefix, -1))
+        out = []
+        for entry in self.ordered[start:]:
+            if not entry[0].startswith(prefix):
+                break
+            out.append(entry)
+        return out
+
+
+def from_tokenizer_json(text: str, eos_ids: Sequence[int], n_vocab: int | None = None) -> Vocabulary:
+    """The vocabulary of a `tokenizer.json`.
+
+    Raises:
+        SchemaError: llguidance cannot read it, or is not installed.
+    """
+    try:
+        from llguidance import LLTokenizer
+    except ImportError as error:
+        raise SchemaError("llguidance is not installed; run `pip install llguidance` and restart.") from error
+    try:
+        tokenizer = LLTokenizer(text, n_vocab=n_vocab, eos_token=list(eos_ids) or None)
+    except ValueError as error:
+        raise SchemaError(f"llguidance cannot read this tokenizer: {str(error)[:200]}") from error
+    digest = hashlib.sha256(
+        f"{list(eos_ids)} {n_vocab} ".encode() + text.encode("utf-8", "replace")
+    ).hexdigest()
+    return of_ll_tokenizer(tokenizer, digest)
+
+
+def byte_vocabulary() -> Vocabulary:
+    """One token a byte and an end token: enough to say whether a schema can be enforced at all.
+
+    Raises:
+        SchemaError: llguidance is not installed.
+    """
+    try:
+        from llguidance import LLTokenizer
+    except ImportError as error:
+        raise SchemaError("llguidance is not installed; run `pip install llguidance` and restart.") from error
+    return of_ll_tokenizer(LLTokenizer("byte"), "bytes")
+
+
+def of_ll_tokenizer(tokenizer: Any, digest: str) -> Vocabulary:  # noqa: ANN401 - llguidance.LLTokenizer
+    """The vocabulary of an llguidance tokenizer that is already built."""
+    tokens = tuple(tokenizer.decode_bytes([token]) for token in range(tokenizer.vocab_size))
+    specials = {
+        tokens[token].decode("utf-8", "replace"): token
+        for token in range(tokenizer.vocab_size)
+        if tokenizer.is_special_token(token)
+    }
+    ordered = tuple(sorted((text, token) for token, text in enumerate(tokens)))
+    return Vocabulary(tokenizer, tokens, digest, tuple(tokenizer.eos_tokens), specials, ordered)
+
+
+def from_hf_tokenizer(tokenizer: Any, eos_ids: Sequence[int] = ()) -> Vocabulary:  # noqa: ANN401 - transformers
+    """The vocabulary of a fast transformers tokenizer; `eos_ids` adds the model's own end tokens.
+
+    Raises:
+        SchemaError: It is not a fast tokenizer, or llguidance cannot read it.
+    """
+    from copy import copy
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise SchemaError(
+            f"{type(tokenizer).__name__} has no tokenizer.json; only fast tokenizers can be locked."
+        )
+    backend = copy(backend)
+    backend.no_padding()
+    backend.no_truncation()
+    own = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+    ends = own + [int(token) for token in eos_ids if int(token) not in own]
+    return from_tokenizer_json(backend.to_str(), ends)
+
+
+def from_tokenizer_file(path: Path, eos_ids: Sequence[int]) -> Vocabulary:
+    """The vocabulary of a model folder's `tokenizer.json` (ExLlamaV2 keeps only its own view of it).
+
+    Raises:
+        SchemaError: The file is missing or cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SchemaError(
+            f"The model has no readable {path.name} at {path.parent}; its calls are checked only."
+        ) from error
+    return from_tokenizer_json(text, eos_ids)
+
+
+def from_exllamav3(tokenizer: Any) -> Vocabulary:  # noqa: ANN401 - exllamav3.Tokenizer
+    """The vocabulary of an exllamav3 tokenizer (`.tokenizer` is a `tokenizers.Tokenizer`).
+
+    Raises:
+        SchemaError: llguidance cannot read it.
+    """
+    listed = getattr(tokenizer.config, "eos_token_id_list", None) or [tokenizer.eos_token_id]
+    return from_tokenizer_json(
+        tokenizer.tokenizer.to_str(), [int(token) for token in listed if token is not None]
+    )
