@@ -24,7 +24,7 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """One reference of an answer. `span` counts characters of the answer; no id: it resolves to no snippet."""
+    """One reference. `span` counts characters of the answer; without an id it resolves to no snippet."""
 
     span: Span
     text: str
@@ -34,8 +34,8 @@ class Citation:
 def find_citations(answer: str, snippets: Sequence[Snippet]) -> tuple[Citation, ...]:
     """Every citation in `answer`, in order; one entry for each snippet that a list or a range names.
 
-    A number counts the snippets in their order, from 1, unless it is itself a snippet's id. A bare number
-    resolves to no snippet only in square brackets; in round ones it is then a year or an amount, not a citation.
+    A number counts the snippets in their order, from 1, unless it is itself a snippet's id. Only in square
+    brackets may it resolve to no snippet; in round ones it is then a year or an amount, not a citation.
     """
     names = _names(snippets)
     found: list[Citation] = []
@@ -103,13 +103,13 @@ def _bare_ids(answer: str, snippets: Sequence[Snippet]) -> Iterator[Citation]:
         return
     pattern = "|".join(re.escape(i) for i in sorted(set(ids), key=len, reverse=True))
     known = {snippet_id.casefold(): snippet_id for snippet_id in ids}
-    for match in re.finditer(rf"(?<![\w/.-])(?:{pattern})(?![\w/-]|\.\w)", answer, re.IGNORECASE):
+    for match in re.finditer(rf"(?<![\w/.-])(?<!\w\()(?:{pattern})(?![\w/-]|\.\w)", answer, re.IGNORECASE):
         span = Span(match.start(), match.end())
         yield Citation(span, match.group(), known.get(match.group().casefold()))
 
 
 def _names(snippets: Sequence[Snippet]) -> dict[str, str]:
-    """Normalised ids, addresses and file names of the snippets; the first snippet of a source stands for it."""
+    """Normalised ids, addresses and file names; the first snippet of a source stands for it."""
     names: dict[str, str] = {}
     for snippet in snippets:
         names.setdefault(_key(snippet.snippet_id), snippet.snippet_id)
