@@ -1,1 +1,1 @@
-"""What people see: rows as pure data, and the only importer of gradio."""
+"""What people see: rows as pure data, their markup, and the only importer of gradio."""

@@ -1,0 +1,278 @@
+"""Answers a page's messages: what it shows now, and what somebody does in it. No gradio in here."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from exllama_guard.core.records import Finish, Gate, Reader, TurnReport
+from exllama_guard.core.trace import record_of
+from exllama_guard.errors import GuardError
+from exllama_guard.monitor import Snapshot
+from exllama_guard.panel import markup_cards, markup_plot, markup_turn
+from exllama_guard.panel.evidence import evidence_row
+from exllama_guard.panel.history import (
+    HistoryBook,
+    HistoryRow,
+    as_csv,
+    as_json,
+    filtered,
+    page_of,
+    row_of,
+)
+from exllama_guard.panel.markup import Html, empty
+from exllama_guard.panel.message import Message, read_message
+from exllama_guard.panel.over_time import plot
+from exllama_guard.panel.packet import Page, Slot, SlotList, packet
+from exllama_guard.panel.rows import facts, glance, measures, segments, snippet_rows
+from exllama_guard.panel.source import PanelSource
+from exllama_guard.settings import Settings
+
+_PASTED_KEPT = 32  # checks of pasted texts that are remembered, one a browser session
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who sends a message: a login name if there is one, and the browser session."""
+
+    username: str | None
+    session: str | None
+
+
+class Desk:
+    """Answers the messages of every page of one monitor. Thread-safe; the lock protects pasted checks."""
+
+    def __init__(self, source: PanelSource) -> None:
+        """Reads from `source`; nothing is rendered before the first message."""
+        self._source = source
+        self._lock = threading.Lock()
+        self._pasted: OrderedDict[Visitor, TurnReport] = OrderedDict()
+        self._book = HistoryBook()
+
+    def answer(self, text: str, visitor: Visitor) -> str:
+        """The packet for a message; "" where nothing has changed or the message is not one."""
+        message = read_message(text)
+        if message is None:
+            return ""
+        if message.same and message.version == self._source.version and not message.action:
+            return ""
+        said = self._act(message, visitor) if message.action else {}
+        return packet(self._page(message, visitor, said), message.have)
+
+    # --- what somebody does -----------------------------------------------------------------------------
+
+    def _act(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        act = _ACTIONS.get(message.action)
+        if act is None:
+            return {"say": "This page is older than the extension; reload it."}
+        try:
+            return act(self, message, visitor)
+        except GuardError as error:
+            return {"say": str(error)}
+
+    def _switch(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        on = message.values.get("value") is True
+        self._source.set_enabled(on)
+        return {"say": "Guardrails are on." if on else "Guardrails are off; answers are not checked."}
+
+    def _check(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        texts = str(message.values.get("snippets", "")).replace("\r\n", "\n").split("\n\n")
+        question, answer = (str(message.values.get(name, "")) for name in ("question", "answer"))
+        if not answer.strip():
+            return {"say": "There is no answer to check; paste one."}
+        reader = self._reader(visitor)
+        report = self._source.check_pasted(question, [text for text in texts if text.strip()], answer, reader)
+        with self._lock:
+            self._pasted[visitor] = report
+            self._pasted.move_to_end(visitor)
+            while len(self._pasted) > _PASTED_KEPT:
+                self._pasted.popitem(last=False)
+        row = glance(report, self._source.settings)
+        return {"say": f"{row.badge.word}. {row.reason}"}
+
+    def _clear_check(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        with self._lock:
+            self._pasted.pop(visitor, None)
+        return {"say": "Cleared."}
+
+    def _apply(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        known = {field.name for field in fields(Settings)} - {"enabled"}
+        values = {name: value for name, value in message.values.items() if name in known}
+        problems = self._source.change_settings(**values)
+        return {"say": " ".join(problems) or "Applied from the next reply on."}
+
+    def _reset(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        defaults = {field.name: field.default for field in fields(Settings) if field.name != "enabled"}
+        problems = self._source.change_settings(**defaults)
+        return {"say": " ".join(problems) or "All settings are back at their defaults."}
+
+    def _export(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        rows = filtered(self._history(visitor)[0], message.filter)
+        kind = message.values.get("kind")
+        texts: dict[object, tuple[str, Callable[[tuple[HistoryRow, ...]], str]]] = {
+            "json": ("application/json", as_json),
+            "csv": ("text/csv", as_csv),
+            "html": ("text/html", markup_cards.report_page),
+        }
+        if kind not in texts:
+            return {"say": "Choose JSON, CSV or HTML."}
+        media, write = texts[kind]
+        file = {"name": f"guardrails-history.{kind}", "type": media, "text": write(rows)}
+        return {"file": file, "say": f"{len(rows)} turns exported."}
+
+    # --- what a page shows ------------------------------------------------------------------------------
+
+    def _reader(self, visitor: Visitor) -> Reader:
+        return self._source.reader_for(visitor.username, visitor.session)
+
+    def _page(self, message: Message, visitor: Visitor, said: Mapping[str, object]) -> Page:
+        snapshot = self._source.snapshot(self._reader(visitor))
+        newest = snapshot.live or (snapshot.turns[0] if snapshot.turns else None)
+        slots = [
+            Slot("glance", self._glance(snapshot, newest)),
+            Slot("problems", markup_cards.problems(snapshot.problems, snapshot.shed)),
+        ]
+        live = snapshot.live is not None or snapshot.waiting > 0
+        told: dict[str, object] = {"v": snapshot.version, "on": snapshot.enabled, "live": live, **said}
+        if newest is not None and newest.finish is not Finish.STREAMING:
+            row = glance(newest, self._source.settings)
+            told["settled"] = f"{newest.request.turn_id}|{row.badge.word}. {row.reason}"
+        more = self._tab(message, visitor, snapshot, newest)
+        return Page((*slots, *more.slots), more.lists, {**told, **more.facts})
+
+    def _glance(self, snapshot: Snapshot, newest: TurnReport | None) -> Html:
+        if not snapshot.enabled:
+            return markup_turn.glance_empty("Off", "Answers are not checked. Switch on to check them.")
+        if newest is None:
+            return markup_turn.glance_empty(
+                "No answer yet", "Ask the model something that needs its documents."
+            )
+        return markup_turn.glance(glance(newest, self._source.settings))
+
+    def _tab(self, message: Message, visitor: Visitor, snapshot: Snapshot, newest: TurnReport | None) -> Page:
+        settings = self._source.settings
+        if message.tab == "turn":
+            shown = self._turn(message.turn, visitor, snapshot, newest)
+            return turn_page(shown, "t.", message.claim, settings, latest=shown is newest)
+        if message.tab == "check":
+            with self._lock:
+                pasted = self._pasted.get(visitor)
+            head = markup_turn.glance(glance(pasted, settings)) if pasted else Html("")
+            page = turn_page(pasted, "p.", message.claim, settings, latest=True)
+            return Page(
+                (Slot("checked", head), *page.slots), page.lists, {**page.facts, "checked": bool(pasted)}
+            )
+        if message.tab == "time":
+            rows = [row_of(record_of(turn)) for turn in snapshot.turns]
+            drawn = markup_plot.plot(plot(snapshot.turns, snapshot.events, settings))
+            return Page((Slot("plot", drawn), Slot("turns", markup_cards.turn_list(rows))))
+        if message.tab == "history":
+            found, unreadable = self._history(visitor)
+            page_rows = page_of(found, message.filter, unreadable)
+            return Page((Slot("history", markup_cards.history(page_rows, message.filter)),))
+        if message.tab == "settings":
+            return Page((Slot("settings", markup_cards.settings_form(settings)),))
+        if message.tab == "model":
+            card = markup_cards.model_card(snapshot.model, snapshot.capabilities, snapshot.embedder)
+            return Page((Slot("model", card),))
+        return Page(())
+
+    def _turn(
+        self, wanted: str, visitor: Visitor, snapshot: Snapshot, newest: TurnReport | None
+    ) -> TurnReport | None:
+        if not wanted:
+            return newest
+        kept = next((turn for turn in snapshot.turns if turn.request.turn_id == wanted), None)
+        folder = self._folder()
+        if kept is None and folder is not None:
+            kept = self._book.open(folder, self._reader(visitor), wanted)
+        return kept or newest
+
+    def _history(self, visitor: Visitor) -> tuple[tuple[HistoryRow, ...], int]:
+        """The reader's turns from the traces, or where none are written, those in memory."""
+        reader = self._reader(visitor)
+        folder = self._folder()
+        if folder is None:
+            return tuple(row_of(record_of(turn)) for turn in self._source.snapshot(reader).turns), 0
+        return self._book.rows(folder, reader)
+
+    def _folder(self) -> Path | None:
+        settings = self._source.settings
+        if not (settings.traces and settings.trace_folder):
+            return None
+        return Path(settings.trace_folder).expanduser()
+
+
+_ACTIONS: dict[str, Callable[[Desk, Message, Visitor], dict[str, object]]] = {
+    "switch": Desk._switch,
+    "check": Desk._check,
+    "clear-check": Desk._clear_check,
+    "apply-settings": Desk._apply,
+    "reset-settings": Desk._reset,
+    "export": Desk._export,
+}
+
+
+def turn_page(
+    report: TurnReport | None, prefix: str, chosen: str, settings: Settings, *, latest: bool
+) -> Page:
+    """One turn's places and lists, named from `prefix` on; `chosen` is the sentence pointed at."""
+    if report is None:
+        nothing = Html("")
+        head = empty("No answer yet", "Ask the model something; the marked answer appears here.")
+        return Page(
+            (Slot(prefix + "head", head), Slot(prefix + "evidence", nothing)),
+            tuple(SlotList(prefix + name, ()) for name in ("answer", "numbers", "snippets")),
+            {"claim": "", "shown": False},
+        )
+    claim = _claim(report, chosen.removeprefix(prefix) if chosen.startswith(prefix) else "")
+    row = evidence_row(report, claim) if claim is not None else None
+    numbers = measures(report, settings)
+    snippets = snippet_rows(report)
+    slots = [
+        Slot(
+            prefix + "head", markup_turn.heading(report.request.question, facts(report), latest, report.notes)
+        ),
+        Slot(
+            prefix + "evidence",
+            markup_turn.evidence(row) if row else markup_turn.evidence_empty(bool(report.answer)),
+        ),
+    ]
+    for number in numbers:
+        place = f"{prefix}numbers/{number.key}"
+        slots.append(Slot(f"{prefix}m.{number.key}", markup_turn.measure_value(number), place))
+    for index, snippet in enumerate(snippets):
+        place = f"{prefix}snippets/{index}"
+        slots.append(Slot(f"{prefix}s.{index}", markup_turn.snippet_distances(snippet), place))
+    lists = (
+        SlotList(
+            prefix + "answer",
+            tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report)),
+        ),
+        SlotList(
+            prefix + "numbers",
+            tuple((number.key, markup_turn.measure(number, f"{prefix}m.{number.key}")) for number in numbers),
+        ),
+        SlotList(
+            prefix + "snippets",
+            tuple(
+                (str(index), markup_turn.snippet(snippet, f"{prefix}s.{index}"))
+                for index, snippet in enumerate(snippets)
+            ),
+        ),
+    )
+    return Page(tuple(slots), lists, {"claim": "" if claim is None else f"{prefix}{claim}", "shown": True})
+
+
+def _claim(report: TurnReport, chosen: str) -> int | None:
+    """The sentence pointed at, else the one that decides, else the first that was checked."""
+    if chosen.isdigit() and int(chosen) < len(report.support.claims):
+        return int(chosen)
+    worst = report.support.worst
+    if worst is not None:
+        return report.support.claims.index(worst)
+    checked = (i for i, claim in enumerate(report.support.claims) if claim.gate is not Gate.NOT_MEASURED)
+    return next(checked, None)

@@ -1,0 +1,242 @@
+"""Past turns from the trace files: read once, filtered, paged, exported; opened by reading one again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from exllama_guard.core.records import (
+    Finish,
+    Gate,
+    Measure,
+    NotScored,
+    Reader,
+    Snippet,
+    TurnReport,
+    TurnRequest,
+)
+from exllama_guard.core.trace import TraceRecord, TraceSnippet, from_line, trace_files
+from exllama_guard.errors import TraceError
+
+PAGE_TURNS = 25
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs cells that begin so
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One past turn in a line of the history; `None` where it was not measured or not kept."""
+
+    turn_id: str
+    at: str
+    chat: str
+    question: str
+    verdict: Gate
+    support: float | None
+    distance: float | None
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What of the history is shown; "" lets everything pass. Pages count from 0."""
+
+    chat: str = ""
+    verdict: str = ""
+    model: str = ""
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """One page of the filtered history, newest first, with what there is to choose from."""
+
+    rows: tuple[HistoryRow, ...]
+    total: int
+    page: int
+    pages: int
+    chats: tuple[str, ...]
+    models: tuple[str, ...]
+    unreadable: int
+
+
+@dataclass(slots=True)
+class _File:
+    offset: int
+    rows: list[tuple[Reader, HistoryRow, int]]
+    bad: int
+
+
+class HistoryBook:
+    """The past turns of one trace folder. Thread-safe; the lock protects the rows that were read."""
+
+    def __init__(self) -> None:
+        """Starts with nothing read."""
+        self._lock = threading.Lock()
+        self._files: dict[Path, _File] = {}
+
+    def rows(self, folder: Path, reader: Reader) -> tuple[tuple[HistoryRow, ...], int]:
+        """All of `reader`'s turns, newest first, and how many lines could not be read."""
+        with self._lock:
+            present = trace_files(folder)
+            self._files = {path: self._files.get(path, _File(0, [], 0)) for path in present}
+            for path in present:
+                _read_on(path, self._files[path])
+            kept = [self._files[path] for path in reversed(present)]
+            rows = tuple(row for file in kept for who, row, _ in reversed(file.rows) if who == reader)
+            return rows, sum(file.bad for file in kept)
+
+    def open(self, folder: Path, reader: Reader, turn_id: str) -> TurnReport | None:
+        """The whole turn, read again from its file; None where it is gone or another's."""
+        with self._lock:
+            for path in reversed(trace_files(folder)):
+                for who, row, offset in self._files.get(path, _File(0, [], 0)).rows:
+                    if row.turn_id == turn_id and who == reader:
+                        return _read_turn(path, offset)
+        return None
+
+
+def _read_on(path: Path, file: _File) -> None:
+    """Reads the lines that were added since the last time; an unfinished last line waits."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(file.offset)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    record = from_line(line)
+                    file.rows.append((record.reader, row_of(record), file.offset))
+                except TraceError:
+                    file.bad += bool(line.strip())
+                file.offset += len(line)
+    except OSError:
+        file.bad += 1
+
+
+def _read_turn(path: Path, offset: int) -> TurnReport | None:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            return report_of(from_line(stream.readline()))
+    except (OSError, TraceError):
+        return None
+
+
+def row_of(record: TraceRecord) -> HistoryRow:
+    """The line of the history that stands for `record`."""
+    return HistoryRow(
+        turn_id=record.trace_id,
+        at=record.ts[:16].replace("T", " "),
+        chat=record.chat_id or "",
+        question=" ".join((record.question or "").split()),
+        verdict=record.verdict.gate,
+        support=_scored(record.support.support),
+        distance=_scored(record.distances.gated),
+        model=record.model.name if record.model else "",
+        reason=record.verdict.reasons[0] if record.verdict.reasons else "",
+    )
+
+
+def _scored(value: Measure) -> float | None:
+    return None if isinstance(value, NotScored) else round(value, 4)
+
+
+def report_of(record: TraceRecord) -> TurnReport:
+    """The report that a trace record was made of; texts that were not kept are empty."""
+    from datetime import datetime
+
+    request = TurnRequest(
+        turn_id=record.trace_id,
+        question=record.question or "",
+        snippets=tuple(_snippet(snippet) for snippet in record.snippets),
+        chat_id=record.chat_id,
+        reader=record.reader,
+        channel=record.channel,
+        model=record.model,
+        regenerate=record.regenerate,
+        tool_turn=record.tool_turn,
+        started_at_s=datetime.fromisoformat(record.ts.replace("Z", "+00:00")).timestamp(),
+    )
+    return TurnReport(
+        request=request,
+        answer=record.answer or "",
+        finish=Finish(record.finish),
+        distances=record.distances,
+        coverage=record.coverage,
+        cited_ids=record.cited_ids,
+        support=record.support,
+        zone=record.zone,
+        distance_gate=record.distance_gate,
+        verdict=record.verdict,
+        elapsed_s=record.elapsed_s,
+        time_to_first_token_s=record.time_to_first_token_s,
+        notes=() if record.answer is not None else ("The text of this turn was not kept.",),
+    )
+
+
+def _snippet(snippet: TraceSnippet) -> Snippet:
+    return Snippet(
+        snippet_id=snippet.snippet_id,
+        text=snippet.text or "",
+        section_id=snippet.section_id,
+        source_url=snippet.source_url,
+        tokens=snippet.tokens,
+        offsets=snippet.offsets,
+        origin=snippet.origin,
+        derived=frozenset(snippet.derived),
+        score=snippet.score,
+        index_hash=snippet.index_hash,
+    )
+
+
+def filtered(rows: Sequence[HistoryRow], chosen: Filter) -> tuple[HistoryRow, ...]:
+    """The rows that pass the filter, in their order."""
+    return tuple(
+        row
+        for row in rows
+        if (not chosen.chat or row.chat == chosen.chat)
+        and (not chosen.verdict or row.verdict.value == chosen.verdict)
+        and (not chosen.model or row.model == chosen.model)
+    )
+
+
+def page_of(rows: Sequence[HistoryRow], chosen: Filter, unreadable: int = 0) -> HistoryPage:
+    """One page of the filtered rows; a page beyond the last one is the last one."""
+    passed = filtered(rows, chosen)
+    pages = max(1, -(-len(passed) // PAGE_TURNS))
+    page = min(max(chosen.page, 0), pages - 1)
+    return HistoryPage(
+        rows=passed[page * PAGE_TURNS : (page + 1) * PAGE_TURNS],
+        total=len(passed),
+        page=page,
+        pages=pages,
+        chats=tuple(dict.fromkeys(row.chat for row in rows if row.chat)),
+        models=tuple(dict.fromkeys(row.model for row in rows if row.model)),
+        unreadable=unreadable,
+    )
+
+
+def as_json(rows: Iterable[HistoryRow]) -> str:
+    """The rows as a JSON list of objects."""
+    return json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=1)
+
+
+def as_csv(rows: Iterable[HistoryRow]) -> str:
+    """The rows as CSV with a header; a cell that a spreadsheet would run as a formula begins with '."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(HistoryRow.__dataclass_fields__)
+    for row in rows:
+        cells = asdict(row) | {"verdict": row.verdict.value}
+        writer.writerow(["" if cell is None else _safe_cell(str(cell)) for cell in cells.values()])
+    return out.getvalue()
+
+
+def _safe_cell(text: str) -> str:
+    return "'" + text if text.startswith(_FORMULA) else text

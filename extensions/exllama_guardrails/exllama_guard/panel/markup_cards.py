@@ -1,0 +1,272 @@
+"""HTML of the cards beside a turn: turns, history, the form to check texts, settings, model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
+from exllama_guard.core.records import Gate, ModelInfo
+from exllama_guard.panel.history import Filter, HistoryPage, HistoryRow
+from exllama_guard.panel.markup import Html, badge, button, el, empty, join
+from exllama_guard.panel.words import GATE_TONES, GATE_WORDS, SETTING_GROUPS, SETTING_HINTS
+from exllama_guard.settings import Settings
+
+
+def turn_list(rows: Sequence[HistoryRow]) -> Html:
+    """The last turns, newest first, each opened with a click."""
+    if not rows:
+        return Html("")
+    return join(el("h4", f"Last {len(rows)} turns"), _table(rows))
+
+
+def history(page: HistoryPage, chosen: Filter) -> Html:
+    """The filtered history with its filters, pages and exports."""
+    verdicts = [(gate.value, GATE_WORDS[gate]) for gate in Gate]
+    tools = el(
+        "div",
+        _select("chat", "Chat", [(chat, chat) for chat in page.chats], chosen.chat),
+        _select("verdict", "Verdict", verdicts, chosen.verdict),
+        _select("model", "Model", [(model, model) for model in page.models], chosen.model),
+        el(
+            "span",
+            el("span", "Export", cls="eg-label"),
+            [button(kind.upper(), "export", data_kind=kind) for kind in ("json", "csv", "html")],
+            cls="eg-export",
+        ),
+        cls="eg-tools",
+    )
+    if page.total == 0:
+        filtered_out = bool(chosen.chat or chosen.verdict or chosen.model)
+        return join(
+            tools if filtered_out else None,
+            empty("Nothing matches", "Choose “All” in a filter above.")
+            if filtered_out
+            else empty(
+                "No history yet", "Checked answers are kept here when traces are on (Settings, Traces)."
+            ),
+        )
+    return join(tools, _unreadable(page.unreadable), _table(page.rows), _pager(page))
+
+
+def _unreadable(count: int) -> Html | None:
+    if not count:
+        return None
+    lines = "1 line" if count == 1 else f"{count} lines"
+    return el("p", f"{lines} of the trace files could not be read and are left out.", cls="eg-note")
+
+
+def _select(name: str, label: str, options: Iterable[tuple[str, str]], value: str) -> Html:
+    items = [el("option", "All", value="", selected=not value)]
+    items += [el("option", shown, value=key, selected=key == value) for key, shown in options]
+    return el(
+        "label",
+        el("span", label, cls="eg-label"),
+        el("select", items, data_filter=name),
+        cls="eg-field-inline",
+    )
+
+
+def _pager(page: HistoryPage) -> Html:
+    first = page.page == 0
+    last = page.page + 1 >= page.pages
+    return el(
+        "nav",
+        button("Newer", "page", data_page=page.page - 1, disabled=first),
+        el("span", f"Page {page.page + 1} of {page.pages}, {page.total} turns", cls="eg-note"),
+        button("Older", "page", data_page=page.page + 1, disabled=last),
+        cls="eg-pager",
+        aria_label="Pages of the history",
+    )
+
+
+def _table(rows: Sequence[HistoryRow]) -> Html:
+    head = ("Verdict", "Question", "Support", "ΔS", "Model", "When")
+    return el(
+        "div",
+        el(
+            "table",
+            el("thead", el("tr", [el("th", name, scope="col") for name in head])),
+            el("tbody", [_line(row) for row in rows]),
+        ),
+        cls="eg-table",
+    )
+
+
+def _line(row: HistoryRow) -> Html:
+    question = button(row.question or "(no text kept)", "turn", cls="eg-link eg-ask", data_turn=row.turn_id)
+    return el(
+        "tr",
+        el("td", badge(GATE_WORDS[row.verdict], GATE_TONES[row.verdict])),
+        el("td", question, title=row.reason),
+        el("td", _figure(row.support), cls="eg-num", data_label="Support"),
+        el("td", _figure(row.distance), cls="eg-num", data_label="ΔS"),
+        el("td", row.model or "–", cls="eg-note"),
+        el("td", row.at, cls="eg-note"),
+    )
+
+
+def _figure(value: float | None) -> Html:
+    if value is None:
+        return join(el("span", "–", aria_hidden="true"), el("span", "not measured", cls="eg-vh"))
+    return join(f"{value:.2f}")
+
+
+def report_page(rows: Sequence[HistoryRow]) -> Html:
+    """A whole HTML page of the rows, for an export; it needs no script and no network."""
+    style = (
+        "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#1d1f24}table{border-collapse:collapse}"
+        "td,th{padding:.4rem .8rem;border-bottom:1px solid #dfe2e8;text-align:left;vertical-align:top}"
+    )
+    head = el(
+        "head", el("title", "Guardrails history"), el("meta", charset="utf-8"), el("style", Html(style))
+    )
+    names = ("Verdict", "Question", "Reason", "Support", "ΔS", "Model", "Chat", "When")
+    body = [
+        el(
+            "tr",
+            [
+                el("td", cell)
+                for cell in (
+                    GATE_WORDS[row.verdict],
+                    row.question,
+                    row.reason,
+                    "not measured" if row.support is None else f"{row.support:.2f}",
+                    "not measured" if row.distance is None else f"{row.distance:.2f}",
+                    row.model,
+                    row.chat,
+                    row.at,
+                )
+            ],
+        )
+        for row in rows
+    ]
+    table = el("table", el("tr", [el("th", name) for name in names]), body)
+    page = el("html", head, el("body", el("h1", f"{len(rows)} checked answers"), table), lang="en")
+    return join(Html("<!doctype html>"), page)
+
+
+def check_form() -> Html:
+    """The form that checks pasted texts; nothing in it changes while the page is open."""
+    return el(
+        "form",
+        el("p", "Paste any question, the texts it was answered from, and the answer. No model is needed."),
+        _area("question", "Question", 2, "What does the answer reply to?"),
+        _area("snippets", "Snippets", 6, "One text after the other, with an empty line between them."),
+        _area("answer", "Answer", 4, "The answer to check."),
+        el(
+            "div",
+            el("button", "Check", type="submit", cls="eg-btn eg-primary"),
+            button("Clear", "clear-check"),
+            button("Cancel", "cancel-check", hidden=True, data_while="check"),
+            el(
+                "span",
+                cls="eg-progress",
+                data_while="check",
+                hidden=True,
+                role="progressbar",
+                aria_label="Checking",
+            ),
+            cls="eg-row",
+        ),
+        data_form="check",
+        cls="eg-form",
+    )
+
+
+def _area(name: str, label: str, rows: int, hint: str) -> Html:
+    return el(
+        "label",
+        el("span", label, cls="eg-field-name"),
+        el("span", hint, cls="eg-note"),
+        el("textarea", name=name, rows=rows),
+        cls="eg-field",
+    )
+
+
+def settings_form(settings: Settings) -> Html:
+    """Every setting with a plain hint, its present value and its default."""
+    groups = [_group(title, names, settings) for title, names in SETTING_GROUPS]
+    return el(
+        "form",
+        el(
+            "p",
+            "Changes hold until the program ends; put them into settings.yaml to keep them.",
+            cls="eg-note",
+        ),
+        groups,
+        el(
+            "div",
+            el("button", "Apply", type="submit", cls="eg-btn eg-primary"),
+            button("Reset to defaults", "reset-settings"),
+            cls="eg-row",
+        ),
+        data_form="settings",
+        cls="eg-form",
+    )
+
+
+def _group(title: str, names: Iterable[str], settings: Settings) -> Html:
+    inputs = [_setting(name, getattr(settings, name)) for name in names]
+    return el("fieldset", el("legend", title), el("div", inputs, cls="eg-settings"))
+
+
+def _setting(name: str, value: object) -> Html:
+    label, hint = SETTING_HINTS[name]
+    default = next(field.default for field in fields(Settings) if field.name == name)
+    shown = "" if value is None else str(value)
+    plain = "on" if default is True else "off" if default is False else str(default)
+    known = "" if default in (None, "") else f" Default: {plain}."
+    common = {"name": name, "aria_describedby": f"eg-h-{name}"}
+    if isinstance(default, bool):
+        field = el("input", type="checkbox", checked=bool(value), data_kind="bool", **common)
+    elif isinstance(default, str):
+        field = el("input", type="text", value=shown, data_kind="str", **common)
+    else:
+        kind = "int" if isinstance(default, int) else "float"
+        field = el("input", type="text", inputmode="decimal", value=shown, data_kind=kind, **common)
+    return el(
+        "div",
+        el("label", el("span", label, cls="eg-field-name"), field),
+        el("span", hint + known, cls="eg-note", id=f"eg-h-{name}"),
+        cls="eg-setting" + (" eg-tick" if isinstance(default, bool) else ""),
+    )
+
+
+def model_card(model: ModelInfo | None, capabilities: Sequence[str], embedder: str) -> Html:
+    """The loaded model, what its loader allows, and the embedder that measures ΔS."""
+    rows = [("Embedder", embedder if embedder != "none" else "loads with the first check")]
+    if model is not None:
+        rows = [
+            ("Model", model.name),
+            ("Loader", model.loader),
+            ("Quantisation", model.quantisation or "not told by the loader"),
+            ("KV cache", model.cache_type or "not told by the loader"),
+            (
+                "Context",
+                f"{model.context_tokens} tokens" if model.context_tokens else "not told by the loader",
+            ),
+            *rows,
+        ]
+    table = el("dl", [el("div", el("dt", name), el("dd", value)) for name, value in rows], cls="eg-about")
+    allows = (
+        join(el("h4", "What this loader allows"), el("ul", [el("li", text) for text in capabilities]))
+        if capabilities
+        else None
+    )
+    missing = (
+        empty("No model loaded", "Load one in the Model tab. Pasted texts can be checked without a model.")
+        if model is None
+        else None
+    )
+    return join(missing, table, allows)
+
+
+def problems(sentences: Iterable[str], shed: int) -> Html:
+    """What is wrong and what to do, one sentence each."""
+    lines = list(sentences)
+    if shed:
+        replies = "1 reply was" if shed == 1 else f"{shed} replies were"
+        lines.append(
+            f"{replies} not checked because too many waited; raise “Replies that may wait” or ask slower."
+        )
+    return el("ul", [el("li", line) for line in lines], cls="eg-problems") if lines else Html("")

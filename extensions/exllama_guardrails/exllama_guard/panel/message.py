@@ -1,0 +1,64 @@
+"""A page's message, read with care: it comes from a browser and may hold anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exllama_guard.panel.history import Filter
+
+TABS = ("turn", "time", "history", "check", "settings", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a page has, what it looks at, and what somebody did in it; `tab` is "" while folded."""
+
+    version: int
+    same: bool
+    tab: str
+    turn: str
+    claim: str
+    filter: Filter
+    have: Mapping[str, str]
+    action: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+def read_message(text: str) -> Message | None:
+    """The message, each field of the wrong type left at its default; None where it is no JSON object."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(raw, dict):
+        return None
+    chosen = _mapping(raw.get("filter"))
+    page = chosen.get("page")
+    values = _mapping(raw.get("do"))
+    tab = _text(raw.get("tab"))
+    return Message(
+        version=raw["v"] if isinstance(raw.get("v"), int) else -1,
+        same=raw.get("same") is True,
+        tab=tab if tab in TABS else "",
+        turn=_text(raw.get("turn")),
+        claim=_text(raw.get("claim")),
+        filter=Filter(
+            chat=_text(chosen.get("chat")),
+            verdict=_text(chosen.get("verdict")),
+            model=_text(chosen.get("model")),
+            page=page if isinstance(page, int) else 0,
+        ),
+        have={key: value for key, value in _mapping(raw.get("have")).items() if isinstance(value, str)},
+        action=_text(values.get("name")),
+        values=_mapping(values.get("values")),
+    )
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

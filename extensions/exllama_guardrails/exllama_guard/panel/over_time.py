@@ -1,0 +1,114 @@
+"""ΔS, support and E_resonance by turn, with their limits and what happened between turns; pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exllama_guard.core.records import Measure, NotScored, Reason, TurnReport
+from exllama_guard.monitor import Event
+from exllama_guard.panel.rows import Badge, badge, number
+from exllama_guard.panel.words import EXPLANATIONS, NAMES
+from exllama_guard.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One turn in one series; `value` None where it was not measured, with the reason in `text`."""
+
+    turn_id: str
+    value: float | None
+    text: str
+    badge: Badge
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of the plot: its points oldest first and its limits as (value, words)."""
+
+    key: str
+    name: str
+    explanation: str
+    points: tuple[Point, ...]
+    limits: tuple[tuple[float, str], ...]
+    top: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An event before turn number `before` (0 is the first shown, the count is after the last)."""
+
+    before: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlotRow:
+    """All series over the same turns, and the events between them."""
+
+    series: tuple[Series, ...]
+    marks: tuple[Mark, ...]
+    questions: tuple[str, ...]
+
+
+def plot(turns: Sequence[TurnReport], events: Sequence[Event], settings: Settings) -> PlotRow:
+    """The plot of `turns`, given newest first as a snapshot holds them."""
+    ordered = tuple(reversed(turns))
+    answer_side = [answer_distance(turn) for turn in ordered]
+    rolling = rolling_mean(answer_side, settings.resonance_window)
+    limits = ((settings.distance_pass, "pass up to"), (settings.distance_fail, "fail from"))
+    top = 1.0
+    series = (
+        _series("question_context", ordered, [turn.distances.gated for turn in ordered], limits, top),
+        _series("support", ordered, [turn.support.support for turn in ordered], (), 1.0),
+        _series("resonance", ordered, rolling, (), top),
+    )
+    starts = [turn.request.started_at_s for turn in ordered]
+    first = starts[0] if starts else 0.0
+    marks = tuple(
+        Mark(sum(1 for start in starts if start <= event.at_s), event.kind, event.text)
+        for event in events
+        if event.at_s >= first
+    )
+    return PlotRow(series, marks, tuple(" ".join(turn.request.question.split()) for turn in ordered))
+
+
+def _series(
+    key: str,
+    turns: Sequence[TurnReport],
+    values: Sequence[Measure],
+    limits: tuple[tuple[float, str], ...],
+    top: float,
+) -> Series:
+    points = tuple(
+        Point(
+            turn.request.turn_id,
+            None if isinstance(value, NotScored) else value,
+            number(value),
+            badge(turn.verdict.gate),
+        )
+        for turn, value in zip(turns, values, strict=True)
+    )
+    return Series(key, NAMES[key], EXPLANATIONS[key], points, limits, top)
+
+
+def answer_distance(turn: TurnReport) -> Measure:
+    """Answer-side ΔS of a turn: to the anchor where there is one, else to the nearest snippet."""
+    anchor = turn.distances.answer_anchor
+    return turn.distances.answer_context.min if isinstance(anchor, NotScored) else anchor
+
+
+def rolling_mean(values: Sequence[Measure], window: int) -> list[Measure]:
+    """Mean of the last `window` scored values up to each place (spec section 1, E_resonance).
+
+    Turns without a value are passed over; before the first scored one there is none.
+    """
+    seen: list[float] = []
+    out: list[Measure] = []
+    for value in values:
+        if not isinstance(value, NotScored):
+            seen.append(value)
+        last = seen[-window:]
+        out.append(sum(last) / len(last) if last else NotScored(Reason.NOT_ENOUGH_DATA))
+    return out

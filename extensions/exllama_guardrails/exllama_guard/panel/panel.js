@@ -1,0 +1,282 @@
+() => {
+  // One messenger a page: it says what the page has, and puts what comes back into its places.
+  // All markup comes from the server, which escapes it; this script never makes markup from text.
+  if (window.egGuard) { window.egGuard.wake(); return; }
+  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140;
+  const state = {
+    v: -1, tab: remembered("tab", "turn"), open: remembered("open", "") === "1", turn: "", claim: "",
+    filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, on: true,
+    asked: 0, failures: 0, awakeUntil: 0, next: 0, action: null, acting: "", settled: "", cancelled: false,
+    dressed: null,
+  };
+
+  function remembered(key, otherwise) {
+    try { return sessionStorage.getItem("eg-" + key) || otherwise; } catch { return otherwise; }
+  }
+  function remember(key, value) {
+    try { sessionStorage.setItem("eg-" + key, value); } catch { /* storage is closed to this page */ }
+  }
+  const root = () => document.getElementById("eg-root");
+  const all = (selector, from) => Array.from((from || root()).querySelectorAll(selector));
+  const panel = () => root().querySelector('[data-panel="' + state.tab + '"]');
+
+  // --- asking ------------------------------------------------------------------------------------------
+  function have() {
+    const known = {};
+    const scopes = [root().querySelector('[data-slot="glance"]'), root().querySelector('[data-slot="problems"]')];
+    if (state.open) scopes.push(...all("[data-slot]", panel()));
+    scopes.forEach((el) => { if (el.dataset.h) known[el.dataset.slot] = el.dataset.h; });
+    if (state.open) {
+      all("[data-list]", panel()).forEach((list) => {
+        Array.from(list.children).forEach((el) => { known[list.dataset.list + "/" + el.dataset.k] = el.dataset.h; });
+      });
+    }
+    return known;
+  }
+
+  function message() {
+    const asked = {
+      v: state.v, tab: state.open ? state.tab : "", turn: state.turn, claim: state.claim, filter: state.filter,
+    };
+    if (state.action) { asked.do = state.action; state.action = null; }
+    else if (state.same) asked.same = true;
+    asked.have = have();
+    return JSON.stringify(asked);
+  }
+
+  function ask() {
+    const button = document.querySelector("#eg-ask");
+    if (!button || !root()) return;
+    state.asked = Date.now();
+    button.click();
+  }
+
+  function act(name, values) {
+    const button = document.querySelector("#eg-act");
+    if (!button) return;
+    state.action = { name: name, values: values || {} };
+    button.click();
+  }
+
+  function changedView() { state.same = false; state.next = 0; beat(); }
+
+  function beat() {
+    const now = Date.now();
+    if (!root() || document.hidden) return;
+    dress();
+    if (state.asked) {
+      if (now - state.asked < LOST_MS) return;
+      state.asked = 0;
+      state.failures += 1;
+    }
+    if (now < state.next) return;
+    const pause = state.live ? LIVE_MS : now < state.awakeUntil ? AWAKE_MS : IDLE_MS;
+    state.next = now + Math.min(pause * 2 ** state.failures, 60000);
+    ask();
+  }
+
+  function wake() { state.awakeUntil = Date.now() + 6000; state.next = Math.min(state.next, Date.now() + 200); }
+
+  // --- taking ------------------------------------------------------------------------------------------
+  function take(text) {
+    state.asked = 0;
+    state.failures = 0;
+    apply(text);
+    return [];
+  }
+
+  function taken(text) {
+    progress("");
+    if (state.cancelled) { state.cancelled = false; act("clear-check"); return []; }
+    apply(text);
+    return [];
+  }
+
+  function apply(text) {
+    if (!text || !root()) return;
+    const packet = JSON.parse(text);
+    (packet.l || []).forEach(([name, keys, items]) => fillList(name, keys, items));
+    (packet.s || []).forEach(([name, print, html]) => {
+      all("[data-slot]").filter((el) => el.dataset.slot === name).forEach((el) => fill(el, print, html));
+    });
+    Object.assign(state, { v: packet.v, same: true, live: packet.live, on: packet.on });
+    if (packet.settled !== undefined && packet.settled !== state.settled) {
+      if (state.settled) say(packet.settled.slice(packet.settled.indexOf("|") + 1), true);
+      state.settled = packet.settled;
+    }
+    if (packet.say) say(packet.say);
+    if (packet.file) save(packet.file);
+    if (packet.claim !== undefined) mark(packet.claim);
+    if (packet.checked !== undefined) all('[data-when="checked"]').forEach((el) => { el.hidden = !packet.checked; });
+    if (packet.shown !== undefined) panel().classList.toggle("eg-nothing", !packet.shown);
+    dress(true);
+  }
+
+  function fill(el, print, html) {
+    const focused = el.contains(document.activeElement) ? describe(document.activeElement) : "";
+    el.innerHTML = html;
+    el.dataset.h = print;
+    if (focused) { const again = el.querySelector(focused); if (again) again.focus({ preventScroll: true }); }
+  }
+
+  function describe(el) {
+    const names = ["data-act", "data-turn", "data-claim", "data-filter", "data-kind", "name"];
+    const parts = names.filter((n) => el.hasAttribute(n)).map((n) => "[" + n + '="' + CSS.escape(el.getAttribute(n)) + '"]');
+    return parts.join("");
+  }
+
+  function fillList(name, keys, items) {
+    const fresh = new Map(items.map(([key, print, html]) => [key, [print, html]]));
+    all("[data-list]").filter((el) => el.dataset.list === name).forEach((list) => {
+      const old = new Map(Array.from(list.children).map((el) => [el.dataset.k, el]));
+      keys.forEach((key, place) => {
+        let el = old.get(key);
+        if (!el) { el = document.createElement(list.tagName === "DL" ? "div" : list.classList.contains("eg-answer") ? "span" : "div"); el.dataset.k = key; }
+        if (fresh.has(key)) fill(el, fresh.get(key)[0], fresh.get(key)[1]);
+        if (list.children[place] !== el) list.insertBefore(el, list.children[place] || null);
+        old.delete(key);
+      });
+      old.forEach((el) => el.remove());
+    });
+  }
+
+  function mark(claim) {
+    all("[data-claim]", panel()).forEach((el) => el.setAttribute("aria-pressed", String(el.dataset.claim === claim)));
+  }
+
+  function say(text, quiet) {
+    const el = root().querySelector("[data-said]");
+    el.textContent = text;
+    el.classList.toggle("eg-vh", Boolean(quiet));
+  }
+
+  function save(file) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([file.text], { type: file.type + ";charset=utf-8" }));
+    link.download = file.name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+
+  function progress(what) {
+    state.acting = what;
+    all("[data-while]").forEach((el) => { el.hidden = el.dataset.while !== what; });
+  }
+
+  // --- the frame ---------------------------------------------------------------------------------------
+  function dress(force) {
+    const here = root();
+    if (here === state.dressed && !force) return;
+    if (here !== state.dressed) state.same = false;
+    state.dressed = here;
+    here.querySelector("#eg-body").hidden = !state.open;
+    here.querySelector('[data-act="fold"]').setAttribute("aria-expanded", String(state.open));
+    here.querySelector('[data-act="switch"]').setAttribute("aria-checked", String(state.on));
+    all('[role="tab"]').forEach((tab) => {
+      const chosen = tab.dataset.tab === state.tab;
+      tab.setAttribute("aria-selected", String(chosen));
+      tab.tabIndex = chosen ? 0 : -1;
+    });
+    all("[data-panel]").forEach((el) => { el.hidden = el.dataset.panel !== state.tab; });
+  }
+
+  function show(tab) {
+    state.tab = tab;
+    state.open = true;
+    remember("tab", tab);
+    remember("open", "1");
+    dress(true);
+    changedView();
+  }
+
+  function point(el, scroll) {
+    if (state.claim === el.dataset.claim && !scroll) return;
+    state.claim = el.dataset.claim;
+    mark(state.claim);
+    changedView();
+    const beside = panel().querySelector(".eg-evidence");
+    if (scroll && beside) beside.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  }
+
+  const doing = {
+    fold: () => { state.open = !state.open; remember("open", state.open ? "1" : ""); dress(true); changedView(); },
+    switch: () => { state.on = !state.on; dress(true); act("switch", { value: state.on }); },
+    tab: (el) => show(el.dataset.tab),
+    claim: (el) => point(el, true),
+    turn: (el) => { state.turn = el.dataset.turn; state.claim = ""; show("turn"); },
+    latest: () => { state.turn = ""; state.claim = ""; changedView(); },
+    page: (el) => { state.filter.page = Number(el.dataset.page); changedView(); },
+    export: (el) => act("export", { kind: el.dataset.kind }),
+    "reset-settings": () => act("reset-settings"),
+    "clear-check": (el) => { el.closest("form").reset(); act("clear-check"); },
+    "cancel-check": () => { state.cancelled = true; progress(""); say("Cancelled."); },
+  };
+
+  document.addEventListener("click", (event) => {
+    const el = event.target.closest ? event.target.closest("[data-act]") : null;
+    if (el && root() && root().contains(el)) { const run = doing[el.dataset.act]; if (run) run(el); }
+    else if (!event.target.closest || !event.target.closest("#eg-ask, #eg-act")) wake();
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const here = root();
+    if (!here || !here.contains(event.target)) { if (event.key === "Enter") wake(); return; }
+    if (event.target.getAttribute("role") === "button" && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      doing[event.target.dataset.act](event.target);
+    }
+    if (event.target.getAttribute("role") === "tab") {
+      const tabs = all('[role="tab"]');
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const last = { Home: 0, End: tabs.length - 1 }[event.key];
+      if (step === undefined && last === undefined) return;
+      event.preventDefault();
+      const at = last !== undefined ? last : (tabs.indexOf(event.target) + step + tabs.length) % tabs.length;
+      tabs[at].focus();
+      show(tabs[at].dataset.tab);
+    }
+  });
+
+  let hover = 0;
+  document.addEventListener("pointerover", (event) => {
+    if (event.pointerType !== "mouse" || !event.target.closest) return;
+    const el = event.target.closest('#eg-root [data-act="claim"]');
+    clearTimeout(hover);
+    if (el) hover = setTimeout(() => { if (el.isConnected) point(el, false); }, HOVER_MS);
+  });
+
+  document.addEventListener("change", (event) => {
+    const name = event.target.dataset && event.target.dataset.filter;
+    if (!name) return;
+    state.filter[name] = event.target.value;
+    state.filter.page = 0;
+    changedView();
+  });
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target.dataset.form;
+    if (!form) return;
+    event.preventDefault();
+    if (form === "check") {
+      progress("check");
+      act("check", Object.fromEntries(new FormData(event.target)));
+    }
+    if (form === "settings") {
+      const values = {};
+      all("input[name]", event.target).forEach((el) => { values[el.name] = value(el); });
+      act("apply-settings", values);
+    }
+  }, true);
+
+  function value(el) {
+    if (el.dataset.kind === "bool") return el.checked;
+    if (el.dataset.kind === "str") return el.value;
+    const text = el.value.trim().replace(",", ".");
+    return text === "" ? null : Number.isNaN(Number(text)) ? text : Number(text);
+  }
+
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { state.next = 0; beat(); } });
+  window.egGuard = { message, take, taken, wake, state };
+  setInterval(beat, 100);
+  beat();
+}

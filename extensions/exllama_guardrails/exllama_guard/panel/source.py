@@ -1,0 +1,46 @@
+"""What the panel asks of the monitor, so that a page can be built on anything that answers this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from exllama_guard.core.records import Reader, TurnReport
+from exllama_guard.monitor import Snapshot
+from exllama_guard.settings import Settings
+
+
+class PanelSource(Protocol):
+    """The part of a monitor that a panel reads and switches."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that are in force."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """A number that rises with every change of what a panel shows."""
+        ...
+
+    def snapshot(self, reader: Reader | None = None) -> Snapshot:
+        """What `reader` may see."""
+        ...
+
+    def reader_for(self, username: str | None, session: str | None) -> Reader:
+        """Who someone is, from a login name and a browser session."""
+        ...
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Switches measuring on or off."""
+        ...
+
+    def change_settings(self, **values: object) -> tuple[str, ...]:
+        """Takes new values; gives one sentence for each that was not usable."""
+        ...
+
+    def check_pasted(
+        self, question: str, snippet_texts: Sequence[str], answer: str, reader: Reader | None = None
+    ) -> TurnReport:
+        """The report of texts that somebody pasted; waits for it."""
+        ...

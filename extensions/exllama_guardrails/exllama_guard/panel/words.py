@@ -1,0 +1,113 @@
+"""Every sentence and word that explains a number: short, plain, and also what the number does not mean."""
+
+from __future__ import annotations
+
+from exllama_guard.core.records import Gate, Reason, Zone
+
+GATE_WORDS = {
+    Gate.PASS: "Pass",
+    Gate.REVIEW: "Review",
+    Gate.FAIL: "Fail",
+    Gate.NOT_MEASURED: "Not measured",
+}
+
+GATE_TONES = {Gate.PASS: "pass", Gate.REVIEW: "review", Gate.FAIL: "fail", Gate.NOT_MEASURED: "none"}
+
+CLAIM_WORDS = {
+    Gate.PASS: "carried by the snippets",
+    Gate.REVIEW: "only partly carried",
+    Gate.FAIL: "not carried by the snippets",
+    Gate.NOT_MEASURED: "not checked",
+}
+
+ZONE_TONES = {Zone.SAFE: "pass", Zone.TRANSIT: "review", Zone.RISK: "fail", Zone.DANGER: "fail"}
+
+EXPLANATIONS = {
+    "question_context": "How far the question lies from the retrieved text: 0 is the same meaning. "
+    "It judges the retrieval, not whether the answer is true.",
+    "answer_context": "How far the answer lies from its nearest snippet. "
+    "A changed number hardly moves it, so a low value proves nothing.",
+    "answer_anchor": "How far the answer lies from the passage it should rest on. "
+    "Close in meaning is not the same as correct.",
+    "context_anchor": "How far the nearest snippet lies from the passage the answer should rest on. "
+    "It says nothing about the answer.",
+    "question_answer": "How far the answer lies from the question. "
+    "Low means on topic; it does not mean right.",
+    "support": "How likely the snippets carry the weakest sentence of the answer, from 0 to 1. "
+    "It checks against the snippets, not against the world.",
+    "coverage": "Share of the needed passage that was really in front of the model. "
+    "High coverage does not mean the model used it.",
+    "bleed": "Share of the cited text that comes from other sections than the needed one. "
+    "Some bleed is harmless.",
+    "resonance": "Mean ΔS of the last answers to their snippets. "
+    "A rise means answers drift away; it does not say why.",
+}
+
+NAMES = {
+    "question_context": "ΔS question to snippets",
+    "answer_context": "ΔS answer to snippets",
+    "answer_anchor": "ΔS answer to anchor",
+    "context_anchor": "ΔS snippets to anchor",
+    "question_answer": "ΔS question to answer",
+    "support": "Support",
+    "coverage": "Coverage",
+    "bleed": "Bleed",
+    "resonance": "E_resonance",
+}
+
+PROXY_NOTE = "No anchor was given, so the best supporting snippet stands in."
+
+REASON_WORDS = {
+    Reason.NO_QUESTION: "there was no question",
+    Reason.NO_SNIPPETS: "nothing was retrieved",
+    Reason.NO_ANCHOR: "no passage to compare with",
+    Reason.NO_CITATIONS: "the answer cites nothing",
+    Reason.NO_CLAIMS: "the reply states nothing to check",
+    Reason.EMPTY_ANSWER: "the reply is empty",
+    Reason.ZERO_VECTOR: "the text has no content for the embedder",
+    Reason.EMBEDDER_MISSING: "no embedding model is installed",
+    Reason.EMBEDDER_FAILED: "the embedding model failed",
+    Reason.STOPPED: "stopped by the user",
+    Reason.NO_SECOND_MODE: "there is no second mode to compare with",
+    Reason.DETERMINISTIC_SAMPLER: "the sampler is deterministic",
+    Reason.NOT_ENOUGH_DATA: "not enough data yet",
+    Reason.TOOL_CALL: "the reply is a tool call",
+    Reason.NO_MODEL: "no model is loaded",
+    Reason.NOT_SUPPORTED: "not possible with this loader",
+    Reason.SWITCHED_OFF: "switched off",
+    Reason.SHED: "dropped, too much was waiting",
+    Reason.FAILED: "it failed; the log has the details",
+}
+
+SETTING_GROUPS = (
+    (
+        "Limits",
+        ("distance_pass", "distance_fail", "coverage_pass", "bleed_pass", "support_pass", "support_fail"),
+    ),
+    ("Live and memory", ("live_updates_per_s", "turns_kept", "resonance_window", "queue_limit")),
+    ("Models", ("embedder", "verifier")),
+    ("Knowledge folder", ("knowledge_folder", "knowledge_snippets")),
+    ("Traces", ("traces", "trace_text", "trace_folder", "trace_file_bytes", "trace_files_kept")),
+)
+
+SETTING_HINTS = {
+    "distance_pass": ("ΔS passes up to", "Questions nearer to their snippets than this pass."),
+    "distance_fail": ("ΔS fails from", "From here on, the snippets are about something else."),
+    "coverage_pass": ("Coverage passes from", "Share of the needed passage that must be there."),
+    "bleed_pass": ("Bleed passes up to", "Share of cited text that may come from other sections."),
+    "support_pass": ("Support passes from", "Empty: the value that was fitted on public data."),
+    "support_fail": ("Support fails below", "Empty: the value that was fitted on public data."),
+    "live_updates_per_s": ("Updates while streaming", "Times a second that the growing reply is scored."),
+    "turns_kept": ("Turns in the panel", "Kept in memory; the traces keep all."),
+    "resonance_window": ("Window of E_resonance", "Number of turns that the rolling mean looks back."),
+    "queue_limit": ("Replies that may wait", "Beyond this the oldest waiting check is dropped and counted."),
+    "embedder": ("Embedding model", "A folder or a name; empty: the small one that is installed."),
+    "verifier": ("Verifier", "A cross-encoder folder or name; empty: the built-in checks."),
+    "knowledge_folder": ("Folder of documents", "Text, Markdown and PDF files to answer from; empty: none."),
+    "knowledge_snippets": ("Snippets a question", "How many passages go into the prompt."),
+    "traces": ("Write traces", "One line a turn, in a file only you can read."),
+    "trace_text": ("With texts", "Off: only hashes and numbers are written."),
+    "trace_folder": ("Trace folder", "Empty: no traces are written outside the host's user data."),
+    "trace_file_bytes": ("Size of a trace file", "Bytes; then a new file begins."),
+    "trace_files_kept": ("Trace files kept", "The oldest is deleted beyond this."),
+}
