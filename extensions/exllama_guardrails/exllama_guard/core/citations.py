@@ -53,6 +53,9 @@ def _of_brackets(
 ) -> list[Citation]:
     """Citations inside one pair of brackets; none where any part is neither a name nor a number."""
     whole = Span(match.start(), match.end())
+    square = match["open"] in "[【〔"
+    if not square and match.start() and answer[match.start() - 1].isalnum():
+        return []  # "f(s1)" is an argument
     key = _key(match["inside"])
     if key in names and not key.isdigit():
         return [Citation(whole, match.group(), names[key])]
@@ -66,13 +69,12 @@ def _of_brackets(
         start = match.start("inside") + part.start() + part.group().index(text)
         span = Span(start, start + len(text)) if len(parts) > 1 else whole
         out += [Citation(span, answer[span.start : span.end], snippet_id) for snippet_id in resolved]
-    if match["open"] in "[【〔":
+    if square:
         return out
-    # "(2)" is as often an item of a list, "f(s1)" an argument, "(2019)" a year.
-    glued = match.start() > 0 and answer[match.start() - 1].isalnum()
+    # "(2)" is as often an item of a list, "(2019)" a year.
     resolves = all(citation.snippet_id is not None for citation in out)
     lettered = any(character.isalpha() for character in match["inside"])
-    return out if resolves and not glued and (lettered or len(out) > 1) else []
+    return out if resolves and (lettered or len(out) > 1) else []
 
 
 def _of_part(part: str, names: dict[str, str], snippets: Sequence[Snippet]) -> list[str | None] | None:
