@@ -161,6 +161,10 @@ def _load(folder: str) -> SentenceTransformer:
             f"No embedder: sentence-transformers cannot be imported ({error}); "
             "run `pip install -r requirements.txt` of this extension in the WebUI's environment."
         ) from error
+    from transformers.utils import logging as transformers_log
+
+    bars = transformers_log.is_progress_bar_enabled()
+    transformers_log.disable_progress_bar()
     try:
         # The GPU stays with the language model; MiniLM on two CPU cores is quick enough.
         return SentenceTransformer(folder, device="cpu", local_files_only=True)
@@ -169,6 +173,9 @@ def _load(folder: str) -> SentenceTransformer:
             f"The embedder '{folder}' cannot be loaded ({error}); name a sentence-transformers folder "
             "on this machine in the setting 'embedder', or leave it empty."
         ) from error
+    finally:
+        if bars:
+            transformers_log.enable_progress_bar()
 
 
 def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, int]]:
