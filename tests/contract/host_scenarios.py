@@ -403,6 +403,16 @@ def switched_off(host):
     return chat_turn(host)
 
 
+def unticked(host):
+    """As after un-ticking it in the Session tab: the host's list is without it, the wrappers stay."""
+    state = dict(host.extensions.state)
+    host.extensions.state.clear()
+    try:
+        return chat_turn(host)
+    finally:
+        host.extensions.state.update(state)
+
+
 def our_probe(host):
     state = host.state(exllama_guardrails_probe=True)
     return {"steps": list(host.text_generation.generate_reply("Say.", state, is_chat=True))}
@@ -442,7 +452,7 @@ SCENARIOS = (
     chat_turn, not_streaming, html_answer, regenerate, continue_, stop, disconnect, api_chat, tool_turn,
     api_tool_turn, completion, notebook_escapes, past_attachment, new_attachment, handed_over,
     marked_block, injected, no_model, loader_breaks, fault_on_open, fault_on_chunk, switched_off,
-    our_probe, page_errand, set_up_again, model_events, uninstall,
+    unticked, our_probe, page_errand, set_up_again, model_events, uninstall,
 )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def test_a_fault_of_ours_is_told_once_and_leaves_the_chat_alone(seen, name):
     assert "The chat is not affected" in sentence
 
 
-@pytest.mark.parametrize("name", ["switched_off", "our_probe", "page_errand"])
+@pytest.mark.parametrize("name", ["switched_off", "unticked", "our_probe", "page_errand"])
 def test_what_is_not_a_readers_turn_is_not_observed(seen, name):
     assert seen[name]["turns"] == []
     assert seen[name]["problems"] == []

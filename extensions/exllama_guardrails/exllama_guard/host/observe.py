@@ -172,7 +172,7 @@ def _planner(monitor: Monitor, original: Reply) -> Callable[..., _Turn | None]:
     @guarded(_no_turn)
     def plan(*args: Any, **kwargs: Any) -> _Turn | None:  # noqa: ANN401 - the host's
         """The turn that a call of `_generate_reply` starts; None where it is not one to observe."""
-        if not monitor.enabled:
+        if not monitor.enabled or not webui.is_switched_on():
             return None
         given = signature.bind(*args, **kwargs).arguments
         prompt, state = given["question"], given["state"]

@@ -15,7 +15,7 @@ def current_identity() -> tuple[str | None, str | None]:
     """
     context = sys.modules.get("gradio.context")
     local = getattr(context, "LocalContext", None)
-    request = local.request.get() if local is not None else None
+    request = local.request.get(None) if local is not None else None
     if request is None:
         return None, None
     username = getattr(request, "username", None)

@@ -18,6 +18,7 @@ from exllama_guard.host.loaders import quantisation_in
 __all__ = [
     "active_text_extensions",
     "is_multi_user",
+    "is_switched_on",
     "missing_parts",
     "model_info",
     "page_is_up",
@@ -133,6 +134,17 @@ def active_text_extensions() -> tuple[str, ...]:
     )
 
 
+def is_switched_on() -> bool:
+    """Whether the host lists this extension as active; True where it keeps no such list.
+
+    Un-ticked in the Session tab, an extension's hooks are no longer called, but what it wrapped stays.
+    """
+    state = getattr(sys.modules.get("modules.extensions"), "state", None)
+    if state is None:
+        return True
+    return any(entry[0] and _is_ours(_module(str(name), entry)) for name, entry in tuple(state.items()))
+
+
 def templates(state: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts that a prompt is built around: templates and the chat-instruct command."""
     names = (
@@ -160,4 +172,9 @@ def _module(name: str, entry: Sequence[Any]) -> ModuleType | None:
 def _changes_text(module: ModuleType | None) -> bool:
     """Whether it has a hook that may put text into a prompt, and is not this extension."""
     hooks = [hook for name in _TEXT_HOOKS if (hook := getattr(module, name, None)) is not None]
-    return bool(hooks) and not any(hook.__module__.startswith("exllama_guard.") for hook in hooks)
+    return bool(hooks) and not _is_ours(module)
+
+
+def _is_ours(module: ModuleType | None) -> bool:
+    hook = getattr(module, "state_modifier", None)
+    return str(getattr(hook, "__module__", "")).startswith("exllama_guard.")
