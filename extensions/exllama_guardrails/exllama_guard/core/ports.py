@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from exllama_guard.core.records import FloatArray, Snippet, SupportReport, TurnReport
 
@@ -20,6 +24,32 @@ class Embedder(Protocol):
         """Shape (n, d) float32; each row has length 1, or 0 for a text without content.
 
         A text longer than the model's window is split and its parts' vectors averaged by length, never cut.
+
+        Raises:
+            EmbedderError: The model is missing or failed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """A text's own vector and the vectors of its word pieces, in context, in order.
+
+    `sentence` has shape (d,), `tokens` (n, d), both float32 with rows of length 1 (0 without content);
+    `offsets` has shape (n, 2), int32: the characters [start, end) of the text that a piece covers.
+    """
+
+    sentence: FloatArray
+    tokens: FloatArray
+    offsets: npt.NDArray[np.int32]
+
+
+@runtime_checkable
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder that also gives the vectors of word pieces. Optional: it makes support better."""
+
+    def embed_tokens(self, texts: Sequence[str]) -> tuple[TokenVectors, ...]:
+        """One entry a text; pieces beyond the model's window are left out.
 
         Raises:
             EmbedderError: The model is missing or failed.

@@ -1,0 +1,188 @@
+"""Deterministic checks of one claim: each finding names both texts and the reason in one plain sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from exllama_guard.core.records import Finding, FindingKind, Severity, Span
+from exllama_guard.core.support.alignment import Match, Place
+from exllama_guard.core.support.evidence import Library
+from exllama_guard.core.support.features import NEGATIONS, Measured
+from exllama_guard.core.support.lexicon import Relation
+from exllama_guard.core.support.quantities import Date, Quantity, dates_of, quantities_of
+from exllama_guard.core.support.text import Word
+
+_SURE_OVERLAP = 0.6  # share of the claim's words that its window must hold before a difference is a conflict
+_NEAR = 4  # words around a place that count as its surroundings
+
+
+def findings_of(
+    measured: Measured, library: Library, start: int, language: str = "en"
+) -> tuple[Finding, ...]:
+    """Findings on one claim, conflicts first; `start` is the claim's place in the answer."""
+    found = [
+        *_numbers(measured, library, start, language),
+        *_dates(measured, library, start),
+        *_names(measured, library, start),
+        *_opposites(measured, library, start),
+        *_negation(measured, library, start),
+    ]
+    order = (Severity.CONFLICT, Severity.GAP, Severity.NOTE)
+    return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
+
+
+def _sentences(measured: Measured) -> list[int]:
+    window = range(measured.found.window.first, measured.found.window.last + 1)
+    return list(dict.fromkeys([*window, *measured.found.top]))
+
+
+def _at(library: Library, sentence: int, start: int, end: int) -> tuple[str, Span]:
+    """The snippet's id and the place in its text of characters of one sentence."""
+    first = library.sentences[sentence].span.start
+    return library.snippets[library.owner[sentence]].snippet_id, Span(first + start, first + end)
+
+
+def _numbers(measured: Measured, library: Library, start: int, language: str) -> Iterator[Finding]:
+    held = library.quantities(language)
+    stated = quantities_of(measured.text, language)
+    near = [(i, q) for i in _sentences(measured) for q in quantities_of(library.sentences[i].text, language)]
+    for quantity in stated:
+        if any(quantity.agrees(other) for other in held):
+            continue
+        span = Span(start + quantity.start, start + quantity.end)
+        rival = _rival(quantity, stated, near) if measured.found.window.overlap >= 0.4 else None
+        if rival is None:
+            message = f"The answer says {quantity.text}; no snippet holds this number."
+            yield Finding(FindingKind.NUMBER, Severity.GAP, message, span)
+            continue
+        sentence, other = rival
+        snippet_id, place = _at(library, sentence, other.start, other.end)
+        message = f"The answer says {_with_noun(quantity)}; snippet {snippet_id} says {_with_noun(other)}."
+        yield Finding(FindingKind.NUMBER, Severity.CONFLICT, message, span, snippet_id, place)
+
+
+def _with_noun(quantity: Quantity) -> str:
+    joined = quantity.noun and quantity.unit not in ("%", "year", "ordinal")
+    return f"{quantity.text} {quantity.noun}" if joined and len(quantity.noun) > 3 else quantity.text
+
+
+def _rival(
+    quantity: Quantity, stated: Sequence[Quantity], near: Sequence[tuple[int, Quantity]]
+) -> tuple[int, Quantity] | None:
+    """The one number of the evidence that stands where the claim's stands; None where that is not plain."""
+    free = [
+        (i, other)
+        for i, other in near
+        if other.unit == quantity.unit and not any(other.agrees(mine) for mine in stated)
+    ]
+    same = [pair for pair in free if pair[1].noun and _alike(pair[1].noun, quantity.noun)]
+    if same:
+        return same[0]
+    kinds = [pair for pair in free if quantity.unit or not pair[1].noun or not quantity.noun]
+    return kinds[0] if len({other.value for _, other in kinds}) == 1 else None
+
+
+def _alike(first: str, second: str) -> bool:
+    return first == second or first.rstrip("s") == second.rstrip("s")
+
+
+def _dates(measured: Measured, library: Library, start: int) -> Iterator[Finding]:
+    everywhere = library.dates()
+    near = [(i, d) for i in _sentences(measured) for d in dates_of(library.sentences[i].text)]
+    years = {q.value for i in _sentences(measured) for q in quantities_of(library.sentences[i].text)}
+    for date in dates_of(measured.text):
+        if any(date.within(other) for other in everywhere):
+            continue
+        span = Span(start + date.start, start + date.end)
+        rivals = [(i, d) for i, d in near if d.conflicts(date)]
+        if len({(d.year, d.month, d.day) for _, d in rivals}) == 1 and not _partly_known(date, years):
+            sentence, other = rivals[0]
+            snippet_id, place = _at(library, sentence, other.start, other.end)
+            message = f"The answer says {date.text}; snippet {snippet_id} says {other.text}."
+            yield Finding(FindingKind.DATE, Severity.CONFLICT, message, span, snippet_id, place)
+        else:
+            message = f"The answer says {date.text}; no snippet holds this date."
+            yield Finding(FindingKind.DATE, Severity.GAP, message, span)
+
+
+def _partly_known(date: Date, years: set[float]) -> bool:
+    return date.year is not None and date.day is None and float(date.year) in years
+
+
+def _names(measured: Measured, library: Library, start: int) -> Iterator[Finding]:
+    run: list[Word] = []
+    for word in measured.words:
+        unknown = word.is_name and not library.holds(word.stem) and not library.holds_like(word.norm)
+        if unknown and (not run or word.start - run[-1].end <= 1):
+            run.append(word)
+            continue
+        if run:
+            yield _missing_name(run, measured.text, start)
+        run = [word] if unknown else []
+    if run:
+        yield _missing_name(run, measured.text, start)
+
+
+def _missing_name(run: Sequence[Word], text: str, start: int) -> Finding:
+    name = text[run[0].start : run[-1].end]
+    span = Span(start + run[0].start, start + run[-1].end)
+    return Finding(FindingKind.NAME, Severity.GAP, f"The answer names “{name}”; no snippet does.", span)
+
+
+def _opposites(measured: Measured, library: Library, start: int) -> Iterator[Finding]:
+    stems = {match.word.stem for match in measured.matches}
+    for match in measured.matches:
+        if match.relation is not Relation.OPPOSITE or match.related is None or match.anywhere:
+            continue
+        other = library.sentences[match.related.sentence].words[match.related.word]
+        if other.stem in stems or not _same_surroundings(match, match.related, measured, library):
+            continue
+        if _negated(measured.words, match.word) != _negated(
+            library.sentences[match.related.sentence].words, other
+        ):
+            continue  # "not high" and "low" say the same
+        snippet_id, place = _at(library, match.related.sentence, other.start, other.end)
+        span = Span(start + match.word.start, start + match.word.end)
+        message = f"The answer says “{match.word.text}”; snippet {snippet_id} says “{other.text}”."
+        yield Finding(FindingKind.COMPARISON, Severity.CONFLICT, message, span, snippet_id, place)
+
+
+def _same_surroundings(match: Match, place: Place, measured: Measured, library: Library) -> bool:
+    """True when a content word beside the claim's word stands beside the evidence's word too."""
+    mine = [m.word.stem for m in measured.matches]
+    at = next(i for i, m in enumerate(measured.matches) if m is match)
+    beside = set(mine[max(0, at - 2) : at] + mine[at + 1 : at + 3])
+    words = library.sentences[place.sentence].words
+    around = [w.stem for w in words[max(0, place.word - _NEAR) : place.word + _NEAR + 1] if w.is_content]
+    return len(beside & set(around)) >= min(2, len(beside)) and bool(beside)
+
+
+def _negated(words: Sequence[Word], target: Word) -> bool:
+    at = next((i for i, word in enumerate(words) if word.start == target.start), 0)
+    return any(word.norm in NEGATIONS for word in words[max(0, at - _NEAR) : at])
+
+
+def _negation(measured: Measured, library: Library, start: int) -> Iterator[Finding]:
+    """A claim that negates what its one sentence of evidence says, or the other way round."""
+    found = measured.found
+    if found.window.overlap < _SURE_OVERLAP or any(m.missing for m in measured.matches):
+        return
+    sentence = max(
+        range(found.window.first, found.window.last + 1),
+        key=lambda i: len(library.stems[i] & {m.word.stem for m in measured.matches}),
+    )
+    evidence = library.sentences[sentence]
+    mine = [word for word in measured.words if word.norm in NEGATIONS]
+    theirs = [word for word in evidence.words if word.norm in NEGATIONS]
+    content = [word for word in evidence.words if word.is_content]
+    if bool(mine) == bool(theirs) or len(content) > 3 * len(measured.matches):
+        return
+    snippet_id, place = _at(library, sentence, 0, len(evidence.text))
+    if mine:
+        span = Span(start + mine[0].start, start + mine[0].end)
+        message = f"The answer says “{mine[0].text}” where snippet {snippet_id} does not negate."
+    else:
+        span = Span(start, start + len(measured.text))
+        message = f"Snippet {snippet_id} says “{theirs[0].text}”; the answer leaves it out."
+        snippet_id, place = _at(library, sentence, theirs[0].start, theirs[0].end)
+    yield Finding(FindingKind.NEGATION, Severity.CONFLICT, message, span, snippet_id, place)

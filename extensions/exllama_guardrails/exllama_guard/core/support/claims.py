@@ -1,0 +1,142 @@
+"""An answer cut into pieces, each a claim or something that claims nothing (question, greeting, code ...)."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from exllama_guard.core.records import ClaimKind, Span
+from exllama_guard.core.support.text import Word, sentence_ranges, words_of
+
+_FENCE = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1[^\n]*$|\Z)", re.DOTALL | re.MULTILINE)
+_MARKER = re.compile(r"[ \t]*(?:[-*+•–]|\(?\d{1,3}[.)]|[a-zA-Z][.)]|#{1,6}|>)[ \t]+|[ \t]*\|?[ \t]*")
+_RULE_LINE = re.compile(r"[\s|:*_=+~-]*")
+_GREETING = re.compile(
+    r"\W*(?:hi|hello|hey|dear \w+|good (?:morning|afternoon|evening)|thanks?(?: you)?(?: \w+){0,6}|you(?:'|’)?re welcome"
+    r"|sure|certainly|of course|great question|no problem|hallo|hola|bonjour|merci|gracias|danke"
+    r"|i hope (?:this|that) helps|let me know (?:if|whether)\b.*|feel free to\b.*|happy to help.*"
+    r"|here (?:is|are) (?:the|a|an|your|some|my)\b[^.]*:|is there anything else\b.*"
+    r"|(?:based on|according to) the (?:provided |given |retrieved )?(?:context|snippets?|text|documents?|sources?))\W*",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"\b(?:i (?:can(?:no|')t|could not|couldn't|am unable to|am not able to|do(?: not|n't) (?:have|know|see|find)|did"
+    r"(?: not|n't) find|won't)|i['’]m (?:sorry|afraid|unable|not (?:able|sure|aware))|as an ai\b|as a language model\b"
+    r"|there is (?:no|not enough) (?:information|mention)|no information (?:is|was|about|on)|(?:context|snippets?|text|"
+    r"documents?|sources?|passages?) (?:do(?:es)?(?: not|n't)|did(?: not|n't)) (?:say|mention|contain|provide|include|"
+    r"specify|state|give|answer)|(?:is|are|was) not (?:mentioned|specified|provided|stated|given) in the "
+    r"(?:\w+ )?(?:context|snippets?|text|documents?|sources?|passages?))",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    r"\W*(?:i(?:'m| am) not (?:entirely |quite |completely )?(?:sure|certain)|i (?:would|might) guess|it(?:'s| is) "
+    r"(?:hard|difficult|impossible) to (?:say|tell|know)|(?:please )?(?:note|verify|check|consult|remember) (?:that )?"
+    r"(?:this|the (?:original|official)|with)|it depends)\b",
+    re.IGNORECASE,
+)
+_CUT = re.compile(
+    r";\s+|,\s+(?:and|but|while|whereas|although|though|yet)\s+(?=(?:[A-Z][\w'’-]+|he|she|it|they|we|this|that|these|"
+    r"those|the|its|his|her|their|there)\s)|\s+(?:but|whereas)\s+(?=(?:he|she|it|they|the|there)\s)|:\s+(?=[A-Z]\w+ \w+ \w+)",
+    re.IGNORECASE,
+)
+_LEAST_WORDS_OF_A_PART = 4  # a shorter part stays with its neighbour: it says too little alone
+_MOST_CHARACTERS = 1500  # a longer run of text without an end of sentence is cut there
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of an answer; `words` count their places from `span.start`."""
+
+    text: str
+    span: Span
+    kind: ClaimKind
+    words: tuple[Word, ...]
+    sentence_end: int  # end of the sentence it belongs to; what a growing answer has finished
+
+
+def pieces_of(answer: str, language: str = "en") -> tuple[Piece, ...]:
+    """The pieces of `answer` in order; white space, rules and list markers belong to none."""
+    out: list[Piece] = []
+    at = 0
+    for fence in _FENCE.finditer(answer):
+        out.extend(_prose(answer, at, fence.start(), language))
+        span = Span(fence.start(), fence.end())
+        out.append(Piece(fence.group(), span, ClaimKind.CODE, (), fence.end()))
+        at = fence.end()
+    out.extend(_prose(answer, at, len(answer), language))
+    return tuple(out)
+
+
+def _prose(answer: str, start: int, end: int, language: str) -> Iterator[Piece]:
+    position = start
+    for line in answer[start:end].splitlines(keepends=True):
+        yield from _line(answer, position, position + len(line.rstrip()), language)
+        position += len(line)
+
+
+def _line(answer: str, start: int, end: int, language: str) -> Iterator[Piece]:
+    """The pieces of one line, without its list marker or table bars."""
+    line = answer[start:end]
+    if _RULE_LINE.fullmatch(line):
+        return
+    marker = _MARKER.match(line)
+    heading = line.lstrip().startswith("#")
+    if marker is not None:
+        start += marker.end()
+    for first, last in sentence_ranges(answer[start:end], language):
+        for low in range(start + first, start + last, _MOST_CHARACTERS):
+            yield from _sentence(answer, low, min(low + _MOST_CHARACTERS, start + last), heading)
+
+
+def _sentence(answer: str, start: int, end: int, heading: bool) -> Iterator[Piece]:
+    text = answer[start:end]
+    words = words_of(text)
+    if not words:
+        return
+    kind = ClaimKind.HEADING if heading else _kind_of(text, words)
+    if kind is not ClaimKind.CLAIM:
+        yield Piece(text, Span(start, end), kind, words, end)
+        return
+    for first, last in _parts(text):
+        part = text[first:last]
+        yield Piece(part, Span(start + first, start + last), kind, words_of(part), end)
+
+
+def _kind_of(text: str, words: tuple[Word, ...]) -> ClaimKind:
+    if text.rstrip(" \"'”’)*_").endswith(("?", "？", "؟")):
+        return ClaimKind.QUESTION
+    if text.rstrip("*_ ").endswith(":") and len(words) <= 12:
+        return ClaimKind.HEADING
+    plain = text.replace("’", "'")
+    if _GREETING.fullmatch(plain.strip()):
+        return ClaimKind.GREETING
+    if _REFUSAL.search(plain):
+        return ClaimKind.REFUSAL
+    if _HEDGE.match(plain):
+        return ClaimKind.HEDGE
+    if not any(word.is_content for word in words):
+        return ClaimKind.GREETING
+    return ClaimKind.CLAIM
+
+
+def _parts(text: str) -> list[tuple[int, int]]:
+    """Ranges of the facts that a sentence joins; one range where it states one."""
+    cuts = [0]
+    for match in _CUT.finditer(text):
+        before = text[cuts[-1] : match.start()]
+        after = text[match.end() :]
+        if _says_enough(before) and _says_enough(after):
+            cuts.append(match.start())
+    edges = [*cuts, len(text)]
+    out = []
+    for first, last in itertools.pairwise(edges):
+        skip = _CUT.match(text, first) if first else None
+        first = skip.end() if skip else first
+        out.append((first, last))
+    return out
+
+
+def _says_enough(text: str) -> bool:
+    return len(text.split()) >= _LEAST_WORDS_OF_A_PART

@@ -1,0 +1,278 @@
+"""Numbers and dates in a text, as values that can be compared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_MAGNITUDE = {
+    "hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "millions": 1e6, "mn": 1e6, "mio": 1e6, "m": 1e6,
+    "mm": 1e6, "billion": 1e9, "billions": 1e9, "bn": 1e9, "b": 1e9, "trillion": 1e12, "tn": 1e12, "dozen": 12.0,
+    "millionen": 1e6, "millones": 1e6, "milliarde": 1e9, "milliarden": 1e9, "milliards": 1e9, "mil": 1e3,
+    "lakh": 1e5, "crore": 1e7,
+}  # fmt: skip
+_CURRENCY = {"$": "USD", "us$": "USD", "usd": "USD", "dollar": "USD", "dollars": "USD", "€": "EUR", "eur": "EUR",
+             "euro": "EUR", "euros": "EUR", "£": "GBP", "gbp": "GBP", "pound": "GBP", "pounds": "GBP", "¥": "JPY",
+             "yen": "JPY", "jpy": "JPY", "₹": "INR", "rupees": "INR", "chf": "CHF", "cents": "cent", "cent": "cent"}  # fmt: skip
+# Units in one size each: (dimension, factor).
+_UNIT: dict[str, tuple[str, float]] = {
+    "mm": ("length", 1e-3), "cm": ("length", 1e-2), "km": ("length", 1e3), "kilometer": ("length", 1e3),
+    "kilometre": ("length", 1e3), "meter": ("length", 1.0), "metre": ("length", 1.0), "mile": ("length", 1609.344),
+    "foot": ("length", 0.3048), "feet": ("length", 0.3048), "ft": ("length", 0.3048), "inch": ("length", 0.0254),
+    "inches": ("length", 0.0254), "yard": ("length", 0.9144), "kg": ("mass", 1.0), "kilogram": ("mass", 1.0),
+    "kilo": ("mass", 1.0), "gram": ("mass", 1e-3), "lb": ("mass", 0.45359237), "lbs": ("mass", 0.45359237),
+    "tonne": ("mass", 1e3), "second": ("time", 1.0), "minute": ("time", 60.0), "hour": ("time", 3600.0),
+    "day": ("time", 86400.0), "week": ("time", 604800.0), "month": ("month", 1.0), "year": ("month", 12.0),
+    "decade": ("month", 120.0), "century": ("month", 1200.0), "centuries": ("month", 1200.0),
+}  # fmt: skip
+_MONTHS = {
+    name: number
+    for names in (
+        "january february march april may june july august september october november december",
+        "jan feb mar apr may jun jul aug sep oct nov dec",
+        "januar februar märz april mai juni juli august september oktober november dezember",
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+        "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+        "januari februari maart april mei juni juli augustus september oktober november december",
+    )
+    for number, name in enumerate(names.split(), 1)
+} | {"sept": 9}
+_MONTH = "|".join(sorted(map(re.escape, _MONTHS), key=len, reverse=True))
+_YEAR = r"(?:1[0-9]{3}|20[0-9]{2}|2100)"
+_DAY = r"(?:3[01]|[12][0-9]|0?[1-9])"
+_DATES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\b(?P<y>{_YEAR})[-/.](?P<m>0?[1-9]|1[0-2])[-/.](?P<d>{_DAY})\b(?![-/.]\d)",
+        rf"\b(?P<d>{_DAY})(?:st|nd|rd|th|\.|er|º)?\s+(?:of\s+|de\s+)?(?P<mn>{_MONTH})\b\.?(?:,?\s+(?:of\s+|de\s+|del\s+)?(?P<y>{_YEAR})\b)?",
+        rf"\b(?P<mn>{_MONTH})\b\.?\s+(?P<d>{_DAY})(?:st|nd|rd|th)?\b(?!\s*(?:%|percent|million|billion|,\d{{3}}))(?:\s*,?\s+(?P<y>{_YEAR})\b)?",
+        rf"\b(?P<mn>{_MONTH})\b\.?,?\s+(?:of\s+|de\s+)?(?P<y>{_YEAR})\b",
+        rf"\b(?P<d>{_DAY})[/.](?P<m>0?[1-9]|1[0-2])[/.](?P<y>{_YEAR})\b",
+        rf"\b(?P<m>0?[1-9]|1[0-2])[/.](?P<d>{_DAY})[/.](?P<y>{_YEAR})\b",
+    )
+)
+_NUMBER = re.compile(
+    r"(?P<cur>US\$|[$€£¥₹])?\s?(?P<sign>(?<![\w)])[-−])?(?P<num>\d{1,3}(?:,\d{2,3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
+    r"(?P<ord>st|nd|rd|th)?(?P<s>s)?(?:\s*-?\s*(?P<mag>hundred|thousand|millions?|billions?|trillion|dozen|bn|mn|tn|mio|lakh|"
+    r"crore|milliarden?|milliards|millones|millionen|[kKmMbB](?![\w.]))\b)?(?P<pct>\s*(?:%|percent(?:age points?)?\b|per cent\b|pct\b|"
+    r"prozent\b))?",
+)
+_NEXT_WORD = re.compile(r"[\s-]*(?:of\s+)?([^\W\d_]+)")
+_ABOUT = re.compile(
+    r"(?:about|around|approximately|approx\.?|nearly|almost|roughly|over|more than|less than|under|up to|at least|some|"
+    r"circa|ca\.?|~|≈)\s*$",
+    re.IGNORECASE,
+)
+_SCALE_WORDS = frozenset(["hundred", "thousand", "million", "billion", "trillion", "dozen"])
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One number with what it counts. `low` and `high` are the values that its digits stand for."""
+
+    start: int
+    end: int
+    text: str
+    value: float
+    low: float
+    high: float
+    unit: str  # "%", a currency code, a dimension, "year", "ordinal" or ""
+    noun: str  # the word after it, case-folded; "" where there is none
+    approximate: bool
+
+    def agrees(self, other: Quantity) -> bool:
+        """True when both may stand for one value: equal, or equal after rounding to the coarser of both."""
+        if (
+            self.unit
+            and other.unit
+            and self.unit != other.unit
+            and {self.unit, other.unit} != {"year", "ordinal"}
+        ):
+            return False
+        if self.value == other.value:
+            return True
+        if self.unit == "year" or other.unit == "year" or "ordinal" in (self.unit, other.unit):
+            return False
+        slack = 0.05 * abs(other.value) if self.approximate or other.approximate else 0.0
+        return (
+            self.low - slack <= other.value <= self.high + slack
+            or other.low - slack <= self.value <= other.high + slack
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """One date, of which any part may be missing."""
+
+    start: int
+    end: int
+    text: str
+    year: int | None
+    month: int | None
+    day: int | None
+
+    def within(self, other: Date) -> bool:
+        """True when every part of this date is in `other` and equal."""
+        return all(
+            mine is None or mine == theirs
+            for mine, theirs in (
+                (self.year, other.year), (self.month, other.month), (self.day, other.day)
+            )
+        )  # fmt: skip
+
+    def conflicts(self, other: Date) -> bool:
+        """True when some part is in both and differs."""
+        return any(
+            mine is not None and theirs is not None and mine != theirs
+            for mine, theirs in (
+                (self.year, other.year), (self.month, other.month), (self.day, other.day)
+            )
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=16384)
+def dates_of(text: str) -> tuple[Date, ...]:
+    """The dates of `text` in order; lone years are numbers."""
+    found: list[Date] = []
+    for pattern in _DATES:
+        for match in pattern.finditer(text):
+            if any(match.start() < date.end and date.start < match.end() for date in found):
+                continue
+            parts = match.groupdict()
+            month = int(parts["m"]) if parts.get("m") else _MONTHS[parts["mn"].casefold()]
+            found.append(
+                Date(
+                    match.start(),
+                    match.end(),
+                    match.group(),
+                    int(parts["y"]) if parts.get("y") else None,
+                    month,
+                    int(parts["d"]) if parts.get("d") else None,
+                )
+            )
+    return tuple(sorted(found, key=lambda date: date.start))
+
+
+@lru_cache(maxsize=16384)
+def quantities_of(text: str, language: str = "en") -> tuple[Quantity, ...]:
+    """The numbers of `text` in order, in digits or words, outside its dates."""
+    taken = [(date.start, date.end) for date in dates_of(text)]
+    found = [q for q in _in_digits(text) if not _overlaps(q, taken)]
+    taken += [(q.start, q.end) for q in found]
+    found += [q for q in _in_words(text, language) if not _overlaps(q, taken)]
+    return tuple(sorted(found, key=lambda quantity: quantity.start))
+
+
+def _overlaps(quantity: Quantity, taken: list[tuple[int, int]]) -> bool:
+    return any(quantity.start < end and start < quantity.end for start, end in taken)
+
+
+def _in_digits(text: str) -> list[Quantity]:
+    out = []
+    for match in _NUMBER.finditer(text):
+        digits = match["num"]
+        start = match.start() + len(match.group()) - len(match.group().lstrip())
+        if start and (text[start - 1].isalpha() or text[start - 1] == "_") and not match["cur"]:
+            continue  # part of a name such as B2B or GPT4
+        plain = digits.replace(",", "")
+        value = float(plain)
+        magnitude = _MAGNITUDE.get((match["mag"] or "").casefold(), 1.0)
+        decimals = len(plain.partition(".")[2])
+        step = 10.0**-decimals
+        if not decimals and not match["mag"] and "," not in digits:
+            step = 1.0
+        zeros = len(plain) - len(plain.rstrip("0")) if not decimals else 0
+        if zeros >= 2:
+            step = 10.0**zeros
+        unit = "%" if match["pct"] else _CURRENCY.get((match["cur"] or "").casefold(), "")
+        out.append(
+            _quantity(text, start, match.end(), value * magnitude, step * magnitude, unit,
+                      ordinal=bool(match["ord"]), exact=not match["mag"] and not decimals and len(plain) <= 4 and zeros < 3,
+                      yearlike=len(digits) == 4 and not match["mag"] and not unit)
+        )  # fmt: skip
+    return out
+
+
+def _quantity(
+    text: str,
+    start: int,
+    end: int,
+    value: float,
+    step: float,
+    unit: str,
+    *,
+    ordinal: bool,
+    exact: bool,
+    yearlike: bool,
+) -> Quantity:
+    after = _NEXT_WORD.match(text, end)
+    noun = after[1].casefold() if after else ""
+    known = _UNIT.get(noun) or _UNIT.get(noun.rstrip("s"))
+    if ordinal:
+        unit = "ordinal"
+    elif not unit and noun in _CURRENCY:
+        unit = _CURRENCY[noun]
+    elif not unit and noun in ("percent", "percentage"):
+        unit = "%"
+    elif not unit and known is not None:
+        unit, factor = known
+        value, step = value * factor, step * factor
+    elif not unit and yearlike and 1000 <= value <= 2100:
+        unit = "year"
+    half = 0.0 if exact else step / 2
+    about = _ABOUT.search(text, max(0, start - 16), start) is not None
+    return Quantity(start, end, text[start:end], value, value - half, value + half, unit, noun, about)
+
+
+def _in_words(text: str, language: str) -> list[Quantity]:
+    """Numbers written in words; a lone "one" or "a" counts nothing."""
+    from text_to_num import find_numbers
+
+    tokens = [_Token(match) for match in re.finditer(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d.,]*|[^\w\s]", text)]
+    if not any(token.maybe for token in tokens) and language == "en":
+        return []
+    out = []
+    for found in find_numbers(tokens, language if language in NUMBER_LANGUAGES else "en", 0.0):
+        first, last = tokens[found.start], tokens[found.end - 1]
+        written = text[first.start : last.end].casefold()
+        if written in ("one", "a", "an", "second", "un", "une", "uno", "una", "ein", "eine", "um", "uma"):
+            continue
+        value = float(found.value)
+        round_one = value >= 100 and any(word in _SCALE_WORDS for word in written.split())
+        out.append(
+            _quantity(text, first.start, last.end, value, 10.0 if round_one else 1.0, "",
+                      ordinal=bool(found.is_ordinal), exact=True, yearlike=False)
+        )  # fmt: skip
+    return out
+
+
+NUMBER_LANGUAGES = frozenset(("en", "fr", "es", "pt", "de", "nl", "da", "it"))
+_NUMBER_WORDS = re.compile(
+    r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|"
+    r"eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|trillion|"
+    r"first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|\w+th)s?\Z",
+    re.IGNORECASE,
+)
+
+
+class _Token:
+    """A token as text_to_num asks for it, with its place."""
+
+    __slots__ = ("_text", "end", "maybe", "start")
+
+    def __init__(self, match: re.Match[str]) -> None:
+        self._text = match.group().casefold()
+        self.start, self.end = match.span()
+        self.maybe = _NUMBER_WORDS.match(self._text) is not None
+
+    def text(self) -> str:
+        return self._text
+
+    def nt_separated(self, previous: object) -> bool:
+        return False
+
+    def not_a_number_part(self) -> bool:
+        return False
