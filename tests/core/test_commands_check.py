@@ -84,7 +84,8 @@ def test_what_cannot_be_scored_is_null_with_a_reason(tmp_path, change):
     ],
 )
 def test_odd_text_is_measured_or_says_why(tmp_path, answer):
-    _, (result,) = run(tmp_path, [json.dumps({**GOOD, "answer": answer}).encode()])
+    item = {**GOOD, "answer": answer, "question": answer[:50], "snippets": [*GOOD["snippets"], answer]}
+    _, (result,) = run(tmp_path, [json.dumps(item).encode()])
     assert "error" not in result
     assert result["support"] is None or 0 <= result["support"] <= 1
 

@@ -25,6 +25,7 @@ from exllama_guard.core.records import (
     Snippet,
     TurnReport,
     TurnRequest,
+    encodable,
     make_snippet,
     with_unique_ids,
 )
@@ -190,7 +191,7 @@ class Monitor:
     def model_changed(self, model: ModelInfo | None, capabilities: Sequence[str] = ()) -> None:
         """Notes which model is loaded now and, in plain sentences, what its loader allows."""
         with self._lock:
-            if model != self.model:
+            if _who(model) != _who(self.model):
                 self._add_event(
                     "model", f"Model {model.name} ({model.loader})." if model else "No model loaded."
                 )
@@ -379,8 +380,10 @@ class Monitor:
             found = handle.request.snippets + handle.collect()
             handle.request = replace(handle.request, snippets=with_unique_ids(found))
             handle.collect = None
+        if not handle.request.question.isascii():
+            handle.request = replace(handle.request, question=encodable(handle.request.question))
         parts, settings = self._ready_parts(), self.settings
-        answer = answer_of(handle.request.answer_prefix + reply)
+        answer = encodable(answer_of(handle.request.answer_prefix + reply))
         if is_tool_call(reply):
             return unscored_turn(handle.request, answer, finish, Reason.TOOL_CALL)
         if handle.scorer is None:
@@ -453,6 +456,10 @@ class Monitor:
                 "the chat is not affected. The log has the details.",
                 "scoring",
             )
+
+
+def _who(model: ModelInfo | None) -> tuple[str, str] | None:
+    return None if model is None else (model.name, model.loader)
 
 
 def _may_see(request: TurnRequest, reader: Reader | None) -> bool:

@@ -62,7 +62,7 @@ def is_scored(value: float | NotScored | None) -> bool:
 
 
 class Zone(str, Enum):
-    """Band of a cosine distance (spec section 1): closed below, open above."""
+    """Band of a cosine distance (docs/measures.md): closed below, open above."""
 
     SAFE = "safe"
     TRANSIT = "transit"
@@ -142,6 +142,11 @@ def words(text: str) -> list[str]:
     return [match.group().casefold() for match in _WORD.finditer(text) if match.group()[0].isalnum()]
 
 
+def encodable(text: str) -> str:
+    """`text` with each lone surrogate, which no encoder or tokenizer accepts, as `?`; of the same length."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def content_hash(text: str) -> str:
     """`sha256:` and 64 hex digits of the text's UTF-8 bytes (lone surrogates replaced)."""
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
@@ -172,6 +177,7 @@ def make_snippet(
         score: The retriever's own score, if it has one.
         index_hash: Hash of the index that it was retrieved from, if there is one.
     """
+    text = encodable(text)
     given = {
         "snippet_id": snippet_id,
         "section_id": section_id,
@@ -316,7 +322,7 @@ class PairDistance:
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """Every ΔS of a turn by pair (spec section 1), with the id of the embedder that measured it."""
+    """Every ΔS of a turn by pair (docs/measures.md), with the id of the embedder that measured it."""
 
     embedder_id: str | None
     question_context: PairDistance
