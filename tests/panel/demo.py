@@ -1,30 +1,28 @@
-"""Serves a page with the panel over a scripted monitor: `python tests/panel/demo.py PORT [SECONDS] [LOGINS]`.
+"""Serves a page with the panel over a scripted monitor: `demo.py PORT [TRACE_FOLDER] [LOGINS]`.
 
-Lines on standard input drive it: `stream N`, `run N good|bad`, `problem TEXT`, `quit`; it prints `ready` once it
-serves and `done` after each line.
+Lines on standard input drive it: `stream N`, `run N good|bad [USER]`, `problem TEXT`, `quit`.
+It prints `ready` once it serves and `done` after each line.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path[:0] = [
-    str(Path(__file__).parents[2] / "extensions" / "exllama_guardrails"),
-    str(Path(__file__).parent),
-]
+if TYPE_CHECKING:
+    import gradio as gr
+    from exllama_guard.monitor import Monitor
 
-import gradio as gr
-from scripted import BAD, GOOD, run_turn, scripted_monitor, stream_turn
-
-from exllama_guard.monitor import Monitor
-from exllama_guard.panel.view import build_panel
-from exllama_guard.settings import Settings
+HERE = Path(__file__).parent
 
 
-def serve(monitor: Monitor, port: int, auth: list[tuple[str, str]] | None) -> gr.Blocks:
+def serve(monitor: Monitor, port: int, auth: list[tuple[str, ...]] | None) -> gr.Blocks:
+    import gradio as gr
+    from exllama_guard.panel.view import build_panel
+
     with gr.Blocks(title="Guardrails", analytics_enabled=False) as page:
-        gr.Markdown("### Chat stands here")
+        gr.Markdown("## Chat")
         build_panel(monitor)
     page.queue()
     page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, auth=auth)
@@ -32,9 +30,13 @@ def serve(monitor: Monitor, port: int, auth: list[tuple[str, str]] | None) -> gr
 
 
 def obey(monitor: Monitor, line: str) -> None:
-    what, *rest = line.split(maxsplit=2)
+    from exllama_guard.core.records import Reader
+    from scripted import BAD, GOOD, run_turn, stream_turn
+
+    what, *rest = line.split()
     if what == "run":
-        run_turn(monitor, int(rest[0]), GOOD if rest[1] == "good" else BAD)
+        reader = Reader(username=rest[2]) if len(rest) > 2 else None
+        run_turn(monitor, int(rest[0]), GOOD if rest[1] == "good" else BAD, reader=reader)
     elif what == "stream":
         stream_turn(monitor, int(rest[0]), BAD, pause_s=0.12)
     elif what == "problem":
@@ -42,11 +44,15 @@ def obey(monitor: Monitor, line: str) -> None:
 
 
 def main() -> None:
+    sys.path[:0] = [str(HERE.parents[1] / "extensions" / "exllama_guardrails"), str(HERE)]
+    from exllama_guard.settings import Settings
+    from scripted import scripted_monitor
+
     port = int(sys.argv[1])
     folder = sys.argv[2] if len(sys.argv) > 2 else ""
     logins = [tuple(pair.split(":")) for pair in sys.argv[3].split(",")] if len(sys.argv) > 3 else None
     monitor = scripted_monitor(Settings(trace_folder=folder))
-    page = serve(monitor, port, logins)  # type: ignore[arg-type]
+    page = serve(monitor, port, logins)
     print("ready", flush=True)
     for line in sys.stdin:
         if line.strip() == "quit":

@@ -53,7 +53,7 @@ BAD = (
 
 
 class SentenceScorer:
-    """Support of each sentence: its share of words that the best snippet holds, 0.04 where a number differs."""
+    """Support of each sentence: its share of words in the best snippet, 0.04 where a number differs."""
 
     def __init__(self, snippets: Sequence[Snippet]) -> None:
         """Remembers the snippets."""
@@ -78,7 +78,7 @@ class SentenceScorer:
             return ClaimSupport(
                 text, span, ClaimKind.QUESTION, NotScored(Reason.NO_CLAIMS), Gate.NOT_MEASURED
             )
-        said = words(text)
+        said = words(text) or [text]
         shares = [sum(w in words(s.text) for w in said) / len(said) for s in self._snippets]
         best = max(range(len(shares)), key=shares.__getitem__)
         snippet, share = self._snippets[best], shares[best]
@@ -89,7 +89,7 @@ class SentenceScorer:
             message = "No snippet says this; the nearest speaks of something else."
             findings = (Finding(FindingKind.NOT_FOUND, Severity.GAP, message, span),)
         gate = Gate.PASS if share >= 0.8 else Gate.FAIL if share < 0.5 else Gate.REVIEW
-        window = Span(0, snippet.text.index(".") + 1)
+        window = Span(0, len(snippet.text.partition(".")[0]) + 1)
         evidence = Evidence(snippet.snippet_id, window, snippet.text[: window.end], min(share, 1.0), 0.83)
         return ClaimSupport(text, span, ClaimKind.CLAIM, share, gate, evidence, findings)
 

@@ -18,8 +18,12 @@ def accepted(make: Callable[..., Any], **wanted: object) -> dict[str, Any]:
 
 
 def hidden_event(listen: Callable[..., Any]) -> dict[str, Any]:
-    """Arguments of an event that shows no progress, waits in no queue and is not offered in the API page."""
+    """Arguments of an event that shows no progress and waits in no queue.
+
+    Its API page lists it, because Gradio 4.37 warns in the browser at each call of an event that is not
+    listed there.
+    """
     return {
-        **accepted(listen, queue=False, show_progress="hidden", show_api=False, concurrency_limit=None),
+        **accepted(listen, queue=False, show_progress="hidden", concurrency_limit=None),
         **accepted(listen, api_visibility="undocumented"),
     }

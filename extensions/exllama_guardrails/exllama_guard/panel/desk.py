@@ -27,7 +27,8 @@ from exllama_guard.panel.markup import Html, empty
 from exllama_guard.panel.message import Message, read_message
 from exllama_guard.panel.over_time import plot
 from exllama_guard.panel.packet import Page, Slot, SlotList, packet
-from exllama_guard.panel.rows import facts, glance, measures, segments, snippet_rows
+from exllama_guard.panel.rows import facts, glance, measures, snippet_rows
+from exllama_guard.panel.segments import segments
 from exllama_guard.panel.source import PanelSource
 from exllama_guard.settings import Settings
 
@@ -121,7 +122,7 @@ class Desk:
             return {"say": "Choose JSON, CSV or HTML."}
         media, write = texts[kind]
         file = {"name": f"guardrails-history.{kind}", "type": media, "text": write(rows)}
-        return {"file": file, "say": f"{len(rows)} turns exported."}
+        return {"file": file, "say": "1 turn exported." if len(rows) == 1 else f"{len(rows)} turns exported."}
 
     # --- what a page shows ------------------------------------------------------------------------------
 

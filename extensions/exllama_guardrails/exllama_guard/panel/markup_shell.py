@@ -83,13 +83,14 @@ def shell() -> Html:
     ]
     body = el("div", tabs, panels, id="eg-body", cls="eg-body", hidden=True)
     status = el("p", cls="eg-said", role="status", aria_live="polite", data_said=True)
+    toast = el("div", status, cls="eg-toast")
     return el(
         "section",
         style,
         bar,
         _place("problems"),
-        status,
         body,
+        toast,
         id="eg-root",
         cls="eg",
         aria_label="ExLlama Guardrails",

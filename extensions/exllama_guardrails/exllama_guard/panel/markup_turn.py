@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from exllama_guard.panel.evidence import Difference, EvidenceRow, Piece
 from exllama_guard.panel.markup import Html, badge, button, el, empty, icon, join, source_link
-from exllama_guard.panel.rows import Badge, GaugeRow, GlanceRow, MeasureRow, SegmentRow, SnippetRow
+from exllama_guard.panel.rows import Badge, GaugeRow, GlanceRow, MeasureRow, SnippetRow
+from exllama_guard.panel.segments import SegmentRow
 
 
 def glance(row: GlanceRow) -> Html:

@@ -11,6 +11,8 @@ from exllama_guard.panel.rows import Badge, badge, number
 from exllama_guard.panel.words import EXPLANATIONS, NAMES
 from exllama_guard.settings import Settings
 
+_FIRST, _DRIFT = 5, 0.10  # context drift: the 5-turn mean exceeds the first-5 mean by 0.10 (seed study)
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -62,7 +64,7 @@ def plot(turns: Sequence[TurnReport], events: Sequence[Event], settings: Setting
     series = (
         _series("question_context", ordered, [turn.distances.gated for turn in ordered], limits, top),
         _series("support", ordered, [turn.support.support for turn in ordered], (), 1.0),
-        _series("resonance", ordered, rolling, (), top),
+        _series("resonance", ordered, rolling, drift_limit(answer_side), top),
     )
     starts = [turn.request.started_at_s for turn in ordered]
     first = starts[0] if starts else 0.0
@@ -112,3 +114,14 @@ def rolling_mean(values: Sequence[Measure], window: int) -> list[Measure]:
         last = seen[-window:]
         out.append(sum(last) / len(last) if last else NotScored(Reason.NOT_ENOUGH_DATA))
     return out
+
+
+def drift_limit(values: Sequence[Measure]) -> tuple[tuple[float, str], ...]:
+    """Mean of the first 5 scored values plus 0.10, from where E_resonance counts as drift (spec section 2).
+
+    Empty before there are 5.
+    """
+    first = [value for value in values if not isinstance(value, NotScored)][:_FIRST]
+    if len(first) < _FIRST:
+        return ()
+    return ((sum(first) / _FIRST + _DRIFT, "drift from"),)

@@ -148,6 +148,8 @@
     const el = root().querySelector("[data-said]");
     el.textContent = text;
     el.classList.toggle("eg-vh", Boolean(quiet));
+    clearTimeout(state.saying);
+    state.saying = setTimeout(() => { el.textContent = ""; }, quiet ? 2000 : 7000);
   }
 
   function save(file) {
@@ -185,6 +187,7 @@
     state.open = true;
     remember("tab", tab);
     remember("open", "1");
+    root().querySelector("[data-said]").textContent = "";
     dress(true);
     changedView();
   }
@@ -215,7 +218,7 @@
   document.addEventListener("click", (event) => {
     const el = event.target.closest ? event.target.closest("[data-act]") : null;
     if (el && root() && root().contains(el)) { const run = doing[el.dataset.act]; if (run) run(el); }
-    else if (!event.target.closest || !event.target.closest("#eg-ask, #eg-act")) wake();
+    else if (!root() || !event.target.closest || !(event.target.closest("#eg-ask, #eg-act") || root().contains(event.target))) wake();
   });
 
   document.addEventListener("keydown", (event) => {

@@ -78,19 +78,6 @@ class MeasureRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """A piece of the answer. `claim` is its index among the claims, None for text between them."""
-
-    key: str
-    text: str
-    claim: int | None
-    badge: Badge | None
-    support: str
-    why: str
-    code: bool
-
-
-@dataclass(frozen=True, slots=True)
 class SnippetRow:
     """A snippet with its id, origin and its distances to the question and the answer."""
 
@@ -174,42 +161,6 @@ def claim_reason(claim: ClaimSupport) -> str:
     return "The snippets say only part of this."
 
 
-def segments(report: TurnReport) -> tuple[SegmentRow, ...]:
-    """The whole answer in order, cut at its claims; keys keep their place while the answer grows."""
-    rows: list[SegmentRow] = []
-    at = 0
-    order = sorted(range(len(report.support.claims)), key=lambda i: report.support.claims[i].span.start)
-    for index in order:
-        claim = report.support.claims[index]
-        start, end = max(claim.span.start, at), min(claim.span.end, len(report.answer))
-        if end <= start:
-            continue
-        if start > at:
-            rows.append(_plain(report.answer, Span(at, start)))
-        rows.append(_segment(report.answer[start:end], start, index, claim))
-        at = end
-    if at < len(report.answer):
-        rows.append(_plain(report.answer, Span(at, len(report.answer))))
-    return tuple(rows)
-
-
-def _plain(answer: str, span: Span) -> SegmentRow:
-    return SegmentRow(f"g{span.start}", answer[span.start : span.end], None, None, "", "", False)
-
-
-def _segment(text: str, start: int, index: int, claim: ClaimSupport) -> SegmentRow:
-    counted = claim.kind is ClaimKind.CLAIM
-    return SegmentRow(
-        key=f"c{start}",
-        text=text,
-        claim=index if counted else None,
-        badge=Badge(CLAIM_WORDS[claim.gate], GATE_TONES[claim.gate]) if counted else None,
-        support=number(claim.support),
-        why=claim_reason(claim),
-        code=claim.kind is ClaimKind.CODE,
-    )
-
-
 def measures(report: TurnReport, settings: Settings) -> tuple[MeasureRow, ...]:
     """Every number of the turn, the gating ones first."""
     distances = report.distances
@@ -245,7 +196,7 @@ def measures(report: TurnReport, settings: Settings) -> tuple[MeasureRow, ...]:
 
 def _row(key: str, value: Measure, limits: str, gate: Gate | None, note: str = "") -> MeasureRow:
     outcome = badge(Gate.NOT_MEASURED) if isinstance(value, NotScored) else badge(gate) if gate else None
-    explanation = f"{EXPLANATIONS[key]} {note}".strip()
+    explanation = EXPLANATIONS[key] + (f" {note}" if note and not isinstance(value, NotScored) else "")
     return MeasureRow(key, NAMES[key], number(value), limits, outcome, explanation)
 
 

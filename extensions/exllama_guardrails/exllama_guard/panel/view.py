@@ -32,7 +32,12 @@ def build_panel(source: PanelSource, *, wake_on: Sequence[Any] = ()) -> None:
             message = gr.Textbox(label=f"guardrails {name}")
             packet = gr.Textbox(label=f"guardrails {name} answer")
             asked = button.click(
-                answer, [message], [packet], js="() => window.egGuard.message()", **hidden_event(button.click)
+                answer,
+                [message],
+                [packet],
+                js="() => window.egGuard.message()",
+                api_name=f"guardrails_{name}",
+                **hidden_event(button.click),
             )
             asked.then(None, [packet], None, js=f"(text) => window.egGuard.{taker}(text)")
     blocks = Context.root_block

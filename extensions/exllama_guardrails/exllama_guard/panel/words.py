@@ -87,6 +87,8 @@ SETTING_GROUPS = (
     ("Live and memory", ("live_updates_per_s", "turns_kept", "resonance_window", "queue_limit")),
     ("Models", ("embedder", "verifier")),
     ("Knowledge folder", ("knowledge_folder", "knowledge_snippets")),
+    ("After a model load", ("warmup", "warmup_limit_s", "rotation", "rotation_tokens")),
+    ("Tools", ("tool_lock", "answer_schema")),
     ("Traces", ("traces", "trace_text", "trace_folder", "trace_file_bytes", "trace_files_kept")),
 )
 
@@ -105,9 +107,15 @@ SETTING_HINTS = {
     "verifier": ("Verifier", "A cross-encoder folder or name; empty: the built-in checks."),
     "knowledge_folder": ("Folder of documents", "Text, Markdown and PDF files to answer from; empty: none."),
     "knowledge_snippets": ("Snippets a question", "How many passages go into the prompt."),
+    "warmup": ("Warm up", "Short runs after a load, so that the first real answer is not the slow one."),
+    "warmup_limit_s": ("Longest wait for it", "Seconds that a request waits; then it goes on unwarmed."),
+    "rotation": ("Rotate the cache", "Empties the KV cache between answers; never inside one."),
+    "rotation_tokens": ("Rotate after", "Tokens read and written since the last time."),
+    "tool_lock": ("Tool calls", "off, check, enforce-calls or enforce-always."),
+    "answer_schema": ("Answer’s schema", "A JSON Schema that every answer must fit; empty: none."),
     "traces": ("Write traces", "One line a turn, in a file only you can read."),
     "trace_text": ("With texts", "Off: only hashes and numbers are written."),
-    "trace_folder": ("Trace folder", "Empty: no traces are written outside the host's user data."),
+    "trace_folder": ("Trace folder", "Empty: a folder in the host's user data."),
     "trace_file_bytes": ("Size of a trace file", "Bytes; then a new file begins."),
     "trace_files_kept": ("Trace files kept", "The oldest is deleted beyond this."),
 }

@@ -1,0 +1,340 @@
+"""The panel in a real browser, on the Gradio that is installed and on the host's Gradio 4.37.2.
+
+`GUARDRAILS_GRADIO4_PYTHON` names a python with gradio 4.37.2; `GUARDRAILS_AXE` names axe.min.js of the npm
+package axe-core. Without them the tests that need them are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "tests" / "panel" / "demo.py"
+SHIM = Path(os.environ.get("GUARDRAILS_SHARED_DIR", ROOT.parent / "shared")) / "webui-shim"
+WAIT_MS = 15_000
+
+pytestmark = pytest.mark.browser
+
+
+class Served:
+    """A page of the demo in a process of its own, driven by lines on its standard input."""
+
+    def __init__(self, python: str, folder: Path, logins: str = "") -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        env = os.environ | {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+        if python != sys.executable:
+            env["PYTHONPATH"] = str(SHIM)
+        self.process = subprocess.Popen(
+            [python, str(DEMO), str(self.port), str(folder), *([logins] if logins else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.await_line("ready")
+
+    def send(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def await_line(self, wanted: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.strip() == wanted:
+                return
+        pytest.fail(f"the demo page ended before it said '{wanted}'")
+
+    def run(self, line: str) -> None:
+        self.send(line)
+        self.await_line("done")
+
+    def close(self) -> None:
+        self.process.communicate("quit\n", timeout=20)
+
+
+def _python_of(version: str) -> str:
+    if version == "installed":
+        return sys.executable
+    python = os.environ.get("GUARDRAILS_GRADIO4_PYTHON", "")
+    if not python:
+        pytest.skip("no python with gradio 4.37.2: name one in GUARDRAILS_GRADIO4_PYTHON")
+    if not SHIM.is_dir():
+        pytest.skip(f"no {SHIM}: gradio 4.37.2 needs it beside a current huggingface_hub")
+    return python
+
+
+@pytest.fixture(scope="module", params=["installed", "4.37.2"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(_python_of(request.param), tmp_path_factory.mktemp("traces"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    found = next(
+        (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))),
+        "",
+    )
+    if not found:
+        pytest.skip("no chromium or Chrome on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=found,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(served: Served, browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1100, "height": 900})
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    open_panel(opened, served)
+    yield opened
+    opened.close()
+    # Gradio 4.37.2 itself asks Google for its fonts; the panel asks nobody.
+    ours = [fault for fault in faults if "ERR_" not in fault and "fonts.googleapis" not in fault]
+    assert ours == []
+
+
+def open_panel(page: Page, served: Served) -> None:
+    page.goto(served.url)
+    page.wait_for_function("() => document.querySelector('[data-slot=glance]')?.dataset.h", timeout=WAIT_MS)
+
+
+def wake(page: Page) -> None:
+    page.evaluate("() => window.egGuard.wake()")
+
+
+def open_details(page: Page, tab: str = "turn") -> None:
+    if page.get_attribute("[data-act=fold]", "aria-expanded") == "false":
+        page.click("[data-act=fold]")
+    page.click(f"[data-tab={tab}]")
+
+
+def test_distance_and_verdict_change_while_the_reply_streams_and_settle(served, page):
+    open_details(page)
+    before = page.evaluate("() => document.querySelector('#eg-root .eg-bar').offsetHeight")
+    served.send("stream 100")
+    wake(page)
+    page.wait_for_selector(".eg-live", timeout=WAIT_MS)
+    answers: set[str] = set()
+    heights: set[int] = set()
+    while page.query_selector(".eg-live"):
+        answers.add(page.inner_text("[data-list='t.answer']"))
+        heights.add(page.evaluate("() => document.querySelector('#eg-root .eg-bar').offsetHeight"))
+        page.wait_for_timeout(100)
+    served.await_line("done")
+    page.wait_for_function(
+        "() => document.querySelector('[data-list=\"t.answer\"]').innerText.includes('Should I go on')",
+        timeout=WAIT_MS,
+    )
+    assert len(answers) >= 3, answers
+    assert heights == {before}
+    assert "Fail" in page.inner_text("[data-slot=glance]")
+
+
+def test_a_click_a_hover_and_a_key_show_the_snippet_beside_a_sentence(served, page):
+    served.run("run 101 bad")
+    wake(page)
+    open_details(page)
+    page.wait_for_selector(".eg-diff", timeout=WAIT_MS)
+    assert page.inner_text(".eg-diff").split() == ["Answer", "says", "4096", "Snippet", "says", "8192"]
+    sentences = page.locator("[data-list='t.answer'] .eg-s")
+    sentences.nth(1).hover()
+    page.wait_for_function(
+        "() => document.querySelector('.eg-ev-claim').textContent.startsWith('A rotation')", timeout=WAIT_MS
+    )
+    sentences.nth(2).click()
+    page.wait_for_function(
+        "() => document.querySelector('.eg-ev-claim').textContent.startsWith('It also')", timeout=WAIT_MS
+    )
+    assert sentences.nth(2).get_attribute("aria-pressed") == "true"
+    sentences.nth(0).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "() => document.querySelector('.eg-ev-claim').textContent.startsWith('The KV')", timeout=WAIT_MS
+    )
+
+
+def test_the_switch_turns_the_checks_off_and_on_again(served, page):
+    page.click("[role=switch]")
+    page.wait_for_function(
+        "() => document.querySelector('[data-slot=glance]').innerText.includes('Off')", timeout=WAIT_MS
+    )
+    served.run("run 102 bad")
+    page.click("[role=switch]")
+    page.wait_for_function(
+        "() => !document.querySelector('[data-slot=glance]').innerText.includes('Off')", timeout=WAIT_MS
+    )
+    assert page.get_attribute("[role=switch]", "aria-checked") == "true"
+    assert "turn-102" not in page.content()
+
+
+def test_a_point_of_the_plot_opens_its_turn(served, page):
+    served.run("run 103 good")
+    served.run("run 104 bad")
+    open_details(page, "time")
+    page.wait_for_selector("[data-turn=turn-103]", timeout=WAIT_MS)
+    page.click(".eg-p-point[data-turn=turn-103] >> nth=0")
+    page.wait_for_selector("text=Back to the latest turn", timeout=WAIT_MS)
+    assert "8192" in page.inner_text("[data-list='t.answer']")
+    page.click("text=Back to the latest turn")
+    page.wait_for_function(
+        "() => document.querySelector('[data-list=\"t.answer\"]').innerText.includes('4096')", timeout=WAIT_MS
+    )
+
+
+def test_pasted_texts_are_checked_without_a_model(served, page):
+    open_details(page, "check")
+    page.fill("[name=snippets]", "The bridge is 5 metres long.")
+    page.fill("[name=answer]", "The bridge is 6 metres long.")
+    page.click("[data-form=check] button[type=submit]")
+    page.wait_for_selector("[data-slot=checked] .eg-fail", timeout=WAIT_MS)
+    assert "says 6" in page.inner_text("[data-slot=checked]")
+
+
+def test_settings_are_applied_and_reset(served, page):
+    open_details(page, "settings")
+    page.wait_for_selector("[name=distance_pass]", timeout=WAIT_MS)
+    page.fill("[name=distance_pass]", "0.3")
+    page.click("[data-form=settings] button[type=submit]")
+    page.wait_for_function("() => document.querySelector('[data-said]').textContent.includes('Applied')")
+    assert page.input_value("[name=distance_pass]") == "0.3"
+    page.click("[data-act=reset-settings]")
+    page.wait_for_function(
+        "() => document.querySelector('[name=distance_pass]').value === '0.45'", timeout=WAIT_MS
+    )
+
+
+def test_the_history_is_filtered_and_exported(served, page):
+    served.run("run 105 good")
+    served.run("run 106 bad")
+    open_details(page, "history")
+    page.select_option("[data-filter=verdict]", "FAIL")
+    page.wait_for_function(
+        "() => { const t = document.querySelector('[data-slot=history] tbody');"
+        " return t && !t.innerText.includes('Pass') && t.innerText.includes('Fail'); }",
+        timeout=WAIT_MS,
+    )
+    with page.expect_download(timeout=WAIT_MS) as download:
+        page.click("[data-kind=json]")
+    rows = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    assert {row["verdict"] for row in rows} == {"FAIL"}
+
+
+def test_an_idle_panel_asks_at_most_once_in_five_seconds_and_little(served, page):
+    page.wait_for_timeout(1500)
+    asked: list[int] = []
+    page.on(
+        "request",
+        lambda request: asked.append(1) if "/run/" in request.url or "queue" in request.url else None,
+    )
+    page.wait_for_timeout(10_500)
+    assert 1 <= len(asked) <= 3  # 10.5 s hold two or three beats of 5 s
+
+
+def test_tabs_are_walked_with_the_arrow_keys(served, page):
+    open_details(page)
+    page.focus("[data-tab=turn]")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("() => document.activeElement.dataset.tab") == "time"
+    assert page.is_visible("#eg-panel-time")
+    page.keyboard.press("End")
+    assert page.is_visible("#eg-panel-model")
+
+
+@pytest.mark.parametrize("width", [390, 1100])
+def test_nothing_is_wider_than_the_page_and_no_text_is_below_12_px(served, page, width):
+    served.run("run 107 bad")
+    page.set_viewport_size({"width": width, "height": 844})
+    for tab in ("turn", "time", "history", "check", "settings", "model"):
+        open_details(page, tab)
+        page.wait_for_timeout(500)
+        assert page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth") <= 0, tab
+        small = page.evaluate(
+            """() => [...document.querySelectorAll('#eg-root *')].filter((el) => el.offsetParent
+            && [...el.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())
+            && parseFloat(getComputedStyle(el).fontSize) < 12).map((el) => el.outerHTML.slice(0, 80))"""
+        )
+        assert small == [], tab
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(served, page, theme):
+    axe = _axe()
+    served.run("run 108 bad")
+    page.evaluate(f"() => document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
+    page.add_script_tag(path=str(axe))
+    serious: list[Any] = []
+    for tab in ("turn", "time", "history", "check", "settings", "model"):
+        open_details(page, tab)
+        page.wait_for_timeout(600)
+        found = page.evaluate("async () => (await axe.run('#eg-root')).violations")
+        serious += [
+            (
+                tab,
+                each["id"],
+                each["nodes"][0]["html"][:120],
+                each["nodes"][0].get("failureSummary", "")[:200],
+            )
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+    assert serious == []
+
+
+def _axe() -> Path:
+    places = [
+        Path(os.environ.get("GUARDRAILS_AXE", "")),
+        ROOT / "node_modules" / "axe-core" / "axe.min.js",
+    ]
+    for place in places:
+        if place.is_file():
+            return place
+    pytest.skip("no axe-core: npm install axe-core, and name its axe.min.js in GUARDRAILS_AXE")
+
+
+@pytest.mark.parametrize("version", ["installed", "4.37.2"])
+def test_two_users_with_logins_do_not_see_each_others_turns(browser, tmp_path, version):
+    served = Served(_python_of(version), tmp_path, "ann:one,bob:two")
+    try:
+        served.run("run 1 bad ann")
+        shown = {}
+        for user, word in (("ann", "one"), ("bob", "two")):
+            context = browser.new_context()
+            page = context.new_page()
+            page.request.post(served.url + "login", form={"username": user, "password": word})
+            open_panel(page, served)
+            open_details(page)
+            page.wait_for_timeout(800)
+            shown[user] = page.inner_text("#eg-root")
+            context.close()
+    finally:
+        served.close()
+    assert "4096" in shown["ann"]
+    assert "4096" not in shown["bob"]
+    assert "No answer yet" in shown["bob"]

@@ -1,0 +1,270 @@
+"""A page gets what changed and no more, sees only its own turns, and cannot break anything with a message."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from exllama_guard.core.records import Finish, Reader
+from exllama_guard.core.trace import TraceWriter
+from exllama_guard.monitor import Monitor
+from exllama_guard.panel.desk import Desk, Visitor
+from exllama_guard.panel.message import TABS, read_message
+from exllama_guard.settings import Settings
+from hypothesis import given
+from hypothesis import strategies as st
+from panel.scripted import BAD, GOOD, open_turn, run_turn, scripted_monitor
+
+ME = Visitor(None, "session-1")
+MOST_BYTES = 2048  # a streamed update on the wire
+MOST_MS = 2.0  # a streamed update of server time
+
+
+class Client:
+    """Keeps what a page keeps, and puts packets into places as the script does."""
+
+    def __init__(self, desk: Desk, visitor: Visitor = ME, tab: str = "turn") -> None:
+        self.desk, self.visitor, self.tab = desk, visitor, tab
+        self.have: dict[str, str] = {}
+        self.html: dict[str, str] = {}
+        self.last: dict[str, object] = {}
+        self.same = False
+
+    def ask(self, do: dict[str, object] | None = None, **more: object) -> str:
+        message = {"v": self.last.get("v", -1), "tab": self.tab, "have": self.have, "same": self.same, **more}
+        if do:
+            message["do"] = do
+        text = self.desk.answer(json.dumps(message), self.visitor)
+        if text:
+            self.take(json.loads(text))
+        self.same = True
+        return text
+
+    def take(self, packet: dict[str, object]) -> None:
+        self.last = packet
+        for name, keys, items in packet.get("l", []):
+            for place in [place for place in self.have if place.startswith(f"{name}/")]:
+                if place.partition("/")[2] not in keys:
+                    del self.have[place], self.html[place]
+            for key, digest, html in items:
+                self.have[f"{name}/{key}"], self.html[f"{name}/{key}"] = digest, html
+        for name, digest, html in packet.get("s", []):
+            self.have[name], self.html[name] = digest, html
+
+
+def act(name: str, **values: object) -> dict[str, object]:
+    return {"name": name, "values": values}
+
+
+@pytest.fixture
+def monitor() -> Monitor:
+    return scripted_monitor()
+
+
+def test_an_empty_panel_says_what_to_do(monitor):
+    client = Client(Desk(monitor))
+    client.ask()
+    assert "Ask the model something" in client.html["glance"]
+    assert client.last["shown"] is False
+
+
+def test_nothing_is_sent_while_nothing_has_changed(monitor):
+    run_turn(monitor, 1, GOOD)
+    client = Client(Desk(monitor))
+    assert client.ask()
+    assert client.ask() == ""
+
+
+def test_a_new_turn_is_sent_without_what_the_page_has_already(monitor):
+    client = Client(Desk(monitor))
+    run_turn(monitor, 1, GOOD)
+    first = client.ask()
+    run_turn(monitor, 2, GOOD)
+    second = client.ask()
+    assert "Pass" in client.html["glance"]
+    assert len(second) < len(first) / 4
+
+
+@pytest.mark.parametrize("tab", ["", "turn"])
+def test_a_streamed_update_is_small_and_quick(monitor, tab):
+    client = Client(Desk(monitor), tab=tab)
+    handle = open_turn(monitor, 1)
+    client.ask()
+    sizes, times = [], []
+    answer = " ".join([BAD] * 4)
+    for end in range(40, len(answer), 40):
+        handle.due_at_s = 0.0
+        handle.chunk(answer[:end])
+        monitor.wait_until_idle(10)
+        started = time.perf_counter()
+        sizes.append(len(client.ask().encode()))
+        times.append((time.perf_counter() - started) * 1000)
+    assert handle.report is not None
+    assert handle.report.finish is Finish.STREAMING
+    assert client.last["live"] is True
+    assert max(sizes[3:]) <= MOST_BYTES, sizes
+    assert sorted(times)[len(times) // 2] <= MOST_MS, times
+
+
+def test_a_place_inside_a_list_item_is_sent_again_with_its_item(monitor):
+    client = Client(Desk(monitor))
+    run_turn(monitor, 1, GOOD)
+    client.ask()
+    monitor.change_settings(coverage_pass=0.9)
+    packet = json.loads(client.ask())
+    items = [key for name, _, items in packet["l"] for key, _, _ in items]
+    assert items == ["coverage"]
+    assert "t.m.coverage" in [name for name, _, _ in packet["s"]]
+
+
+def test_each_tab_has_something_to_say_before_the_first_turn(monitor):
+    for tab in TABS:
+        client = Client(Desk(monitor), tab=tab)
+        client.ask()
+        own = [html for name, html in client.html.items() if name not in ("glance", "problems")]
+        assert any(html for html in own) or tab == "check", tab
+
+
+def test_the_switch_switches_measuring_and_the_line_says_so(monitor):
+    client = Client(Desk(monitor))
+    client.ask(act("switch", value=False))
+    assert not monitor.enabled
+    assert "Off" in client.html["glance"]
+    assert client.last["on"] is False
+    client.ask(act("switch", value=True))
+    assert monitor.enabled
+
+
+def test_pasted_texts_are_checked_and_shown_to_the_one_who_pasted_them(monitor):
+    desk = Desk(monitor)
+    mine, other = Client(desk, tab="check"), Client(desk, Visitor(None, "session-2"), tab="check")
+    mine.ask(
+        act(
+            "check",
+            question="How long?",
+            snippets="It is 5 metres long.\n\nOther.",
+            answer="It is 6 metres long.",
+        )
+    )
+    assert mine.last["checked"] is True
+    assert "says 6" in str(mine.last["say"])
+    assert "Fail" in mine.html["checked"]
+    assert sum(name.startswith("p.snippets/") for name in mine.html) == 2
+    other.ask()
+    assert other.last["checked"] is False
+    mine.ask(act("clear-check"))
+    assert mine.last["checked"] is False
+
+
+def test_an_empty_answer_is_asked_for_and_not_checked(monitor):
+    client = Client(Desk(monitor), tab="check")
+    client.ask(act("check", question="x", snippets="y", answer="  "))
+    assert "paste one" in str(client.last["say"])
+    assert client.last["checked"] is False
+
+
+def test_settings_are_applied_refused_with_a_reason_and_reset(monitor):
+    client = Client(Desk(monitor), tab="settings")
+    client.ask(act("apply-settings", distance_pass=0.3, enabled=False, unknown=1))
+    assert monitor.settings.distance_pass == 0.3
+    assert monitor.enabled
+    client.ask(act("apply-settings", coverage_pass="much"))
+    assert "coverage_pass" in str(client.last["say"])
+    assert monitor.settings.coverage_pass == Settings().coverage_pass
+    client.ask(act("reset-settings"))
+    assert monitor.settings == Settings()
+
+
+def test_users_with_logins_do_not_see_each_others_turns(monitor):
+    run_turn(monitor, 1, BAD, reader=Reader(username="ann"))
+    desk = Desk(monitor)
+    for tab in ("turn", "time", "history"):
+        ann, bob = Client(desk, Visitor("ann", "s1"), tab), Client(desk, Visitor("bob", "s2"), tab)
+        ann.ask(turn="turn-1")
+        bob.ask(turn="turn-1")
+        assert "4096" in "".join(ann.html.values())
+        assert "4096" not in "".join(bob.html.values()), tab
+
+
+def test_sessions_of_a_host_with_several_users_do_not_see_each_others_turns(monitor):
+    monitor.multi_user = True
+    run_turn(monitor, 1, BAD, reader=Reader(session="s1"))
+    desk = Desk(monitor)
+    one, two = Client(desk, Visitor(None, "s1")), Client(desk, Visitor(None, "s2"))
+    one.ask()
+    two.ask()
+    assert "Fail" in one.html["glance"]
+    assert "No answer yet" in two.html["glance"]
+
+
+def test_history_survives_a_restart_and_opens_a_turn_with_its_text(tmp_path, monitor):
+    run_turn(monitor, 1, BAD)
+    run_turn(monitor, 2, GOOD)
+    writer = TraceWriter(tmp_path)
+    for turn in reversed(monitor.snapshot().turns):
+        writer.write(turn)
+    fresh = scripted_monitor(Settings(trace_folder=str(tmp_path)))
+    client = Client(Desk(fresh), tab="history")
+    client.ask()
+    assert client.html["history"].count("data-act='turn'") == 2
+    client.ask(filter={"verdict": "FAIL"}, same=False)
+    assert client.html["history"].count("data-act='turn'") == 1
+    client.tab = "turn"
+    client.ask(turn="turn-1", same=False)
+    assert "4096" in "".join(html for name, html in client.html.items() if name.startswith("t.answer"))
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "html"])
+def test_the_shown_rows_are_exported(monitor, kind):
+    run_turn(monitor, 1, BAD)
+    run_turn(monitor, 2, GOOD)
+    client = Client(Desk(monitor), tab="history")
+    client.ask(act("export", kind=kind), filter={"verdict": "FAIL"})
+    file = client.last["file"]
+    assert file["name"] == f"guardrails-history.{kind}"
+    assert "says 8192" in file["text"]
+    assert client.last["say"] == "1 turn exported."
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("v", "tab", "turn", "claim", "filter", "have", "do", "same")
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), json_values))
+def test_no_message_breaks_the_desk(raw):
+    monitor = _shared_monitor()
+    text = Desk(monitor).answer(json.dumps(raw), ME)
+    assert text == "" or json.loads(text)["v"] == monitor.version
+
+
+@given(st.text())
+def test_text_that_is_no_message_is_passed_over(text):
+    message = read_message(text)
+    assert message is None or message.version in (-1, message.version)
+
+
+def test_an_unknown_action_says_to_reload(monitor):
+    client = Client(Desk(monitor))
+    client.ask(act("explode"))
+    assert "reload" in str(client.last["say"])
+
+
+def test_a_problem_and_dropped_checks_are_shown(monitor):
+    monitor.report_problem("The trace folder is full; make room.", "trace")
+    client = Client(Desk(monitor))
+    client.ask()
+    assert "make room" in client.html["problems"]
+
+
+def _shared_monitor(kept: list[Monitor] = []) -> Monitor:  # noqa: B006 - one for all examples, on purpose
+    if not kept:
+        kept.append(scripted_monitor())
+        run_turn(kept[0], 1, BAD)
+        kept[0].settings = replace(kept[0].settings)
+    return kept[0]

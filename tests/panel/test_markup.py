@@ -1,0 +1,172 @@
+"""Nothing that a model, a snippet, a file name or a setting holds can become markup."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from exllama_guard.core.records import (
+    ClaimKind,
+    ClaimSupport,
+    Evidence,
+    Finding,
+    FindingKind,
+    Gate,
+    ModelInfo,
+    Severity,
+    Span,
+    SupportReport,
+    TurnReport,
+    Verdict,
+    make_snippet,
+)
+from exllama_guard.core.trace import record_of
+from exllama_guard.panel.desk import turn_page
+from exllama_guard.panel.history import Filter, page_of, row_of
+from exllama_guard.panel.markup import el, source_link
+from exllama_guard.panel.markup_cards import history, model_card, problems, report_page, settings_form
+from exllama_guard.panel.markup_plot import plot as plot_markup
+from exllama_guard.panel.markup_shell import shell
+from exllama_guard.panel.markup_turn import glance as glance_markup
+from exllama_guard.panel.over_time import plot
+from exllama_guard.panel.rows import glance
+from exllama_guard.settings import Settings
+from hypothesis import given
+from hypothesis import strategies as st
+from panel.scripted import scripted_monitor
+
+ATTACKS = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "'><svg onload=alert(1)>",
+    "' onmouseover='alert(1)",
+    '" autofocus onfocus="alert(1)',
+    "javascript:alert(1)",
+    "</style><script>alert(1)</script>",
+    "</textarea><script>alert(1)</script>",
+    "<!--<script>alert(1)//-->",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "\x00<script>alert(1)</script>",
+    "\ud800<b onclick=alert(1)>",
+    "${alert(1)}{{constructor}}",
+    "\u202e<script>\u202c",
+)
+
+
+class Strict(HTMLParser):
+    """Collects tags, attributes and text."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parsed(html: str) -> Strict:
+    parser = Strict()
+    parser.feed(html)
+    parser.close()
+    return parser
+
+
+def assert_harmless(html: str) -> None:
+    for tag, attributes in parsed(html).tags:
+        assert tag not in {"script", "img", "iframe", "object", "embed", "link", "base"}, tag
+        for name, value in attributes.items():
+            assert not name.startswith("on"), name
+            if name in {"href", "src", "action"}:
+                assert (value or "").startswith(("http://", "https://")), value
+
+
+def hostile(text: str) -> TurnReport:
+    """A report in which every text that comes from outside is `text`."""
+    monitor = scripted_monitor()
+    snippet = make_snippet(
+        f"{text} 12", position=0, snippet_id=text or "s", section_id=text, source_url=text or "u"
+    )
+    report = monitor.check_pasted(text, [text], f"{text}.")
+    finding = Finding(
+        FindingKind.NUMBER, Severity.CONFLICT, text, Span(0, 2), snippet.snippet_id, Span(0, len(text))
+    )
+    claim = ClaimSupport(
+        text,
+        Span(0, len(report.answer)),
+        ClaimKind.CLAIM,
+        0.1,
+        Gate.FAIL,
+        Evidence(snippet.snippet_id, Span(0, len(text)), text, 0.5, 0.5),
+        (finding,),
+    )
+    return replace(
+        report,
+        request=replace(
+            report.request, turn_id=text, snippets=(snippet,), chat_id=text, model=ModelInfo(text, text, text)
+        ),
+        support=SupportReport(0.1, Gate.FAIL, claims=(claim,)),
+        verdict=Verdict(Gate.FAIL, (text,)),
+        notes=(text,),
+    )
+
+
+def everything(text: str) -> list[str]:
+    report = hostile(text)
+    settings = replace(Settings(), embedder=text, trace_folder=text)
+    page = turn_page(report, "t.", "", settings, latest=False)
+    row = row_of(record_of(report))
+    events = scripted_monitor().snapshot().events
+    return [
+        *(slot.html for slot in page.slots),
+        *(html for each in page.lists for _, html in each.items),
+        glance_markup(glance(report, settings)),
+        plot_markup(plot([report], [replace(events[0], text=text)], settings)),
+        history(page_of([row], Filter()), Filter(chat=text)),
+        model_card(ModelInfo(text, text, text, text), [text], text),
+        problems([text], 2),
+        settings_form(settings),
+        report_page([row]),
+    ]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_text_from_outside_becomes_markup_in_any_part_of_the_panel(attack):
+    pieces = everything(attack)
+    for html in pieces:
+        assert_harmless(html)
+    shown = attack.replace("\x00", "\ufffd").replace("\ud800", "?")
+    assert sum(shown in parsed(html).text for html in pieces) >= 6
+
+
+@given(st.text(), st.text())
+def test_an_element_gives_back_its_text_and_its_attribute(text, attribute):
+    made = el("span", text, title=attribute)
+    parser = parsed(made.replace("\r", " "))
+    assert [tag for tag, _ in parser.tags] == ["span"]
+    expected = attribute.replace("\x00", "\ufffd").encode("utf-8", "replace").decode().replace("\r", " ")
+    assert parser.tags[0][1]["title"] == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", " https://x"]
+)
+def test_only_web_addresses_become_links(url):
+    assert "<a" not in source_link(url)
+
+
+def test_a_web_address_becomes_a_link_that_tells_the_other_page_nothing():
+    assert "rel='noopener noreferrer'" in source_link("https://example.org/?a=1&b=2")
+
+
+def test_every_list_row_of_the_frame_has_a_unique_id_and_every_control_a_name():
+    parser = parsed(shell())
+    ids = [attributes["id"] for _, attributes in parser.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    controlled = {a["aria-controls"] for _, a in parser.tags if "aria-controls" in a}
+    assert controlled <= set(ids)

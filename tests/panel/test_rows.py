@@ -1,0 +1,186 @@
+"""A report as rows: what is missing is said, never shown as 0, and each number has its explanation."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from exllama_guard.core.records import (
+    ClaimKind,
+    ClaimSupport,
+    Finish,
+    Gate,
+    NotScored,
+    Reason,
+    Span,
+    SupportReport,
+    TurnReport,
+    Zone,
+)
+from exllama_guard.core.scoring import unscored_turn
+from exllama_guard.panel.evidence import evidence_row, matching_spans
+from exllama_guard.panel.over_time import drift_limit, plot, rolling_mean
+from exllama_guard.panel.rows import gauge, glance, measures, number, snippet_rows, why_not
+from exllama_guard.panel.segments import segments
+from exllama_guard.panel.words import (
+    EXPLANATIONS,
+    GATE_TONES,
+    GATE_WORDS,
+    NAMES,
+    REASON_WORDS,
+    SETTING_GROUPS,
+    SETTING_HINTS,
+)
+from exllama_guard.settings import Settings
+from hypothesis import given
+from hypothesis import strategies as st
+from panel.scripted import BAD, GOOD, QUESTION, SNIPPETS, scripted_monitor
+
+SETTINGS = Settings()
+
+
+def checked(answer: str, snippets: tuple[str, ...] = SNIPPETS) -> TurnReport:
+    return scripted_monitor().check_pasted(QUESTION, snippets, answer)
+
+
+def test_a_failed_answer_shows_its_worst_sentence_and_why_in_one_line():
+    row = glance(checked(BAD), SETTINGS)
+    assert row.badge.word == "Fail"
+    assert row.sentence == "The KV cache is rotated after 4096 tokens."
+    assert row.reason == "The answer says 4096, snippet s1 says 8192."
+    assert row.support == "0.04"
+
+
+def test_a_passed_answer_says_what_its_verdict_rests_on():
+    row = glance(checked(GOOD), SETTINGS)
+    assert (row.badge.word, row.sentence) == ("Pass", "")
+    assert row.reason == "All 2 statements are carried by the snippets."
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_what_was_not_measured_is_said_with_its_reason_and_never_shown_as_a_number(reason):
+    report = unscored_turn(checked(GOOD).request, "", Finish.COMPLETE, reason)
+    rows = measures(report, SETTINGS)
+    assert {row.value for row in rows} == {f"not measured: {why_not(NotScored(reason))}"}
+    assert {row.badge.word for row in rows if row.badge} == {"Not measured"}
+    line = glance(report, SETTINGS)
+    assert (line.gauge.value, line.gauge.at, line.support) == ("–", None, "–")
+
+
+def test_every_word_table_is_complete():
+    assert set(GATE_WORDS) == set(GATE_TONES) == set(Gate)
+    assert set(REASON_WORDS) <= set(Reason)
+    assert set(EXPLANATIONS) == set(NAMES)
+    grouped = [name for _, names in SETTING_GROUPS for name in names]
+    assert sorted(grouped) == sorted(SETTING_HINTS)
+    assert set(grouped) == {field.name for field in fields(Settings)} - {"enabled"}
+
+
+def test_every_number_is_explained_in_words_that_also_say_what_it_does_not_mean():
+    for row in measures(checked(BAD), SETTINGS):
+        assert row.explanation.count(".") >= 2, row.key
+
+
+@given(st.floats(0, 2), st.floats(0, 2), st.floats(0, 2))
+def test_the_gauge_stays_on_its_scale_and_names_zone_and_limits(value, one, other):
+    settings = replace(SETTINGS, distance_pass=min(one, other), distance_fail=max(one, other))
+    row = gauge(value, Zone.RISK, settings)
+    assert row.at is not None
+    assert 0 <= row.accept <= row.reject <= 1
+    assert 0 <= row.at <= 1
+    assert row.value == f"{value:.2f}"
+    assert "risk" in row.spoken
+    assert f"{settings.distance_fail:.2f}" in row.spoken
+
+
+@given(st.text(max_size=60), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=6))
+def test_the_segments_give_back_the_whole_answer_whatever_the_claims_are(answer, places):
+    claims = tuple(
+        ClaimSupport("x", Span(min(a, b), max(a, b)), ClaimKind.CLAIM, 0.5, Gate.REVIEW) for a, b in places
+    )
+    report = replace(checked(GOOD), answer=answer, support=SupportReport(0.5, Gate.REVIEW, claims=claims))
+    rows = segments(report)
+    assert "".join(row.text for row in rows) == answer
+    assert len({row.key for row in rows}) == len(rows)
+
+
+def test_segments_keep_their_keys_while_the_answer_grows():
+    short, whole = checked(BAD[:60]), checked(BAD)
+    before = [row.key for row in segments(short)]
+    assert [row.key for row in segments(whole)][: len(before) - 1] == before[:-1]
+
+
+def test_questions_and_greetings_are_shown_but_not_counted():
+    last = segments(checked(BAD))[-1]
+    assert last.text.endswith("?")
+    assert (last.claim, last.badge) == (None, None)
+
+
+def test_evidence_sets_differing_numbers_against_each_other_and_marks_them_in_the_snippet():
+    row = evidence_row(checked(BAD), 0)
+    assert row is not None
+    assert [(each.answer, each.snippet) for each in row.differences] == [("4096", "8192")]
+    assert [piece.text for piece in row.pieces if piece.mark == "differs"] == ["8192"]
+    assert "rotated" in [piece.text for piece in row.pieces if piece.mark == "match"]
+    assert "".join(piece.text for piece in row.pieces) == SNIPPETS[0]
+
+
+def test_evidence_of_a_sentence_that_does_not_exist_is_none():
+    assert evidence_row(checked(BAD), 99) is None
+    assert evidence_row(checked(BAD), -1) is None
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_matching_spans_lie_in_the_text_in_order_without_overlap(claim, text):
+    spans = matching_spans(claim, text, Span(0, len(text)))
+    ends = [0, *(span.end for span in spans)]
+    assert all(end <= span.start for end, span in zip(ends, spans, strict=False))
+    assert all(text[span.start : span.end].casefold() in claim.casefold() for span in spans)
+
+
+def test_a_long_snippet_is_cut_around_what_matters():
+    long = "Filler sentence. " * 400 + SNIPPETS[0] + " Filler sentence." * 400
+    report = checked("The KV cache is rotated after 8192 tokens.", (long,))
+    row = evidence_row(report, 0)
+    assert row is not None
+    assert sum(len(piece.text) for piece in row.pieces) < 700
+
+
+def test_snippets_carry_both_distances_and_say_which_fields_were_derived():
+    rows = snippet_rows(checked(GOOD))
+    assert [row.snippet_id for row in rows] == ["s1", "s2", "s3"]
+    assert all("." in row.to_question and "." in row.to_answer for row in rows)
+    assert "offsets" in rows[0].derived
+
+
+def test_the_rolling_mean_passes_over_turns_without_a_value():
+    missing = NotScored(Reason.NO_SNIPPETS)
+    assert rolling_mean([missing, 0.2, missing, 0.4], 2)[1:] == [0.2, 0.2, pytest.approx(0.3)]
+    assert isinstance(rolling_mean([missing], 5)[0], NotScored)
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=30), st.integers(1, 8))
+def test_the_rolling_mean_lies_between_the_values_of_its_window(values, window):
+    for place, mean in enumerate(rolling_mean(values, window)):
+        last = values[max(0, place + 1 - window) : place + 1]
+        assert min(last) - 1e-9 <= mean <= max(last) + 1e-9
+
+
+def test_drift_counts_from_the_first_five_scored_turns_on():
+    assert drift_limit([0.1] * 4) == ()
+    assert drift_limit([NotScored(Reason.STOPPED), *[0.1] * 5]) == ((pytest.approx(0.2), "drift from"),)
+
+
+def test_a_plot_places_events_between_turns_and_leaves_gaps_where_nothing_was_measured():
+    monitor = scripted_monitor()
+    turns = [checked(GOOD), checked(GOOD)]
+    old = replace(turns[0], request=replace(turns[0].request, started_at_s=100.0))
+    new = replace(
+        unscored_turn(old.request, "", Finish.COMPLETE, Reason.TOOL_CALL),
+        request=replace(old.request, turn_id="new", started_at_s=300.0),
+    )
+    event = replace(monitor.snapshot().events[0], at_s=200.0, text="Model changed.")
+    row = plot([new, old], [event], SETTINGS)
+    assert [mark.before for mark in row.marks] == [1]
+    assert [point.value is None for point in row.series[0].points] == [False, True]
+    assert number(None) == "not measured"
