@@ -87,7 +87,7 @@ def test_thinking_is_left_out_also_while_it_is_open():
 
 
 def test_text_between_tags_is_put_back_where_the_schema_wants_text():
-    reply = "<tool_call><function=f><parameter=zip>94103</parameter><parameter=n>5</parameter></function></tool_call>"
+    reply = "<tool_call><function=f><parameter=zip>94103</parameter><parameter=n>5</parameter></function>"
 
     def fits(key, value):
         return isinstance(value, str if key == "zip" else int)

@@ -232,6 +232,11 @@ class ToolLocks:
                 self._chats.popitem(last=False)
             return lock
 
+    def forget(self, key: str) -> None:
+        """Drops one chat's lock."""
+        with self._guard:
+            self._chats.pop(key, None)
+
     def keys(self) -> tuple[str, ...]:
         """Keys of the chats that hold a lock, least recently used first."""
         with self._guard:

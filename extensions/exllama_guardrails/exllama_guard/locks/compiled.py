@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -187,7 +188,9 @@ def _fault(grammar: str, vocabulary: Vocabulary) -> str:
 
 
 def _plain_fault(text: str) -> str:
-    first = text.strip().splitlines()[0].split("<state>")[0].strip()
+    first = re.sub(
+        r"^at \d+\(\d+\): |failed to compile JSON schema: ", "", " ".join(text.split("<state>")[0].split())
+    )
     return f"This schema cannot be enforced while decoding, only checked before a call runs: {first[:240]}"
 
 

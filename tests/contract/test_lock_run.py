@@ -1,0 +1,346 @@
+"""A lock while a reply is written: what may come next, in every call form, for two tokenizers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from exllama_guard.core.json_strict import read_json
+from exllama_guard.core.tool_attempts import find_attempts
+from exllama_guard.core.tool_calls import tool_checker
+from exllama_guard.core.tool_closed import close_schema
+from exllama_guard.core.tool_formats import BARE, FORMATS
+from exllama_guard.core.tool_schema import tool_from_openai
+from exllama_guard.errors import SchemaError
+from exllama_guard.locks.cache import LockCache
+from exllama_guard.locks.compiled import LockPlan, compile_plan, compile_reason, plan_answer, plan_calls
+from exllama_guard.locks.run import LockRun, Phase
+from exllama_guard.locks.vocabulary import byte_vocabulary, from_tokenizer_json
+from lock_material import random_tools, uniform_reply
+
+WEATHER = tool_from_openai(
+    {
+        "name": "get_weather",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string"},
+                "days": {"type": "integer"},
+                "unit": {"enum": ["C", "F"]},
+            },
+            "required": ["city"],
+        },
+    }
+)
+NOW = tool_from_openai({"name": "now", "parameters": {"type": "object", "properties": {}}})
+SPECIALS = (
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁sep｜>",
+    "<｜tool▁call▁end｜>",
+    "[TOOL_CALLS]",
+    "[ARGS]",
+    "<think>",
+    "</think>",
+)
+
+
+@pytest.fixture(scope="session")
+def letters():
+    return byte_vocabulary()
+
+
+@pytest.fixture(scope="session")
+def pieces():
+    """A byte-level BPE tokenizer trained here, with special tokens as chat models have them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=900,
+        special_tokens=["<end>", *SPECIALS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    text = [
+        '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call> then text'
+    ] * 40
+    tokenizer.train_from_iterator(
+        [*text, "get_weather {now{ call:now [now() ]>{ ></ Sure, let me see. 0123456789"], trainer
+    )
+    return from_tokenizer_json(tokenizer.to_str(), [0])
+
+
+@pytest.fixture(params=["letters", "pieces"])
+def vocabulary(request):
+    return request.getfixturevalue(request.param)
+
+
+def locked(vocabulary, tools=(WEATHER, NOW), template="", always=False, formats=None):
+    plan = plan_calls(tools, template, always=always)
+    return compile_plan(dataclasses.replace(plan, formats=formats) if formats else plan, vocabulary)
+
+
+def write(run, vocabulary, text):
+    """Feeds `text`; the phases after each token, and the first token that the lock forbade or None."""
+    phases, forbidden = [], None
+    for token in vocabulary.ll_tokenizer.tokenize_str(text):
+        mask = run.mask()
+        if forbidden is None and mask is not None and not mask[token >> 5] >> (token & 31) & 1:
+            forbidden = vocabulary.tokens[token].decode("utf-8", "replace")
+        run.feed(token)
+        phases.append(run.phase)
+    return phases, forbidden
+
+
+CALLS = {
+    "DeepSeek": '<｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{"city": "Rome"}<｜tool▁call▁end｜>',
+    "Kimi": '<|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{"city":""}<|tool_call_end|>',
+    "channel": 'to=functions.get_weather <|constrain|>json<|message|>{"city": "Rome"}',
+    "Gemma": '<|tool_call>call:get_weather{city:<|"|>Rome<|"|>,days:3}<tool_call|>',
+    "MiniMax": (
+        '<minimax:tool_call>\n<invoke name="get_weather">\n<parameter name="city">Rome</parameter>\n'
+        '<parameter name="unit">C</parameter>\n</invoke>\n</minimax:tool_call>'
+    ),
+    "GLM": "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Rome</arg_value>\n</tool_call>",
+    "XML parameters": (
+        "<tool_call>\n<function=get_weather>\n<parameter=city>\nRome\n</parameter>\n"
+        "<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>"
+    ),
+    "Mistral": '[TOOL_CALLS]get_weather[ARGS]{"city": "Rome", "days": 3}',
+    "tagged JSON": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>',
+    "tagged JSON (function_call)": '<function_call>{"name":"get_weather","arguments":{"city":""}}</function_call>',
+    "Python call": '[get_weather(city="Rome", days=3)]',
+    "plain JSON": '{"name": "get_weather", "parameters": {"city": "Rome"}}',
+    "bare name": 'get_weather {"city": "Rome"}',
+}
+
+
+@pytest.mark.parametrize("form", [*FORMATS, BARE], ids=lambda form: form.name)
+def test_a_right_call_passes_and_a_wrong_name_does_not(vocabulary, form):
+    lock = locked(vocabulary, formats=(form,))
+    assert not lock.unenforced
+    call = CALLS[form.name]
+    phases, forbidden = write(LockRun(lock), vocabulary, "Sure. " + call + " Done.")
+    assert forbidden is None
+    assert Phase.LOCKED in phases
+    assert phases[-1] is Phase.FREE
+    if form.per_tool_triggers is None:
+        _, forbidden = write(LockRun(lock), vocabulary, call.replace("get_weather", "get_time"))
+        assert forbidden is not None
+    _, forbidden = write(LockRun(lock), vocabulary, call.replace("city", "town"))
+    assert forbidden is not None, "an unknown argument"
+
+
+def test_free_text_is_not_touched(vocabulary):
+    run = LockRun(locked(vocabulary))
+    phases, forbidden = write(run, vocabulary, "It is 5 < 6; use get_weather or {braces} as you like. <tool>")
+    assert forbidden is None
+    assert set(phases) == {Phase.FREE}
+
+
+def test_thinking_is_free_also_when_the_template_opened_it(vocabulary):
+    lock = locked(vocabulary)
+    text = 'maybe <tool_call>{"x": 1}</tool_call> get_weather{} </think>'
+    phases, forbidden = write(LockRun(lock), vocabulary, "<think>" + text + CALLS["tagged JSON"])
+    assert forbidden is None
+    assert Phase.LOCKED in phases
+    phases, forbidden = write(LockRun(lock, b"assistant\n<think>\n"), vocabulary, text + "ok")
+    assert forbidden is None
+    assert Phase.LOCKED not in phases
+
+
+def test_two_calls_in_one_reply_are_both_locked(vocabulary):
+    lock = locked(vocabulary)
+    good = CALLS["tagged JSON"]
+    assert write(LockRun(lock), vocabulary, good + " and " + good)[1] is None
+    assert write(LockRun(lock), vocabulary, good + " and " + good.replace("city", "town"))[1] is not None
+
+
+def test_a_token_that_ends_the_trigger_and_runs_on_must_fit_too(pieces):
+    lock = locked(pieces)
+    merged = [text for text in pieces.tokens if text.startswith(b">") and len(text) > 1]
+    assert merged, "the tokenizer has no token to try this with"
+    run = LockRun(lock)
+    for token in pieces.ll_tokenizer.tokenize_str("<tool_call"):
+        run.feed(token)
+    mask = run.mask()
+    assert mask is not None
+    for text in merged:
+        token = pieces.tokens.index(text)
+        allowed = bool(mask[token >> 5] >> (token & 31) & 1)
+        assert allowed == text[1:].lstrip(b" \n\r\t").startswith((b"{", b"[")) or not text[1:].strip(), text
+
+
+def test_always_means_from_the_first_token_with_thinking_only_where_the_template_thinks(pieces):
+    silent = LockRun(locked(pieces, always=True))
+    assert write(silent, pieces, "Sure")[1] is not None
+    assert write(LockRun(locked(pieces, always=True)), pieces, "<think>hm</think>")[1] is not None
+    thinker = locked(pieces, template="<think> <tool_call>", always=True)
+    assert (
+        write(LockRun(thinker), pieces, "<think>Sure, any text</think>\n" + CALLS["tagged JSON"])[1] is None
+    )
+    assert write(LockRun(thinker), pieces, "<think>any</think>\nSure")[1] is not None
+    assert write(LockRun(thinker), pieces, CALLS["tagged JSON"] + CALLS["tagged JSON"])[1] is None
+
+
+def test_an_answer_schema_locks_the_whole_reply(vocabulary):
+    lock = compile_plan(
+        plan_answer(
+            {
+                "type": "object",
+                "properties": {"a": {"type": "integer"}},
+                "required": ["a"],
+                "additionalProperties": False,
+            },
+            "",
+        ),
+        vocabulary,
+    )
+    assert write(LockRun(lock), vocabulary, '{"a": 5}')[1] is None
+    assert write(LockRun(lock), vocabulary, '{"a": "5"}')[1] is not None
+
+
+def test_a_schema_that_cannot_be_enforced_keeps_its_name_locked_and_says_why(vocabulary):
+    loose = tool_from_openai(
+        {
+            "name": "loose",
+            "parameters": {"type": "object", "properties": {"l": {"type": "array", "uniqueItems": True}}},
+        }
+    )
+    lock = locked(vocabulary, tools=(WEATHER, loose))
+    assert list(lock.unenforced) == ["loose"]
+    assert "uniqueItems" in lock.unenforced["loose"]
+    text = '<tool_call>{"name": "%s", "arguments": %s}</tool_call>'
+    assert write(LockRun(lock), vocabulary, text % ("loose", '{"l": [1, 1], "z": 0}'))[1] is None
+    assert write(LockRun(lock), vocabulary, text % ("get_weather", '{"z": 0}'))[1] is not None
+
+
+@pytest.mark.parametrize(
+    ("schema", "word"),
+    [
+        ({"$ref": "http://example.org/x"}, "example.org"),
+        ({"properties": {"a": {"not": {"type": "string"}}}}, "not"),
+        (
+            {"properties": {"a": {"minimum": 5, "maximum": 1, "type": "integer"}}, "required": ["a"]},
+            "nsatisfiable",
+        ),
+        ({"properties": {"a": {"oneOf": [{"minLength": 3, "type": "string"}, {"type": "string"}]}}}, "oneOf"),
+        ({"properties": {"a": {"pattern": "^(?=b)", "type": "string"}}}, "look-a"),
+    ],
+)
+def test_what_cannot_be_enforced_is_named(letters, schema, word):
+    assert word in compile_reason(tool_from_openai({"name": "f", "parameters": schema}), letters)
+
+
+def test_a_megabyte_of_schema_compiles_or_says_why_not(letters):
+    many = {
+        f"field_{index}": {"type": "string", "description": "d" * 60, "maxLength": 40}
+        for index in range(9000)
+    }
+    reason = compile_reason(
+        tool_from_openai({"name": "f", "parameters": {"type": "object", "properties": many}}), letters
+    )
+    assert reason == "" or "enforced" in reason
+
+
+@pytest.mark.parametrize("form", [*FORMATS, BARE], ids=lambda form: form.name)
+def test_uniform_logits_write_only_calls_that_the_validator_takes(letters, form):
+    """In the JSON forms, what a model with uniform logits writes under the lock is valid; 20 schemas each."""
+    rng = np.random.default_rng(11)
+    finished = 0
+    for tool in random_tools(200)[::10]:
+        plan = LockPlan((tool,), (form,), True, ())
+        try:
+            lock = compile_plan(plan, letters)
+        except SchemaError:
+            continue  # this form cannot carry these arguments
+        reply, done = uniform_reply(lock, rng)
+        if not done or tool.name in lock.unenforced:
+            continue
+        finished += 1
+        if form.head is None and form.body is None and form is not BARE:
+            continue  # not JSON: the host's reading of it is tried in test_tool_guard
+        text = reply.decode()
+        check = tool_checker(tool)[0]
+        start = text.find("{") if form.name != "plain JSON" else 0
+        attempts = find_attempts(text, [tool.name]) if form.name != "plain JSON" else ()
+        assert start >= 0
+        for attempt in attempts:
+            assert not attempt.broken, text
+            assert not check(read_json(attempt.arguments).value), text
+    assert finished >= 5
+
+
+def test_two_thousand_uniform_answers_over_two_hundred_schemas_are_all_valid(letters):
+    """The bench writes 10,000 (tests/bench/schema_speed.py); 2,000 keep the suite short."""
+    rng = np.random.default_rng(5)
+    unfinished = 0
+    for tool in random_tools(200):
+        schema = close_schema(tool.parameters)
+        lock = compile_plan(plan_answer(schema, ""), letters)
+        check = tool_checker(tool)[0]
+        for _ in range(10):
+            reply, done = uniform_reply(lock, rng)
+            if not done:
+                unfinished += 1
+                continue
+            read = read_json(reply.decode())
+            assert read.ok, (read.problems, reply)
+            assert not check(read.value), (check(read.value), reply)
+    assert unfinished <= 40, "so many replies did not end that the check says little"
+
+
+def test_a_cache_compiles_once_for_equal_schema_and_tokenizer_and_drops_on_a_switch(letters):
+    cache = LockCache()
+    loads = []
+
+    def load():
+        loads.append(1)
+        return letters
+
+    plan = plan_calls((WEATHER,), "", always=False)
+    first = cache.get(plan, "m", load, timeout_s=30)
+    assert first.lock is not None
+    assert cache.get(plan_calls((WEATHER,), "", always=False), "m", load, timeout_s=30).lock is first.lock
+    assert cache.get(plan, "same tokenizer, other model", load, timeout_s=30).lock is first.lock
+    assert len(loads) == 2
+    cache.drop()
+    assert cache.get(plan, "m", load, timeout_s=30).lock is not first.lock
+    cache.close()
+
+
+def test_a_grammar_that_is_not_ready_is_said_not_waited_for(letters):
+    import threading
+
+    gate = threading.Event()
+    cache = LockCache()
+
+    def slow():
+        gate.wait(30)
+        return letters
+
+    outcome = cache.get(plan_calls((WEATHER,), "", always=False), "m", slow, timeout_s=0.05)
+    assert outcome.lock is None
+    assert "not ready" in outcome.reason
+    gate.set()
+    assert cache.get(plan_calls((WEATHER,), "", always=False), "m", slow, timeout_s=30).lock is not None
+    cache.close()
+
+
+def test_a_sampler_that_ignores_the_mask_breaks_the_lock_and_is_told(letters):
+    run = LockRun(locked(letters))
+    write(run, letters, "<tool_call>nonsense")
+    assert run.phase is Phase.BROKEN
+    assert "forbids" in run.reason
+    assert run.mask() is None
+
+
+def test_json_literals_of_a_name_are_escaped(letters):
+    odd = tool_from_openai({"name": 'a"b\\c/../d', "parameters": {"type": "object", "properties": {}}})
+    lock = locked(letters, tools=(odd,))
+    call = "<tool_call>" + json.dumps({"name": odd.name, "arguments": {}}) + "</tool_call>"
+    assert write(LockRun(lock), letters, call)[1] is None
