@@ -7,6 +7,7 @@ makes the prompt, calls the hooks and streams; only the model's words are writte
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
 import json
 import os
@@ -110,6 +111,7 @@ class Recorder:
         self.enabled = True
         self.multi_user = False
         self.knowledge = None
+        self.model = None
         self.turns, self.problems, self.models = [], [], []
         self.broken = set()
 
@@ -119,7 +121,11 @@ class Recorder:
         return Handle(self, request, collect or (lambda: ()))
 
     def report_problem(self, sentence, key):
-        self.problems.append(sentence)
+        if key != "counting":  # the scripted model has no server that could count tokens
+            self.problems.append(sentence)
+
+    def record_event(self, kind, text):
+        pass
 
     def clear_problem(self, key):
         pass
@@ -133,7 +139,7 @@ class Recorder:
         return Reader(username, session)
 
     def replace_settings(self, settings):
-        self.settings = settings
+        self.settings = dataclasses.replace(settings, warmup=False)  # a warm-up is not what is looked at here
 
     def warm(self):
         pass

@@ -45,6 +45,12 @@ class Settings:
     # A folder of .md, .txt and .pdf files whose best passages go into the prompt; empty: none.
     knowledge_folder: str = ""
     knowledge_snippets: int = 4
+    # Warm-up after a model load, and how long a request waits for it: spec section 2.
+    warmup: bool = True
+    warmup_limit_s: float = 60.0
+    # Rotation of the KV cache, and after how many tokens: the seed study, spec section 2.
+    rotation: bool = True
+    rotation_tokens: int = 8192
     # Tools: off, check (before a call runs), enforce-calls (free text until a call starts, then only what its
     # schema allows), enforce-always (the whole reply is a call). The second last, because free text stays free.
     tool_lock: str = "enforce-calls"
@@ -106,6 +112,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "trace_file_bytes": (10_000, 10_000_000_000),
     "trace_files_kept": (1, 100_000),
     "knowledge_snippets": (1, 50),
+    "warmup_limit_s": (1.0, 3600.0),
+    "rotation_tokens": (1, 10_000_000),
 }
 
 _CHOICES: dict[str, tuple[str, ...]] = {"tool_lock": ("off", "check", "enforce-calls", "enforce-always")}

@@ -124,7 +124,12 @@ class CanaryStore:
             canaries = [_canary(entry) for entry in raw["canaries"]]
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise TraceError(
+                f"The file of canaries {self._path} cannot be read ({error}); make its folder readable and "
+                "writable."
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
             aside = self._path.with_suffix(".unreadable")
             with contextlib.suppress(OSError):
                 self._path.replace(aside)

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from exllama_guard import lifecycle
 from exllama_guard.host import webui
 from exllama_guard.host.hooks import guarded, report, use_monitor
+from exllama_guard.host.lifecycle_hooks import gating, lifecycle_for, loaded_model
+from exllama_guard.host.load_watch import watch_loads
 from exllama_guard.host.loaders import capabilities
 from exllama_guard.host.model_watch import ModelWatch
 from exllama_guard.host.observe import observing, seeing_prompt
@@ -58,6 +61,10 @@ def uninstall() -> tuple[str, ...]:
     """Puts the host back as it was; names of what stays, because another extension wrapped it since."""
     global _watch, _last_settings
     use_monitor(None)
+    follower = lifecycle.current()
+    if follower is not None:
+        follower.model_changed(None)
+        lifecycle.use(None)
     left = _patches.undo()
     if _watch is not None and not _watch.uninstall():
         left += ("modules.shared",)
@@ -70,14 +77,20 @@ def _install(monitor: Monitor) -> bool:
     """True when this start was the first."""
     global _watch
     text_generation = webui.text_generation_module()
+    follower = lifecycle.current()
+    if follower is None:
+        follower = lifecycle_for(monitor)
+        lifecycle.use(follower)
     if hasattr(text_generation, "_generate_reply"):
-        _patches.replace(text_generation, "_generate_reply", observing(monitor))
+        watch, hold = observing(monitor), gating(follower)
+        _patches.replace(text_generation, "_generate_reply", lambda original: hold(watch(original)))
+    watch_loads(_patches, monitor)
     for name in ("generate_reply_HF", "generate_reply_custom"):
         if hasattr(text_generation, name):
             _patches.replace(text_generation, name, seeing_prompt)
     if _watch is not None:
         return False
-    _watch = ModelWatch(webui.shared_module(), lambda: _tell_model(monitor))
+    _watch = ModelWatch(webui.shared_module(), lambda: _model_assigned(monitor))
     _watch.install()
     return True
 
@@ -93,6 +106,7 @@ def _warm_later(monitor: Monitor) -> None:
     while time.monotonic() < until and not webui.page_is_up():
         time.sleep(_POLL_S)
     time.sleep(_WARM_AFTER_PAGE_S)
+    _follow_model()
     monitor.warm()
 
 
@@ -112,7 +126,22 @@ def _take_settings(monitor: Monitor, params: Mapping[str, Any]) -> None:
     monitor.replace_settings(settings)
 
 
+def _model_assigned(monitor: Monitor) -> None:
+    _tell_model(monitor)
+    _follow_model()
+
+
+@guarded(lambda: None)
+def _follow_model() -> None:
+    """Has the model that is loaded now warmed up and followed."""
+    follower = lifecycle.current()
+    if follower is not None:
+        follower.model_changed(loaded_model())
+
+
 @guarded(lambda monitor: None)
 def _tell_model(monitor: Monitor) -> None:
-    model = webui.model_info()
+    model, known = webui.model_info(), monitor.model
+    if model and known and known.model_hash and (model.name, model.loader) == (known.name, known.loader):
+        return  # told already, with what its files say
     monitor.model_changed(model, capabilities(model.loader if model is not None else None))

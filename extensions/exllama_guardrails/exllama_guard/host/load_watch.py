@@ -1,0 +1,57 @@
+"""Tells of a load that failed: the host raises or gives None, and assigns nothing that could be watched.
+
+`load_model` is bound by name in many modules of the host (`__main__`, `modules.ui_model_menu`, its API), so
+the wrapper goes into each module that holds the original (4.7.3 and 3.23).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from exllama_guard.host.hooks import guarded
+
+if TYPE_CHECKING:
+    from exllama_guard.host.patches import Patches
+    from exllama_guard.lifecycle.tell import Tell
+
+__all__ = ["watch_loads"]
+
+
+def watch_loads(patches: Patches, tell: Tell) -> None:
+    """Wraps `load_model` wherever the host's modules hold it."""
+    original = getattr(import_module("modules.models"), "load_model", None)
+    if original is None:
+        return
+    for name, module in list(sys.modules.items()):
+        ours = name == "__main__" or name.partition(".")[0] == "modules"
+        if ours and getattr(module, "load_model", None) is original:
+            patches.replace(module, "load_model", functools.partial(_telling, tell))
+
+
+def _telling(tell: Tell, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def load_model(model_name: object, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the host's
+        done = False
+        try:
+            result = original(model_name, *args, **kwargs)
+            done = not (isinstance(result, tuple) and result and result[0] is None)
+        finally:
+            _told(tell, str(model_name), done, sys.exc_info()[1])
+        return result
+
+    return load_model
+
+
+@guarded(lambda tell, name, done, error: None)
+def _told(tell: Tell, name: str, done: bool, error: BaseException | None) -> None:
+    if done:
+        tell.clear_problem("load")
+        return
+    why = f"{type(error).__name__}: {error}" if error is not None else "the loader gave no model"
+    sentence = f"{name} could not be loaded ({why[:200]}). The host's log says more; load another model."
+    tell.record_event("model", sentence)
+    tell.report_problem(sentence, "load")

@@ -1,0 +1,213 @@
+"""Warms a model up: runs until two successive times to first token agree, then takes the canary."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from exllama_guard.core.canary import digest_of
+from exllama_guard.core.records import Measure, NotScored, Reason
+from exllama_guard.core.warmup import (
+    EX1_RATIO,
+    PROBE_TOKENS,
+    Run,
+    first_run_ratio,
+    is_warm,
+    needs_another_run,
+    probe_prompts,
+    tokens_per_s,
+)
+from exllama_guard.errors import BackendError
+from exllama_guard.lifecycle.path import GenerationPath
+
+__all__ = ["FenceReport", "FenceState", "Gate", "run_fence"]
+
+
+class FenceState(str, Enum):
+    """Where a model stands on its way to being warm."""
+
+    NONE = "no model"
+    OFF = "warm-up is off"
+    WARMING = "warming up"
+    WARM = "warm"
+    UNSETTLED = "ready, but its speed did not settle"
+    FAILED = "warm-up failed"
+    LATE = "warm-up took longer than its limit"
+
+    @property
+    def open(self) -> bool:
+        """Whether requests pass."""
+        return self is not FenceState.WARMING
+
+
+@dataclass(frozen=True, slots=True)
+class FenceReport:
+    """What a warm-up saw. `own_cost_s` is what it took beyond generating its tokens."""
+
+    state: FenceState
+    runs: tuple[Run, ...]
+    cold_ttft_s: Measure
+    warm_ttft_s: Measure
+    tokens_per_s: Measure
+    first_run_ratio: Measure  # EX1
+    first_run_differs: bool | None  # run 1's greedy text is not the warm one's (EX1); None: not known
+    digest: str | None  # the canary
+    canary_text: str
+    elapsed_s: float
+    own_cost_s: float
+    ready_at_s: float  # seconds since the epoch
+    failure: str = ""
+
+    @property
+    def cold_start(self) -> bool:
+        """EX1: the first run was slower by more than EX1_RATIO, or wrote something else."""
+        ratio = self.first_run_ratio
+        return (isinstance(ratio, float) and ratio > EX1_RATIO) or bool(self.first_run_differs)
+
+    def sentence(self) -> str:
+        """One sentence for the list of events."""
+        if self.failure:
+            return f"{self.state.value.capitalize()}: {self.failure} The chat goes on."
+        cold, warm = _seconds(self.cold_ttft_s), _seconds(self.warm_ttft_s)
+        return (
+            f"The model is {self.state.value} after {len(self.runs)} runs and {self.elapsed_s:.1f} s: "
+            f"first token after {cold} cold, {warm} warm."
+        )
+
+
+def run_fence(
+    path: GenerationPath,
+    count_tokens: Callable[[str], int] | None,
+    *,
+    limit_s: float,
+    cancel: threading.Event,
+    still_wanted: Callable[[], bool] = lambda: True,
+) -> FenceReport:
+    """The report of a warm-up; what goes wrong stands in it and is not raised.
+
+    `cancel` is set once `limit_s` is over; a probe then ends at its next token.
+    """
+    started_s = time.perf_counter()
+    timer = threading.Timer(limit_s, cancel.set)
+    timer.daemon = True
+    timer.start()
+    runs: list[Run] = []
+    warm: Run | None = None
+    failure = ""
+    try:
+        prompts = probe_prompts(count_tokens)
+        while needs_another_run(runs) and not cancel.is_set() and still_wanted():
+            runs.append(path.run(prompts[len(runs)], PROBE_TOKENS, cancel))
+        if not cancel.is_set() and still_wanted():
+            warm = path.run(prompts[0], PROBE_TOKENS, cancel)
+    except BackendError as error:
+        failure = str(error)
+    finally:
+        timer.cancel()
+    elapsed_s = time.perf_counter() - started_s
+    if not failure and not still_wanted():
+        failure = "another model was loaded meanwhile."
+    elif not failure and cancel.is_set():
+        failure = f"the limit of {limit_s:g} s was reached after {len(runs)} runs; raise warmup_limit_s."
+        warm = None
+    return _report(runs, warm, elapsed_s, failure, late=cancel.is_set())
+
+
+def _report(runs: list[Run], warm: Run | None, elapsed_s: float, failure: str, *, late: bool) -> FenceReport:
+    if failure:
+        state = FenceState.LATE if late else FenceState.FAILED
+    else:
+        state = FenceState.WARM if is_warm(runs) else FenceState.UNSETTLED
+    missing = NotScored(Reason.NOT_ENOUGH_DATA, f"{len(runs)} runs")
+    generating_s = sum(run.elapsed_s for run in runs) + (warm.elapsed_s if warm else 0.0)
+    return FenceReport(
+        state=state,
+        runs=tuple(runs),
+        cold_ttft_s=runs[0].ttft_s if runs else missing,
+        warm_ttft_s=runs[-1].ttft_s if len(runs) > 1 else missing,
+        tokens_per_s=tokens_per_s(runs),
+        first_run_ratio=first_run_ratio(runs),
+        first_run_differs=None if warm is None or not runs else warm.text != runs[0].text,
+        digest=None if warm is None else digest_of([warm.text]),
+        canary_text="" if warm is None else warm.text,
+        elapsed_s=elapsed_s,
+        own_cost_s=max(0.0, elapsed_s - generating_s),
+        ready_at_s=time.time(),
+        failure=failure,
+    )
+
+
+def _seconds(value: Measure) -> str:
+    return f"{value:.3f} s" if isinstance(value, float) else str(value)
+
+
+class Gate:
+    """Holds requests back while a model is warmed up. Thread-safe; the lock protects all of its fields.
+
+    Each load gets a ticket. Whoever claims the ticket first runs the warm-up: our worker, or a request that
+    came before it and may already hold the host's generation lock.
+    """
+
+    def __init__(self) -> None:
+        """Open: no model is being warmed up."""
+        self._lock = threading.Lock()
+        self._open = threading.Event()
+        self._open.set()
+        self._ticket = 0
+        self._claimed = True
+        self.waiting = 0  # requests that wait now
+
+    def arm(self) -> int:
+        """Closes the gate for a new load; its ticket."""
+        with self._lock:
+            self._ticket += 1
+            self._claimed = False
+            self._open.clear()
+            return self._ticket
+
+    def claim(self, ticket: int) -> bool:
+        """True for the first who asks with the newest ticket."""
+        with self._lock:
+            if ticket != self._ticket or self._claimed:
+                return False
+            self._claimed = True
+            return True
+
+    def current(self, ticket: int) -> bool:
+        """Whether no newer load has come."""
+        return ticket == self._ticket
+
+    @property
+    def ticket(self) -> int:
+        """The newest ticket."""
+        return self._ticket
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests pass."""
+        return self._open.is_set()
+
+    @property
+    def claimed(self) -> bool:
+        """Whether somebody runs the warm-up of the newest ticket, or it is over."""
+        return self._claimed
+
+    def open(self, ticket: int) -> None:
+        """Lets requests pass, unless a newer load has closed the gate again."""
+        with self._lock:
+            if ticket == self._ticket:
+                self._claimed = True
+                self._open.set()
+
+    def wait(self, limit_s: float) -> bool:
+        """True once the gate is open; False when `limit_s` went by."""
+        with self._lock:
+            self.waiting += 1
+        try:
+            return self._open.wait(limit_s)
+        finally:
+            with self._lock:
+                self.waiting -= 1
