@@ -29,7 +29,7 @@ _INSIDE = "EXLLAMA_GUARDRAILS_INSIDE"  # set for the process that was started in
 
 
 def main(extension: Path, argv: Sequence[str]) -> int:
-    """Exit status of the command that `argv` names; the embedded default where it names none."""
+    """Exit status of the command that `argv` names, of the embedded default where it names none."""
     try:
         if argv and not argv[0].startswith("-"):
             return _command(extension, argv[0], argv[1:])
@@ -39,8 +39,8 @@ def main(extension: Path, argv: Sequence[str]) -> int:
         return 2
     except ModuleNotFoundError as error:
         print(
-            f"\nThe package {error.name} is missing in {sys.executable}; run this with the interpreter of the "
-            "environment that has it, or from a checkout, which makes one.",
+            f"\nThe package {error.name} is missing in {sys.executable}; run this with the interpreter "
+            "of the environment that has it, or from a checkout, which makes one.",
             file=sys.stderr,
         )
         return 2

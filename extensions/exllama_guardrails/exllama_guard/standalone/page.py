@@ -75,9 +75,10 @@ def _top(loading: ModelLoading) -> None:
     with gr.Row(elem_id="top"):
         gr.HTML(
             "<h1>ExLlama Guardrails</h1><p>A stand-in for TextGen WebUI with a very small model: "
-            "to see the panel at work, not to chat.</p>"
+            "to see the panel at work, not to chat.</p>",
+            elem_id="title",
         )
-        gr.HTML(lambda: _model_line(loading), every=1)
+        gr.HTML(lambda: _model_line(loading), every=1, elem_id="model-line")
 
 
 def _model_line(loading: ModelLoading) -> str:
@@ -117,7 +118,11 @@ def _chat() -> None:
             shared.gradio[name] = gr.Button(name, size="sm", elem_id=name.lower().replace(" ", "-"))
     with gr.Accordion("Generation settings", open=False), gr.Row():
         shared.gradio["temperature"] = gr.Slider(
-            0, 1.5, shared.settings["temperature"], step=0.05, label="Temperature"
+            0,
+            1.5,
+            shared.settings["temperature"],
+            step=0.05,
+            label="Temperature (0: the same answer each time)",
         )
         shared.gradio["max_new_tokens"] = gr.Slider(
             16, 1024, shared.settings["max_new_tokens"], step=16, label="Most tokens in a reply"
@@ -181,15 +186,16 @@ def _wire(examples: list[gr.Button]) -> None:
     shown = [shared.gradio[name] for name in ("display", "history", "html_display")]
     quiet: dict[str, Any] = {"show_progress": "hidden"}
 
-    def on(trigger: Any, source: gr.Textbox | gr.Button) -> None:  # noqa: ANN401 - Gradio's listener
-        trigger(_taken_or_warn, source, [box, asked], **quiet).then(
-            _send, [asked, history, *_settings()], shown, **quiet
-        )
+    def on(trigger: Any, source: gr.Textbox | gr.Button, fresh: bool = False) -> None:  # noqa: ANN401 - Gradio's listener
+        taken = trigger(_taken_or_warn, source, [box, asked], **quiet)
+        if fresh:
+            taken = taken.then(chat.empty_history, None, history, **quiet)
+        taken.then(_send, [asked, history, *_settings()], shown, **quiet)
 
     for button in (shared.gradio["Generate"].click, box.submit):
         on(button, box)
-    for button in examples:
-        on(button.click, button)
+    for button in examples:  # each in a chat of its own: a model this small mixes up earlier turns
+        on(button.click, button, fresh=True)
     shared.gradio["Regenerate"].click(_regenerate, [history, *_settings()], shown, **quiet)
     shared.gradio["Continue"].click(_continue, [history, *_settings()], shown, **quiet)
     shared.gradio["Stop"].click(stop_everything_event, None, None, queue=False)

@@ -54,14 +54,14 @@ settings: dict[str, Any] = {
     "include_past_attachments": True,
     "selected_tools": [],
     "mcp_servers": "",
-    "max_new_tokens": 256,
+    "max_new_tokens": 128,
     "auto_max_new_tokens": False,
     "truncation_length": 4096,
     "max_tokens_second": 0,
     "seed": -1,
     "stream": True,
-    # A model of 135M parameters babbles at temperature 1.
-    "temperature": 0.1,
+    # A model of 135M parameters babbles at temperature 1; at 0 the examples give the same answers each time.
+    "temperature": 0.0,
     "top_p": 0.9,
     "top_k": 50,
     "min_p": 0.0,
