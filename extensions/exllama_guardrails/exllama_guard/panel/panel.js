@@ -131,7 +131,7 @@
       const old = new Map(Array.from(list.children).map((el) => [el.dataset.k, el]));
       keys.forEach((key, place) => {
         let el = old.get(key);
-        if (!el) { el = document.createElement(list.tagName === "DL" ? "div" : list.classList.contains("eg-answer") ? "span" : "div"); el.dataset.k = key; }
+        if (!el) { el = document.createElement(list.classList.contains("eg-answer") ? "span" : "div"); el.dataset.k = key; }
         if (fresh.has(key)) fill(el, fresh.get(key)[0], fresh.get(key)[1]);
         if (list.children[place] !== el) list.insertBefore(el, list.children[place] || null);
         old.delete(key);

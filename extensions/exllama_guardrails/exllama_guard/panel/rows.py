@@ -13,12 +13,10 @@ from exllama_guard.core.records import (
     Measure,
     NotScored,
     Severity,
-    Span,
     TurnReport,
     Zone,
 )
 from exllama_guard.panel.words import (
-    CLAIM_WORDS,
     EXPLANATIONS,
     GATE_TONES,
     GATE_WORDS,
