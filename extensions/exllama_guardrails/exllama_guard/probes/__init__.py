@@ -1,0 +1,1 @@
+"""Probes: measurements that generate, through a loader or the host; each can be stopped and resumed."""

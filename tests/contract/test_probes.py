@@ -1,0 +1,246 @@
+"""Probes over a scripted model: order, users first, cancel, crash and resume, verdicts."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from exllama_guard.core.comparison import compare_modes
+from exllama_guard.core.equivalence import Outcome
+from exllama_guard.core.gold import GoldItem, read_gold
+from exllama_guard.core.records import Gate, NotScored, make_snippet
+from exllama_guard.core.stability import RunState
+from exllama_guard.errors import BackendError, UserError
+from exllama_guard.probes.compare import CompareJob, ModeSource, compare
+from exllama_guard.probes.kept import KeptRuns, run_key
+from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
+from exllama_guard.probes.run import Job, Runner
+from exllama_guard.probes.writer import GREEDY, Sampling, Written
+from exllama_guard.testing import FakeEmbedder
+from probe_material import ScriptedMode
+
+SNIPPETS = (
+    make_snippet("The cache holds 8192 tokens.", position=0),
+    make_snippet("The sea is blue.", position=1),
+)
+PROBE = LambdaProbe("How many tokens does the cache hold?", SNIPPETS)
+
+
+def probed(script, probe=PROBE, **runner):
+    mode = ScriptedMode(script)
+    return run_probe(probe, mode, Runner(**runner), embedder=FakeEmbedder()), mode
+
+
+def test_a_steady_model_converges_over_three_forms_and_two_seeds():
+    result, mode = probed(lambda text, seed: "The cache holds 8192 tokens [s1].")
+    assert result.report.verdict is RunState.CONVERGENT
+    assert [(run.form, run.seed) for run in result.report.runs] == [(f, s) for f in range(3) for s in (1, 2)]
+    assert len({text for text, _ in mode.calls}) == 3
+    assert not result.stopped
+
+
+def test_another_number_is_another_cluster():
+    result, _ = probed(lambda text, seed: f"The cache holds {8192 if seed == 1 else 9000} tokens [s1].")
+    assert result.report.clusters == 2
+    assert result.report.verdict is not RunState.CONVERGENT
+
+
+def test_a_model_that_answers_nothing_diverges():
+    result, _ = probed(lambda text, seed: "")
+    assert result.report.verdict is RunState.DIVERGENT
+    assert isinstance(result.report.entropy, NotScored)
+
+
+def test_all_refuse():
+    result, _ = probed(lambda text, seed: "I'm sorry, I don't know that.")
+    assert result.report.verdict is RunState.DIVERGENT
+    assert result.report.clusters == 1
+
+
+def test_thinking_is_no_part_of_the_answer():
+    result, _ = probed(lambda text, seed: f"<think>{seed}</think>The cache holds 8192 tokens [s1].")
+    assert result.report.clusters == 1
+
+
+def test_greedy_seeds_are_one_run_and_are_written_once():
+    from dataclasses import replace
+
+    result, mode = probed(lambda text, seed: "It holds 8192 tokens [s1].", replace(PROBE, sampling=GREEDY))
+    assert result.report.seeds_degenerate
+    assert len(mode.calls) == 3  # the second seed of a form is the kept first
+    assert result.report.gate is Gate.REVIEW
+
+
+def test_equal_forms_are_refused():
+    with pytest.raises(UserError, match="equal"):
+        LambdaProbe("a?", forms=("a?", "a? ")).all_forms()
+
+
+def test_stopped_half_way_keeps_what_is_finished_and_judges_nothing(tmp_path):
+    runner = Runner(kept=KeptRuns(tmp_path / "runs.jsonl"))
+
+    def script(text, seed):
+        if len(mode.calls) == 4:
+            runner.cancel.set()
+        return "It holds 8192 tokens [s1]."
+
+    mode = ScriptedMode(script)
+    result = run_probe(PROBE, mode, runner, embedder=FakeEmbedder())
+    assert result.stopped
+    assert len(result.report.runs) == 3
+    assert isinstance(result.report.verdict, NotScored)
+    assert len(KeptRuns(tmp_path / "runs.jsonl")) == 3
+
+
+def test_a_crash_loses_only_the_running_generation(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    first = ScriptedMode(lambda text, seed: "It holds 8192 tokens [s1].", fails_after=4)
+    with pytest.raises(BackendError):
+        run_probe(PROBE, first, Runner(kept=KeptRuns(path)), embedder=FakeEmbedder())
+    with path.open("ab") as file:
+        file.write(b'{"key": "cut')  # a write that a crash cut
+    second = ScriptedMode(lambda text, seed: "It holds 8192 tokens [s1].")
+    result = run_probe(PROBE, second, Runner(kept=KeptRuns(path)), embedder=FakeEmbedder())
+    assert len(second.calls) == 2
+    assert result.report.verdict is RunState.CONVERGENT
+    assert len(KeptRuns(path)) == 6
+
+
+def test_runs_of_another_model_or_sampling_are_not_taken():
+    keys = {
+        run_key(w, t, s, n) for w in "ab" for t in "xy" for s in (Sampling(), Sampling(0.5)) for n in (1, 2)
+    }
+    assert len(keys) == 16
+    assert run_key("a", "x", GREEDY, 1) == run_key("a", "x", GREEDY, 2)
+
+
+def test_users_go_first_before_every_generation():
+    seen = []
+    probed(lambda text, seed: "yes", users_first=lambda cancel: seen.append(len(seen)))
+    assert len(seen) == 6
+
+
+def test_progress_tells_the_time_left():
+    told = []
+    probed(lambda text, seed: "yes", tell=told.append)
+    assert told[0].left_s is None
+    assert told[-1].done == told[-1].total == 6
+    assert told[3].left_s is not None
+    assert "3 of 6" in told[3].sentence()
+
+
+def test_a_run_that_was_cut_is_not_kept():
+    kept = KeptRuns()
+    kept.add("a", Written("x", 1, 0.1, 0.1, stopped=True))
+    assert len(kept) == 0
+
+
+def test_cancel_before_the_start_generates_nothing():
+    cancel = threading.Event()
+    cancel.set()
+    mode = ScriptedMode(lambda text, seed: "yes")
+    assert list(Runner(cancel=cancel).run(mode, [Job("a", GREEDY, 0)])) == []
+    assert mode.calls == []
+
+
+# --- comparing modes ------------------------------------------------------------------------------------
+
+ITEMS = tuple(
+    GoldItem(f"q{i}", f"How many tokens does cache {i} hold?", anchor, (anchor,), answer=f"{1000 + i}")
+    for i in range(8)
+    for anchor in [make_snippet(f"Cache number {i} holds {1000 + i} tokens of text.", position=0)]
+)
+
+
+def source(label, script, **more):
+    return ModeSource(label, "weights", 8.0, lambda: ScriptedMode(script, label, **more))
+
+
+def right(text, seed):
+    number = text.rsplit("cache ", 1)[-1].split()[0]
+    return f"Cache number {number} holds 100{number} tokens of text."
+
+
+def wrong(text, seed):
+    return "Penguins swim in cold oceans."
+
+
+def compared(*sources, **job):
+    runs = compare(
+        CompareJob(ITEMS, forced_texts=("a b c d e f g h",), **job),
+        sources,
+        Runner(),
+        embedder=FakeEmbedder(),
+    )
+    return runs, compare_modes(runs[0], runs[1:])
+
+
+def test_an_equal_mode_is_flat_and_a_wrong_one_is_not():
+    runs, verdicts = compared(source("ref", right), source("same", right), source("bad", wrong, noise=3.0))
+    same, bad = verdicts
+    assert (same.gate, same.resonance.outcome, same.flip_rate) == (Gate.PASS, Outcome.FLAT, 0.0)
+    assert (bad.gate, bad.resonance.outcome, bad.flip_rate) == (Gate.FAIL, Outcome.NOT_FLAT, 1.0)
+    assert runs[0].floor.kl == 0.0
+    assert same.logits.worst is Gate.PASS
+    assert bad.logits.worst is Gate.FAIL
+    assert (same.accuracy, bad.accuracy_change) == (1.0, -1.0)
+    assert same.speed == pytest.approx(1.0)
+
+
+def test_a_mode_that_fails_to_load_leaves_the_others():
+    def broken():
+        raise BackendError("q2 cannot be loaded: no such file.")
+
+    runs, verdicts = compared(
+        source("ref", right), ModeSource("q2", "weights", 2.0, broken), source("same", right)
+    )
+    assert [run.label for run in runs] == ["ref", "q2", "same"]
+    assert "no such file" in verdicts[0].reasons[0]
+    assert verdicts[0].gate is Gate.NOT_MEASURED
+    assert verdicts[1].gate is Gate.PASS
+
+
+def test_json_and_probes_by_mode():
+    runs, verdicts = compared(source("ref", right), source("same", right), probed_items=1)
+    assert runs[0].json_valid == (0, 3)
+    assert verdicts[0].json_rate == 0.0
+    assert list(runs[1].probes) == ["q0"]
+    assert not isinstance(verdicts[0].convergent, NotScored)
+
+
+def test_every_mode_is_let_go():
+    modes = []
+
+    def opened():
+        modes.append(ScriptedMode(right))
+        return modes[-1]
+
+    compare(
+        CompareJob(ITEMS[:1]),
+        [ModeSource("a", "weights", 8.0, opened)] * 2,
+        Runner(),
+        embedder=FakeEmbedder(),
+    )
+    assert [mode.closed for mode in modes] == [True, True]
+
+
+# --- gold sets ------------------------------------------------------------------------------------------
+
+
+def test_gold_lines():
+    gold = read_gold(
+        [
+            '{"id": "a", "question": "q?", "anchor": "text", "snippets": ["one", {"text": "two"}]}',
+            '{"id": "a", "question": "again?"}',
+            '{"question": "no id"}',
+            "not json",
+            '{"id": "c"}',
+            '{"id": "d", "question": "q?", "anchor": ""}',
+            "",
+        ]
+    )
+    assert [item.id for item in gold.items] == ["a", "3"]
+    assert gold.items[1].anchor is None
+    assert len(gold.problems) == 4
+    assert "line 2" in gold.problems[0]
+    assert "used before" in gold.problems[0]
