@@ -198,7 +198,9 @@ def _request(
         tool_turn = bool(state.get("_tool_turn")) or (not new and _answers_tool(state))
         prefix = "" if new else _continued(prompt, last_answer(state.get("history") or {}))
         regenerate = note.question is None and not prefix and not tool_turn
-        question = without_blocks(note.question or "").strip() or last_user_text(history)
+        question = without_blocks(note.question or "").strip() or last_user_text(
+            note.history or state.get("history") or {}
+        )
         page = "unique_id" in state
         channel = Channel.CHAT if page else Channel.API_CHAT
     else:

@@ -26,12 +26,19 @@ _TURN_END = re.compile(
 
 
 def last_user_text(history: Mapping[str, Any]) -> str:
-    """The newest message of the user in the host's history, without marked blocks; "" where there is none."""
+    """The newest message of the user in the host's history, without marked blocks; "" where there is none.
+
+    3.23 drops the user's message before a tool's result from the rows; the API's own messages still have it.
+    """
     for row in reversed(history.get("internal") or ()):
         meta = row[3] if len(row) > 3 and isinstance(row[3], Mapping) else {}
         text = row[0] if row else ""
         if isinstance(text, str) and text.strip() and text != _PLACEHOLDER and meta.get("role") != "system":
             return without_blocks(text).strip() if OPENING in text else text.strip()
+    for message in reversed(history.get("messages") or ()):
+        text = message.get("content")
+        if message.get("role") == "user" and isinstance(text, str) and text.strip():
+            return without_blocks(text).strip()
     return ""
 
 

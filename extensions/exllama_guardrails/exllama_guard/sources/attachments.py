@@ -14,10 +14,11 @@ __all__ = ["Attachment", "from_history", "in_prompt", "attachment_snippets"]
 
 # The same in WebUI 3.23 and 4.7.3 (modules/chat.py). A template may trim the blank lines at the end.
 _HEADER = re.compile(r"Name: (?P<name>[^\n]*)\n(?:URL: (?P<url>[^\n]*)\n)?Contents:\n\n=====\n")
-# Without a history to compare with: the next attachment, the end of the message; else the first such line.
+# Without a history to compare with: before the next attachment or the end of the message.
 _END = re.compile(
-    r"\n=====(?=\n\n\nName: [^\n]*\n(?:URL:|Contents:)|\s*(?:<\||</s>|<end_of_turn|\[/INST|\Z))|\n=====(?=\n)"
+    r"\n=====(?=\n\n\nName: [^\n]*\n(?:URL:|Contents:)|\s*(?:<\||</s>|<end_of_turn|\[/INST|\Z))"
 )
+_ANY_END = re.compile(r"\n=====(?=\n)")
 _MARK = "ATTACHMENTS:\n"
 
 
@@ -84,7 +85,7 @@ def _content(prompt: str, start: int, name: str, known: Iterable[Attachment]) ->
             length = _common(prompt, start, attachment.content)
             if length:
                 return attachment.content[:length], start + length
-    end = _END.search(prompt, start)
+    end = _END.search(prompt, start) or _ANY_END.search(prompt, start)
     if end is not None:
         return prompt[start : end.start()], end.end()
     return prompt[start:], len(prompt)
