@@ -1,0 +1,210 @@
+"""Hooks give back the host's values whatever happens, with the parameters that the host inspects."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import logging
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from exllama_guard.core.records import make_snippet
+from exllama_guard.errors import EmbedderError
+from exllama_guard.host import hooks
+from exllama_guard.settings import Settings
+from exllama_guard.sources.marked_block import format_block, parse_snippets
+from hypothesis import given
+from hypothesis import strategies as st
+
+EXTENSION = Path(__file__).resolve().parents[2] / "extensions" / "exllama_guardrails"
+PACKAGE = EXTENSION / "exllama_guard"
+
+
+class _Monitor:
+    def __init__(self, **settings):
+        self.settings = Settings(**settings)
+        self.enabled = True
+        self.problems = {}
+        self.knowledge = None
+
+    def report_problem(self, sentence, key):
+        self.problems[key] = sentence
+
+    def clear_problem(self, key):
+        self.problems.pop(key, None)
+
+
+class _Retriever:
+    def __init__(self, found=(), error=None):
+        self.found, self.error, self.asked = found, error, []
+
+    def retrieve(self, question, k):
+        self.asked.append((question, k))
+        if self.error is not None:
+            raise self.error
+        return self.found
+
+
+@pytest.fixture
+def monitor():
+    monitor = _Monitor()
+    hooks.use_monitor(monitor)
+    yield monitor
+    hooks.use_monitor(None)
+
+
+@pytest.fixture
+def knowing():
+    monitor = _Monitor(knowledge_folder="docs", knowledge_snippets=2)
+    hooks.use_monitor(monitor)
+    yield monitor
+    hooks.use_monitor(None)
+
+
+def _history():
+    return {"internal": [["a", "b"]], "visible": [["a", "b"]], "metadata": {}}
+
+
+@pytest.mark.parametrize(
+    ("hook", "parameters"),
+    [
+        (hooks.history_modifier, ["history"]),
+        (hooks.state_modifier, ["state"]),
+        (hooks.chat_input_modifier, ["text", "visible_text", "state"]),
+        (hooks.input_modifier, ["text", "state", "is_chat"]),
+        (hooks.output_modifier, ["text", "state", "is_chat"]),
+    ],
+)
+def test_the_host_sees_the_names_and_counts_that_it_inspects(hook, parameters):
+    assert list(inspect.signature(hook).parameters) == parameters
+
+
+@pytest.mark.parametrize("on", [True, False])
+@given(text=st.text(max_size=200))
+def test_every_hook_gives_back_the_very_value(on, text):
+    monitor = _Monitor()
+    monitor.enabled = on
+    hooks.use_monitor(monitor)
+    state, history = {"history": _history()}, _history()
+    before = copy.deepcopy(state), copy.deepcopy(history)
+    assert hooks.history_modifier(history) is history
+    assert hooks.state_modifier(state) is state
+    assert hooks.chat_input_modifier(text, text, state) == (text, text)
+    assert hooks.input_modifier(text, state, is_chat=True) is text
+    assert hooks.input_modifier(text, state) is text
+    assert hooks.output_modifier(text, state, is_chat=True) is text
+    assert (state, history) == before
+    assert monitor.problems == {}
+    hooks.use_monitor(None)
+
+
+@pytest.mark.parametrize("odd", [None, 7, "text", [], {"internal": None}, {"internal": [None, None]}])
+def test_a_history_of_an_unknown_shape_passes_through(monitor, odd):
+    assert hooks.history_modifier(odd) is odd
+
+
+def test_a_fault_is_logged_with_its_traceback_and_told_in_one_sentence(monitor, caplog):
+    @hooks.guarded(lambda value: value)
+    def broken(value):
+        raise ZeroDivisionError("by accident")
+
+    with caplog.at_level(logging.ERROR):
+        assert broken("kept") == "kept"
+        assert broken("kept") == "kept"
+    assert caplog.records[0].exc_info[0] is ZeroDivisionError
+    assert list(monitor.problems) == ["fault broken"]
+    assert "The chat is not affected" in monitor.problems["fault broken"]
+
+
+def test_what_goes_wrong_before_the_panel_is_there_is_told_later():
+    hooks.use_monitor(None)
+    hooks.report("Too early.", "early")
+    later = _Monitor()
+    hooks.use_monitor(later)
+    assert later.problems == {"early": "Too early."}
+    hooks.use_monitor(None)
+
+
+def test_the_knowledge_folder_goes_before_the_internal_text_only(knowing):
+    found = (make_snippet("The fence waits.", position=0, section_id="F", source_url="f.md"),)
+    knowing.knowledge = _Retriever(found)
+    internal, visible = hooks.chat_input_modifier("What is it?", "What is it?", {"history": _history()})
+    assert visible == "What is it?"
+    assert internal.endswith("\n\nWhat is it?")
+    assert [s.text for s in parse_snippets(internal)] == ["The fence waits."]
+    assert knowing.knowledge.asked == [("What is it?", 2)]
+    assert parse_snippets(hooks.input_modifier("Q: What is it?\nA:", {}))[0].text == "The fence waits."
+    assert knowing.knowledge.asked[-1] == ("What is it?", 2)
+
+
+def test_a_knowledge_folder_that_is_not_ready_lets_the_turn_go_on_and_says_so(knowing):
+    assert hooks.chat_input_modifier("Q", "Q", {}) == ("Q", "Q")
+    assert "goes on without" in knowing.problems["knowledge folder"]
+    knowing.knowledge = _Retriever((), EmbedderError("The embedder is missing; install it."))
+    assert hooks.chat_input_modifier("Q", "Q", {}) == ("Q", "Q")
+    assert "The embedder is missing; install it." in knowing.problems.values()
+    knowing.knowledge = _Retriever((), RuntimeError("odd"))
+    assert hooks.chat_input_modifier("Q", "Q", {}) == ("Q", "Q")
+    knowing.knowledge = _Retriever(())
+    assert hooks.chat_input_modifier("Q", "Q", {}) == ("Q", "Q")
+    assert "knowledge folder" not in knowing.problems
+
+
+def test_old_blocks_do_not_pile_up_and_the_newest_stays(monitor):
+    block = format_block([make_snippet("x", position=0)])
+    rows = [[f"{block}\n\nfirst", "one"], [f"{block}\n\nsecond", "two"]]
+    history = hooks.history_modifier({"internal": rows, "visible": [["first", "one"], ["second", "two"]]})
+    assert [row[0] for row in history["internal"]] == ["first", f"{block}\n\nsecond"]
+
+
+def test_there_is_one_broad_except_in_the_whole_package():
+    found = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
+    ]
+    assert [place.split(":")[0] for place in found] == ["host/hooks.py"], found
+
+
+def _is_broad(caught):
+    names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(
+        name is None or (isinstance(name, ast.Name) and name.id in {"Exception", "BaseException"})
+        for name in names
+    )
+
+
+def test_the_hook_table_fits_on_a_screen_and_loads_without_a_package_again_and_again():
+    assert len((EXTENSION / "script.py").read_text(encoding="utf-8").splitlines()) < 50
+    program = (
+        "import importlib.util, sys\n"
+        "def load(name):\n"
+        f"    spec = importlib.util.spec_from_file_location(name, {str(EXTENSION / 'script.py')!r})\n"
+        "    module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module); return module\n"
+        "first, second = load('user_ext_a'), load('user_ext_a')\n"
+        "assert first is not second and first.state_modifier is second.state_modifier\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'gradio', 'modules'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert first.params['enabled'] is True and 'display_name' in first.params\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_host_without_its_names_is_told_what_is_off(monkeypatch):
+    from exllama_guard.host import webui
+
+    package, shared = types.ModuleType("modules"), types.ModuleType("modules.shared")
+    shared.model = shared.args = None
+    monkeypatch.setitem(sys.modules, "modules", package)
+    monkeypatch.setitem(sys.modules, "modules.shared", shared)
+    sentences = webui.missing_parts()
+    assert [s.split(":")[0].split("has no ")[1] for s in sentences] == [
+        "modules.text_generation._generate_reply",
+        "modules.text_generation.generate_reply_HF or generate_reply_custom",
+        "modules.shared.stop_everything",
+    ]
