@@ -1,0 +1,245 @@
+"""The set-up: what is asked of pip and what is not, what a failure says, where the extension lands."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import EXTENSION, ROOT
+from exllama_guard.errors import UserError
+from exllama_guard.standalone.environment import (
+    FOLDER_VARIABLE,
+    TORCH,
+    Environment,
+    requirement_lines,
+    requirement_name,
+)
+from exllama_guard.standalone.launch import commands, main, parser
+from exllama_guard.standalone.run import Options, check_paths, free_port, options_of
+from exllama_guard.standalone.webui_install import command_line, install_files, webui_python
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "requirements.txt").write_text("# why\nexllamav2>=0.3.2  # CUDA\nnumpy>=1.26 # vectors\n\n")
+    (tmp_path / "tests" / "requirements.txt").write_text("pytest>=8 # runs\n")
+    return tmp_path
+
+
+def test_exllamav2_is_asked_for_only_where_cuda_is(checkout):
+    file = checkout / "requirements.txt"
+    assert requirement_lines(file, cuda=False) == ("numpy>=1.26",)
+    assert requirement_lines(file, cuda=True) == ("exllamav2>=0.3.2", "numpy>=1.26")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("Sentence_Transformers>=5.0,<6", "sentence-transformers"), ("torch", "torch"), ("", "")],
+)
+def test_requirement_names_are_compared_as_pip_does(line, name):
+    assert requirement_name(line) == name
+
+
+def test_the_product_asks_for_torch_in_one_version_that_its_requirements_allow():
+    (line,) = [
+        x for x in requirement_lines(ROOT / "requirements.txt", cuda=True) if requirement_name(x) == "torch"
+    ]
+    from packaging.requirements import Requirement
+
+    assert TORCH.partition("==")[2] in Requirement(line).specifier
+
+
+def _pretend_done(environment, steps):
+    """Makes an environment whose steps are all written down; its interpreter is this one."""
+    environment.python.parent.mkdir(parents=True)
+    environment.python.symlink_to(sys.executable)
+    done = {step.name: step.digest for step in steps}
+    (environment.folder / "exllama_guardrails.json").write_text(json.dumps(done))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_second_start_asks_nothing_of_pip_and_a_changed_requirement_does(checkout, monkeypatch, capfd):
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    environment = Environment(checkout)
+    _pretend_done(environment, environment._steps(False, True))
+    assert environment.prepare(tests=True) == environment.python
+    assert capfd.readouterr().out == ""
+    (checkout / "requirements.txt").write_text("numpy>=2\n")
+    missing = [s.name for s in environment._steps(False, True) if environment._done().get(s.name) != s.digest]
+    assert missing == ["runtime"]
+
+
+def test_the_environment_lies_where_the_variable_says(checkout, monkeypatch, tmp_path):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "elsewhere"))
+    assert Environment(checkout).folder == tmp_path / "elsewhere"
+
+
+def test_without_a_package_index_the_set_up_says_what_to_do_and_goes_on_later(checkout, monkeypatch, capfd):
+    """A real venv and a real pip, cut off from every index; then the steps that were done stay done."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(checkout / "env"))
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    environment = Environment(checkout)
+    with pytest.raises(UserError) as failure:
+        environment.prepare()
+    assert "No matching distribution found for torch==2.13.0" in str(failure.value)
+    assert str(environment.log) in str(failure.value) and environment.log.is_file()
+    assert "\n" not in str(failure.value)
+    (environment.folder / "exllama_guardrails.json").write_text(
+        json.dumps({step.name: step.digest for step in environment._steps(False, False)[:1]})
+    )
+    capfd.readouterr()
+    with pytest.raises(UserError, match="numpy"):
+        environment.prepare()
+    assert "[1/2] What the page" in capfd.readouterr().out
+
+
+def _wheel(folder, name, version, requires=()):
+    """A wheel with nothing in it but its metadata."""
+    import zipfile
+
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += "".join(f"Requires-Dist: {item}\n" for item in requires)
+    with zipfile.ZipFile(folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", metadata)
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def test_cuda_packages_never_come_by_accident(checkout, monkeypatch):
+    """Real pip, an index folder whose torch asks for CUDA packages: the set-up stops before fetching them."""
+    from exllama_guard.standalone.environment import has_nvidia_gpu
+
+    if has_nvidia_gpu():
+        pytest.skip("this machine has an NVIDIA GPU: CUDA packages are wanted here")
+    links = checkout / "links"
+    links.mkdir()
+    _wheel(links, "torch", "2.13.0", ["nvidia-cublas", "cuda-bindings"])
+    _wheel(links, "nvidia-cublas", "1.0")
+    _wheel(links, "cuda-bindings", "1.0")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(checkout / "env"))
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(links))
+    environment = Environment(checkout)
+    with pytest.raises(UserError, match=r"2 CUDA packages.*--torch-index.*--allow-cuda"):
+        environment.prepare()
+    installed = subprocess.run(
+        [str(environment.python), "-m", "pip", "list"], capture_output=True, text=True, check=True
+    )
+    assert "torch" not in installed.stdout
+
+
+# --- the command line ----------------------------------------------------------------------------------
+
+
+def test_help_needs_no_environment_and_lists_every_command():
+    shown = subprocess.run(
+        [sys.executable, "-S", str(EXTENSION), "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    files = {path.stem for path in (EXTENSION / "exllama_guard" / "commands").glob("[a-z]*.py")}
+    assert {name.replace("-", "_") for name in commands(EXTENSION)} == files
+    assert all(f"  {name}" in shown and summary for name, summary in commands(EXTENSION).items())
+
+
+def test_an_unknown_command_and_a_missing_folder_are_one_sentence(capsys):
+    assert main(EXTENSION, ["chekc"]) == 2
+    assert "no command 'chekc'" in capsys.readouterr().err
+    assert main(EXTENSION, ["--docs", "/not/there"]) == 2
+    assert "no folder" in capsys.readouterr().err
+    assert main(EXTENSION, ["--model", "/not/there.gguf"]) == 2
+    assert "no model" in capsys.readouterr().err
+
+
+def test_the_defaults_are_the_shipped_documents_on_port_7861():
+    options = options_of(parser(EXTENSION).parse_args([]))
+    check_paths(options)
+    assert options.port == 7861
+    assert options.documents == EXTENSION / "docs_example"
+    assert options == Options()
+
+
+def test_a_busy_port_gives_way_to_the_next_free_one():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert port < free_port(port) <= port + 50
+    with pytest.raises(UserError, match="is no port"):
+        free_port(70_000)
+
+
+# --- into a real WebUI ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def webui(tmp_path):
+    folder = tmp_path / "webui"
+    (folder / "modules").mkdir(parents=True)
+    (folder / "server.py").write_text("")
+    (folder / "modules" / "extensions.py").write_text("")
+    return folder
+
+
+@pytest.mark.parametrize(("has_user_data", "place"), [(True, "user_data/extensions"), (False, "extensions")])
+def test_the_extension_lands_where_this_webui_looks(webui, has_user_data, place):
+    if has_user_data:
+        (webui / "user_data").mkdir()
+    install_files(webui, EXTENSION)
+    target = webui / place / EXTENSION.name
+    assert (target / "script.py").is_file()
+    assert "in place" in install_files(webui, EXTENSION)
+
+
+def test_something_else_of_that_name_is_not_overwritten(webui):
+    other = webui / "extensions" / EXTENSION.name
+    other.mkdir(parents=True)
+    (other / "script.py").write_text("mine")
+    with pytest.raises(UserError, match="holds something else"):
+        install_files(webui, EXTENSION)
+    assert (other / "script.py").read_text() == "mine"
+
+
+def test_an_older_copy_of_ours_is_brought_up_to_date(webui):
+    copy = webui / "extensions" / EXTENSION.name
+    (copy / "exllama_guard").mkdir(parents=True)
+    (copy / "script.py").write_text('"""ExLlama Guardrails, an older one."""')
+    assert "Copied" in install_files(webui, EXTENSION)
+    assert (copy / "script.py").read_bytes() == (EXTENSION / "script.py").read_bytes()
+
+
+def test_the_users_own_extensions_stay_switched_on(webui):
+    (webui / "user_data").mkdir()
+    (webui / "user_data" / "CMD_FLAGS.txt").write_text("# flags\n--api --extensions superboogav2 gallery\n")
+    command = command_line(
+        webui, Path("python"), "ours", ["--extensions", "whisper", "--listen-port", "7999"]
+    )
+    wanted = ["superboogav2", "gallery", "whisper", "ours"]
+    assert command == ["python", "server.py", "--listen-port", "7999", "--extensions", *wanted]
+
+
+def test_a_webui_without_an_environment_is_told_how_to_get_one(webui):
+    with pytest.raises(UserError, match="Start the WebUI once"):
+        webui_python(webui, None)
+    python = webui / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert webui_python(webui, None) == python
+
+
+def test_a_folder_that_is_no_webui_is_one_sentence(tmp_path, capsys):
+    assert main(EXTENSION, ["--webui", str(tmp_path)]) == 2
+    assert "no TextGen WebUI" in capsys.readouterr().err
