@@ -1,6 +1,7 @@
 """Prints what each hook and each step of a reply costs on the reply's path: `python tests/bench/hooks.py`.
 
 A chat of 200 messages, a prompt of 30,000 characters, one attachment of 1 MB; no knowledge folder.
+The limit is held against processor time: wall time also holds the waiting for a processor on a busy machine.
 The baseline of a step is the same generator without the extension.
 """
 
@@ -37,12 +38,14 @@ def main() -> int:
         ("output_modifier", lambda: hooks.output_modifier("An answer.", state, is_chat=True)),
         ("start of a reply, observed", lambda: next(_reply(host, state))),
     ]
-    print(f"{'on the reply path, n = ' + str(runs):34}{'p50 ms':>10}{'p99 ms':>10}{'max ms':>10}")
+    print(
+        f"{'on the reply path, n = ' + str(runs):34}{'p50 ms':>10}{'p99 ms':>10}{'max ms':>10}{'cpu p99':>10}"
+    )
     worst = 0.0
     for name, call in rows:
-        p50, p99, longest = _timed(call, runs)
-        worst = max(worst, p99)
-        print(f"{name:34}{p50:10.4f}{p99:10.4f}{longest:10.4f}")
+        p50, p99, longest, cpu = _timed(call, runs)
+        worst = max(worst, cpu)
+        print(f"{name:34}{p50:10.4f}{p99:10.4f}{longest:10.4f}{cpu:10.4f}")
     plain, observed = _per_step(host, state)
     print(
         f"\none step of a reply: {plain:.2f} µs without, {observed:.2f} µs with "
@@ -58,13 +61,16 @@ def main() -> int:
 
 
 def _timed(call, runs):
-    took = []
+    """Milliseconds of one call: wall p50, p99, longest, and p99 of this thread's processor time."""
+    wall, cpu = [], []
     for _ in range(runs):
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.thread_time()
         call()
-        took.append((time.perf_counter() - started) * 1000)
-    took.sort()
-    return took[runs // 2], took[int(runs * 0.99)], took[-1]
+        cpu.append((time.thread_time() - started_cpu) * 1000)
+        wall.append((time.perf_counter() - started) * 1000)
+    wall.sort()
+    cpu.sort()
+    return wall[runs // 2], wall[int(runs * 0.99)], wall[-1], cpu[int(runs * 0.99)]
 
 
 def _per_step(host, state):
