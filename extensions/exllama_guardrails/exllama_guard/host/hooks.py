@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from exllama_guard.core.records import Snippet
 from exllama_guard.errors import GuardError
-from exllama_guard.host.question import with_stripped_blocks
+from exllama_guard.host.question import question_of_prompt, with_stripped_blocks
 from exllama_guard.host.turn_notes import TurnNotes
 from exllama_guard.sources.marked_block import format_block
 
@@ -140,8 +140,6 @@ def input_modifier(text: str, state: dict[str, Any], is_chat: bool = False) -> s
     monitor = _active()
     if monitor is None or is_chat or not monitor.settings.knowledge_folder:
         return text
-    from exllama_guard.host.question import question_of_prompt
-
     note = notes.of(state)
     note.knowledge = _knowledge(monitor, question_of_prompt(text))
     return _with_block(note.knowledge, text)

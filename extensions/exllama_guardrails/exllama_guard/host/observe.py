@@ -23,7 +23,7 @@ from exllama_guard.host.question import last_answer, last_user_text, question_of
 from exllama_guard.host.reader import current_identity
 from exllama_guard.host.turn_notes import TurnNote
 from exllama_guard.sources.collect import Gathered, collect_snippets
-from exllama_guard.sources.marked_block import without_blocks
+from exllama_guard.sources.marked_block import OPENING, without_blocks
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor, TurnHandle
@@ -198,9 +198,7 @@ def _request(
         tool_turn = bool(state.get("_tool_turn")) or (not new and _answers_tool(state))
         prefix = "" if new else _continued(prompt, last_answer(state.get("history") or {}))
         regenerate = note.question is None and not prefix and not tool_turn
-        question = without_blocks(note.question or "").strip() or last_user_text(
-            note.history or state.get("history") or {}
-        )
+        question = _asked(note.question) or last_user_text(note.history or state.get("history") or {})
         page = "unique_id" in state
         channel = Channel.CHAT if page else Channel.API_CHAT
     else:
@@ -237,6 +235,11 @@ def _request(
 
 
 _TEXTS = ("custom_system_message", "context", "user_bio", "greeting")
+
+
+def _asked(text: str | None) -> str:
+    """The user's own words, without marked blocks; a text is read line by line only where it has one."""
+    return (without_blocks(text) if text and OPENING in text else text or "").strip()
 
 
 def _copied(history: Mapping[str, Any]) -> dict[str, Any]:
