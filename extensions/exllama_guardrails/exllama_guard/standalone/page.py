@@ -52,11 +52,9 @@ def build_page(loading: ModelLoading) -> Page:
         "css": Path(__file__).with_name("page.css").read_text(encoding="utf-8")
         + extensions.apply_extensions("css"),
     }
-    in_blocks, in_launch = ({}, style) if _GRADIO >= 6 else (style, {})
+    in_blocks, in_launch = ({"fill_width": True}, style) if _GRADIO >= 6 else (style, {})
     shared.gradio.clear()
-    with gr.Blocks(
-        title="ExLlama Guardrails", analytics_enabled=False, fill_width=True, **in_blocks
-    ) as blocks:
+    with gr.Blocks(title="ExLlama Guardrails", analytics_enabled=False, **in_blocks) as blocks:
         _top(loading)
         with gr.Tabs():
             with gr.Tab("Chat"), gr.Row(equal_height=False):
@@ -156,7 +154,7 @@ def _state(history: chat.History, temperature: float, tokens: float, seed: float
 def _turn(text: str, history: chat.History, *values: Any, **kind: bool) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - from the page
     if shared.model is None:
         gr.Warning("The model is still loading; the question is kept. Send it again in a moment.")
-        yield {}, history, gr.skip()
+        yield {}, history, gr.update()
         return
     for display, changed in chat.generate_chat_reply_wrapper(text, _state(history, *values), **kind):
         yield display, changed, display["html"]

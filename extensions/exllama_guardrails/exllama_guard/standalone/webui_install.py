@@ -14,6 +14,7 @@ from exllama_guard.errors import UserError
 
 __all__ = ["command_line", "install_files", "install_requirements", "start_webui", "webui_python"]
 
+_OURS = frozenset({"VIRTUAL_ENV", "EXLLAMA_GUARDRAILS_INSIDE"})  # of the environment that this runs in
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
@@ -31,11 +32,11 @@ def start_webui(webui: Path, extension: Path, python: Path | None, passed_on: Se
     print(install_requirements(interpreter, extension))
     command = command_line(webui, interpreter, extension.name, passed_on)
     print(f"Starting in {webui}:\n  {shlex.join(command)}", flush=True)
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    try:
-        return subprocess.run(command, cwd=webui, env=environment, check=False).returncode  # noqa: S603 - the WebUI's own interpreter
-    except KeyboardInterrupt:
-        return 0
+    environment = {key: value for key, value in os.environ.items() if key not in _OURS}
+    if os.name != "nt":  # the WebUI takes this process's place: signals and the terminal reach it directly
+        os.chdir(webui)
+        os.execve(command[0], command, environment)  # noqa: S606 - the WebUI's own interpreter
+    return subprocess.run(command, cwd=webui, env=environment, check=False).returncode  # noqa: S603 - the same
 
 
 def webui_python(webui: Path, given: Path | None) -> Path:
