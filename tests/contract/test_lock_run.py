@@ -98,7 +98,9 @@ def write(run, vocabulary, text):
 
 CALLS = {
     "DeepSeek": '<｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{"city": "Rome"}<｜tool▁call▁end｜>',
-    "Kimi": '<|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{"city":""}<|tool_call_end|>',
+    "Kimi": (
+        '<|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{"city": "Rome"}<|tool_call_end|>'
+    ),
     "channel": 'to=functions.get_weather <|constrain|>json<|message|>{"city": "Rome"}',
     "Gemma": '<|tool_call>call:get_weather{city:<|"|>Rome<|"|>,days:3}<tool_call|>',
     "MiniMax": (
@@ -112,7 +114,9 @@ CALLS = {
     ),
     "Mistral": '[TOOL_CALLS]get_weather[ARGS]{"city": "Rome", "days": 3}',
     "tagged JSON": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>',
-    "tagged JSON (function_call)": '<function_call>{"name":"get_weather","arguments":{"city":""}}</function_call>',
+    "tagged JSON (function_call)": (
+        '<function_call>{"name": "get_weather", "arguments": {"city": "Rome"}}</function_call>'
+    ),
     "Python call": '[get_weather(city="Rome", days=3)]',
     "plain JSON": '{"name": "get_weather", "parameters": {"city": "Rome"}}',
     "bare name": 'get_weather {"city": "Rome"}',
@@ -344,3 +348,15 @@ def test_json_literals_of_a_name_are_escaped(letters):
     lock = locked(letters, tools=(odd,))
     call = "<tool_call>" + json.dumps({"name": odd.name, "arguments": {}}) + "</tool_call>"
     assert write(LockRun(lock), letters, call)[1] is None
+
+
+@pytest.mark.parametrize("cut", [4, 10, 11, 20, 45])
+def test_a_continued_reply_takes_up_the_call_that_it_has_begun(vocabulary, cut):
+    lock = locked(vocabulary)
+    call = CALLS["tagged JSON"]
+    begun = ("assistant\nLet me look. " + call[:cut]).encode()
+    assert write(LockRun(lock, begun), vocabulary, call[cut:] + " done")[1] is None
+    assert (
+        write(LockRun(lock, begun), vocabulary, call[cut:].replace('Rome"}', 'Rome", "z": 1}'))[1] is not None
+    )
+    assert LockRun(lock, f"{call}<|im_end|>\nassistant\n".encode()).phase is Phase.FREE

@@ -150,9 +150,10 @@ def check_call(
 def repair_message(verdict: CallVerdict, *, rounds_left: int) -> str:
     """JSON text for the model, as the tool's result: what was wrong where, and what to do now."""
     errors = [error.as_dict() for error in verdict.errors]
+    blocked = any(error.code in ("drift", "schema") for error in verdict.errors)
     again = (
         "The tool was not run. Call it again with the errors corrected."
-        if rounds_left > 0
+        if rounds_left > 0 and not blocked
         else "The tool was not run and must not be called again now. Tell the user that the call failed."
     )
     return json.dumps(
@@ -177,8 +178,10 @@ def _not_callable(name: str, status: ToolStatus | None, known: Sequence[str]) ->
             "unknown_tool", "", f"one of: {names}", name, f"There is no tool '{name}' in this turn."
         )
     if status.state is ToolState.DRIFTED:
-        what = "; ".join(str(change) for change in status.changes[:3])
-        return CallError("drift", "", "the locked definition", what, f"'{name}' is blocked: {status.reason}")
+        # The change itself stays out of the message: it goes to the model, and may be written to steer it.
+        return CallError(
+            "drift", "", "the locked definition", "a changed one", f"'{name}' is blocked: {status.reason}"
+        )
     if status.state is ToolState.UNUSABLE:
         return CallError(
             "schema", "", "a usable schema", status.reason, f"'{name}' is blocked: {status.reason}"

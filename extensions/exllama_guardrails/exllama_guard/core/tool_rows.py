@@ -12,7 +12,7 @@ from enum import Enum
 from exllama_guard.core.records import Measure, NotScored, Reason
 from exllama_guard.core.tool_calls import CallVerdict
 from exllama_guard.core.tool_promise import Promise
-from exllama_guard.core.tool_schema import ToolStatus
+from exllama_guard.core.tool_schema import ToolState, ToolStatus
 
 __all__ = ["AnswerOutcome", "CallRecord", "ToolLedger", "ToolRow"]
 
@@ -118,7 +118,7 @@ class ToolLedger:
                     len(own),
                     rate,
                     wrong[-1].violation if wrong else "",
-                    str(promise(status)),
+                    str(promise(status)) if status.state is ToolState.LOCKED else "blocked",
                     tuple(str(change) for change in status.changes),
                     status.reason or note,
                 )

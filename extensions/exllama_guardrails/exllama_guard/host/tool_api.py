@@ -118,7 +118,10 @@ def with_repairs(
     while True:
         turn.begin_round()
         held: list[Any] = []
-        for item in answer({**copy.copy(body), "messages": copy.deepcopy(messages)}):
+        request = {**copy.copy(body), "messages": copy.deepcopy(messages)}
+        if turn.rounds:
+            request["continue_"] = False  # what was to be continued is answered by a tool message now
+        for item in answer(request):
             if held or not stream or _finish(item) is not None:
                 held.append(item)
             elif turn.rounds == 0 or not _opens(item):

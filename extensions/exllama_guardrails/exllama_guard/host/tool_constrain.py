@@ -15,8 +15,6 @@ from exllama_guard.locks.vocabulary import Vocabulary
 
 __all__ = ["Constrainer", "model_key", "vocabulary_loader"]
 
-_PROMPT_END_CHARS = 60
-
 
 def model_key(shared: ModuleType) -> str:
     """Key of the loaded model: another one after every load."""
@@ -96,7 +94,7 @@ class Constrainer:
                 turn, lock = held
                 tokenizer = shared_module().model.tokenizer
                 ids = kwargs.get("input_ids", args[0] if args else None)
-                end = b"" if ids is None else _bytes_of(lock, ids[0, -24:].tolist())
+                end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
                 turn.processor = build_filter(lock, tokenizer, end)
                 kwargs["filters"] = [*(kwargs.get("filters") or []), turn.processor]
             return original(*args, **kwargs)

@@ -10,8 +10,8 @@ from exllama_guard.locks.transformers_processor import apply_mask
 
 __all__ = ["build_filter"]
 
-# Tokens of the prompt's end that can hold an opened thinking block.
-_PROMPT_END_TOKENS = 24
+# Tokens of the prompt's end that can hold an opened thinking block, or a call to be continued.
+_PROMPT_END_TOKENS = 256
 
 
 def build_filter(  # noqa: C901 - one class, made where its base is known

@@ -52,6 +52,21 @@ class LockRun:
         elif lock.always:
             self._lock_up()
             self._opening = b"" if lock.thinking else None
+        elif prompt_end:
+            self._resume(prompt_end)
+
+    def _resume(self, prompt_end: bytes) -> None:
+        """Takes up a call, or its trigger, that a continued reply has begun."""
+        begun = max((prompt_end.rfind(trigger) for trigger in self._lock.triggers), default=-1)
+        if begun >= 0:
+            matcher = self._lock.matcher()
+            written = self._lock.vocabulary.ll_tokenizer.tokenize_bytes(prompt_end[begun:])
+            if matcher.consume_tokens(written) and not matcher.is_stopped():
+                self._matcher = matcher
+                self.phase = Phase.LOCKED
+                return
+        longest = max((len(mark) for mark in self._watched()), default=1)
+        self._tail = prompt_end[-(longest - 1) :] if longest > 1 else b""
 
     def feed(self, token: int) -> None:
         """Takes the token that was written."""

@@ -12,8 +12,8 @@ from exllama_guard.locks.run import LockRun, Phase
 
 __all__ = ["LockProcessor", "apply_mask"]
 
-# The end of the prompt that can hold an opened thinking block.
-_PROMPT_END_TOKENS = 24
+# The end of the prompt that can hold an opened thinking block, or a call that is to be continued.
+_PROMPT_END_TOKENS = 256
 
 
 class LockProcessor:
