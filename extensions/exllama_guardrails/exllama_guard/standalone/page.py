@@ -20,8 +20,9 @@ __all__ = ["EXAMPLES", "Page", "build_page"]
 
 EXAMPLES = (
     "After how many tokens is the KV cache rotated by default?",
+    "When was the Harbour Library's assistant set up?",
     "Which version of TextGen WebUI removed the ExLlamaV2 loaders?",
-    "How many words does a snippet have?",  # the small model says 3, the documents about 120
+    "After how many seconds is a canary reported as a hang?",  # the small model says 2, the documents 120
 )
 
 _GRADIO = int(version("gradio").split(".")[0])
