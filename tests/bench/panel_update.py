@@ -17,14 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main() -> None:
     sys.path[:0] = [str(ROOT / "extensions" / "exllama_guardrails"), str(ROOT / "tests")]
+    from exllama_guard.panel.desk import Desk
     from panel.scripted import BAD, open_turn, scripted_monitor
     from panel.test_desk import ME, Client
 
-    from exllama_guard.panel.desk import Desk
-
-    print(
-        f"{'tab':8}{'ms median':>12}{'ms p95':>10}{'x dumps':>10}{'bytes median':>14}{'bytes max':>11}{'first':>8}"
-    )
+    head = ("ms median", "ms p95", "x dumps", "bytes median", "bytes max", "first")
+    print(f"{'tab':8}" + "".join(f"{name:>14}" for name in head))
     for tab in ("", "turn"):
         monitor = scripted_monitor()
         client = Client(Desk(monitor), tab=tab)
@@ -50,8 +48,8 @@ def main() -> None:
         ratio = median / statistics.median(dumps[1:])
         p95 = statistics.quantiles(times[1:], n=20)[-1]
         rest = sizes[1:]
-        row = f"{tab or 'folded':8}{median:12.2f}{p95:10.2f}{ratio:10.1f}{statistics.median(rest):14.0f}"
-        print(row + f"{max(rest):11d}{sizes[0]:8d}")
+        row = f"{tab or 'folded':8}{median:14.2f}{p95:14.2f}{ratio:14.1f}{statistics.median(rest):14.0f}"
+        print(row + f"{max(rest):14d}{sizes[0]:14d}")
 
 
 if __name__ == "__main__":

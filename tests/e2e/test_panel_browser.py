@@ -247,6 +247,7 @@ def test_the_history_is_filtered_and_exported(served, page):
 
 
 def test_an_idle_panel_asks_at_most_once_in_five_seconds_and_little(served, page):
+    page.evaluate("() => { window.egGuard.state.awakeUntil = 0; }")
     page.wait_for_timeout(1500)
     asked: list[int] = []
     page.on(

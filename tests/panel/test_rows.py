@@ -57,6 +57,14 @@ def test_a_passed_answer_says_what_its_verdict_rests_on():
     assert row.reason == "All 2 statements are carried by the snippets."
 
 
+def test_before_the_first_sentence_is_whole_the_line_says_so_instead_of_a_verdict():
+    whole = checked(GOOD)
+    why = NotScored(Reason.NO_CLAIMS)
+    early = replace(whole, finish=Finish.STREAMING, support=SupportReport(why, Gate.NOT_MEASURED))
+    row = glance(early, SETTINGS)
+    assert (row.badge.word, row.reason) == ("Measuring", "The first sentence is still being written.")
+
+
 @pytest.mark.parametrize("reason", list(Reason))
 def test_what_was_not_measured_is_said_with_its_reason_and_never_shown_as_a_number(reason):
     report = unscored_turn(checked(GOOD).request, "", Finish.COMPLETE, reason)

@@ -2,7 +2,7 @@
   // One messenger a page: it says what the page has, and puts what comes back into its places.
   // All markup comes from the server, which escapes it; this script never makes markup from text.
   if (window.egGuard) { window.egGuard.wake(); return; }
-  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140;
+  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140, AWAKE_FOR_MS = 25000;
   const state = {
     v: -1, tab: remembered("tab", "turn"), open: remembered("open", "") === "1", turn: "", claim: "",
     filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, on: true,
@@ -75,7 +75,7 @@
     ask();
   }
 
-  function wake() { state.awakeUntil = Date.now() + 6000; state.next = Math.min(state.next, Date.now() + 200); }
+  function wake() { state.awakeUntil = Date.now() + AWAKE_FOR_MS; state.next = Math.min(state.next, Date.now() + 200); }
 
   // --- taking ------------------------------------------------------------------------------------------
   function take(text) {

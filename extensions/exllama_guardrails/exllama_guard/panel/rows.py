@@ -131,9 +131,10 @@ def glance(report: TurnReport, settings: Settings) -> GlanceRow:
     streaming = report.finish is Finish.STREAMING
     worst = report.support.worst
     shown = worst is not None and worst.gate in (Gate.FAIL, Gate.REVIEW)
-    reasons = report.verdict.reasons
+    early = streaming and isinstance(report.support.support, NotScored) and bool(report.request.snippets)
+    reasons = ("The first sentence is still being written.",) if early else report.verdict.reasons
     return GlanceRow(
-        badge=badge(report.verdict.gate),
+        badge=Badge("Measuring", "none") if early else badge(report.verdict.gate),
         gauge=gauge(report.distances.gated, report.zone, settings),
         support=number(report.support.support) if isinstance(report.support.support, float) else "–",
         sentence=_one_line(worst.text) if shown and worst is not None else "",
