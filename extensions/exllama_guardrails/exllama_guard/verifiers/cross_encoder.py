@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -104,7 +104,7 @@ def _logits(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> FloatArray
     from torch.nn import Identity
 
     found = model.predict(
-        list(pairs),
+        cast("Any", list(pairs)),
         batch_size=_BATCH,
         activation_fn=Identity(),
         convert_to_numpy=True,
