@@ -1,4 +1,4 @@
-# ruff: noqa: E501, S607, S311, C901, PERF401 (a training script: long tables of words and fields)
+# ruff: noqa: S607, C901, PERF401 (a training script: long tables of words and fields)
 """Training text for the verifier, written as gzipped JSON lines by `train_verifier.py prepare`.
 
 Reads public sets from checkouts the caller made (none is part of this project) and the development

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (a training script: long tables of words and fields)
 """The verifier's network in plain torch: a BERT encoder (MiniLM weights fit) and two small heads."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# ruff: noqa: E501, SIM905, C901, S311 (a training script: long tables of words and fields)
+# ruff: noqa: E501, SIM905 (a training script: long tables of words and fields)
 """Rule-made edits of a true sentence: `falsify` changes a fact, `restate` keeps the meaning.
 
 Used by `train_verifier.py` to make contradictions (numbers, names, dates, polarity, direction, role)
@@ -220,7 +220,9 @@ def names_of(text: str) -> list[re.Match[str]]:
     out = []
     for match in _NAME.finditer(text):
         words = match.group().split()
-        if words[0].lower() in NOT_NAMES or (match.start() == 0 and len(words) == 1 and looks_common(words[0])):
+        if words[0].lower() in NOT_NAMES or (
+            match.start() == 0 and len(words) == 1 and looks_common(words[0])
+        ):
             continue
         out.append(match)
     return out
