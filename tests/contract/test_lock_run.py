@@ -99,7 +99,8 @@ def write(run, vocabulary, text):
 CALLS = {
     "DeepSeek": '<｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{"city": "Rome"}<｜tool▁call▁end｜>',
     "Kimi": (
-        '<|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{"city": "Rome"}<|tool_call_end|>'
+        "<|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>"
+        '{"city": "Rome"}<|tool_call_end|>'
     ),
     "channel": 'to=functions.get_weather <|constrain|>json<|message|>{"city": "Rome"}',
     "Gemma": '<|tool_call>call:get_weather{city:<|"|>Rome<|"|>,days:3}<tool_call|>',

@@ -46,9 +46,8 @@ _SPEAKS = frozenset(
 def enforceable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """`schema` so that whatever llguidance lets through is valid: never wider, at places narrower.
 
-    Narrower: times have no leap second; a number without limits is written without an exponent (1e999 is no
-    number to a strict reader); where anything may stand, keys are not empty and numbers are plain. Draft 4's
-    Boolean `exclusiveMinimum` becomes its later form.
+    Narrower: times have no leap second; where anything may stand, keys are not empty. Draft 4's Boolean
+    `exclusiveMinimum` becomes its later form.
     """
     walker = _Walker("definitions" if "definitions" in schema else "$defs")
     out: dict[str, Any] = walker.walk(schema)
@@ -84,7 +83,7 @@ class _Walker:
         self._open_containers(out)
         _limits(out)
         _formats(out)
-        return _plain_number(out)
+        return out
 
     def _open_containers(self, out: dict[str, Any]) -> None:
         kinds = out.get("type")
@@ -104,15 +103,11 @@ def _any_json(reference: str) -> dict[str, Any]:
     this = {"$ref": reference}
     return {
         "anyOf": [
-            {"type": ["string", "boolean", "null"]},
-            *_PLAIN,
+            {"type": ["string", "number", "boolean", "null"]},
             {"type": "array", "items": this},
             {"type": "object", "patternProperties": {"^.{1,40}$": this}, "additionalProperties": False},
         ]
     }
-
-
-_PLAIN = ({"type": "number", "minimum": 0}, {"type": "number", "maximum": 0})
 
 
 def _limits(out: dict[str, Any]) -> None:
@@ -131,23 +126,3 @@ def _formats(out: dict[str, Any]) -> None:
         out["pattern"] = _FORMATS[name]
     elif name in _ANNOTATIONS:
         del out["format"]
-
-
-def _plain_number(out: dict[str, Any]) -> dict[str, Any]:
-    """A number without limits becomes one of two with a limit, which llguidance writes without exponents."""
-    kinds = out.get("type")
-    listed = kinds if isinstance(kinds, list) else [kinds]
-    if "number" not in listed or any(key in out for key in ("enum", "const", *_LISTS)):
-        return out
-    if any(key in out for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")):
-        return out
-    rest = {key: value for key, value in out.items() if key != "type"}
-    others = [kind for kind in listed if kind not in ("number", "integer")]
-    definitions: dict[str, Any] = {
-        key: rest.pop(key) for key in ("$defs", "definitions", "$schema") if key in rest
-    }
-    numeric = {key: value for key, value in rest.items() if key == "multipleOf"}
-    choices: list[dict[str, Any]] = [{**numeric, **plain} for plain in _PLAIN]
-    if others:
-        choices.append({**{k: v for k, v in rest.items() if k != "multipleOf"}, "type": others})
-    return {**definitions, "anyOf": choices}

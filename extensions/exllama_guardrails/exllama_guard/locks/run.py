@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from exllama_guard.locks.compiled import CompiledLock
 
 __all__ = ["LockRun", "Phase"]
+
+# Where a number has begun an exponent. Three digits of one make 1e999, which is no number to a strict reader.
+_EXPONENT = re.compile(rb"[0-9][eE][+-]?([0-9]{0,2})\Z")
 
 Mask = npt.NDArray[np.int32]
 
@@ -36,6 +40,8 @@ class LockRun:
     def __init__(self, lock: CompiledLock, prompt_end: bytes = b"") -> None:
         self._lock = lock
         self._tail = b""
+        self._recent = b""  # last bytes written inside the lock
+        self._letter = lock.vocabulary.token_of(b"z")
         self._matcher: Any = None
         self._closing = b""
         self._opening: bytes | None = None  # bytes of a thinking mark written so far, while one may come
@@ -94,6 +100,7 @@ class LockRun:
     # --- locked --------------------------------------------------------------------------------------
 
     def _lock_up(self) -> None:
+        self._recent = b""
         self._matcher = self._lock.matcher()
         self.phase = Phase.LOCKED
 
@@ -101,6 +108,7 @@ class LockRun:
         if self._opening is not None and self._feed_opening(token, text):
             return
         self.locked_tokens += 1
+        self._recent = (self._recent + text)[-6:]
         if not self._matcher.consume_token(token):
             self._break(f"the sampler chose {text!r}, which the lock forbids")
         elif self._matcher.is_stopped():
@@ -134,11 +142,23 @@ class LockRun:
                 self._break(self._matcher.get_error().splitlines()[0])
                 buffer.fill(-1)
                 return buffer
+            self._short_exponent(buffer)
         if self._opening is not None:
             for opening, _ in self._lock.thinking:
                 if opening.startswith(self._opening):
                     self._allow_pieces(buffer, opening[len(self._opening) :])
         return buffer
+
+    def _short_exponent(self, buffer: Mask) -> None:
+        """Keeps a number's exponent to two digits; a letter that may follow tells text from a number."""
+        exponent = _EXPONENT.search(self._recent)
+        letter = self._letter
+        if exponent is None or letter is None or buffer[letter >> 5] >> (letter & 31) & 1:
+            return
+        shorter = buffer.copy()
+        _set(shorter, self._lock.vocabulary.digit_runs[2 - len(exponent[1])], False)
+        if shorter.any():
+            buffer[:] = shorter
 
     def _allow_pieces(self, buffer: Mask, rest: bytes) -> None:
         """Allows every token that is a beginning of `rest`."""

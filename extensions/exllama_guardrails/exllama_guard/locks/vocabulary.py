@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from exllama_guard.errors import SchemaError
 
 __all__ = [
@@ -31,11 +34,18 @@ class Vocabulary:
     eos_ids: tuple[int, ...]
     specials: dict[str, int] = field(repr=False)
     ordered: tuple[tuple[bytes, int], ...] = field(repr=False)
+    digit_runs: tuple[npt.NDArray[np.int64], ...] = field(repr=False)  # ids that start with 1, 2, 3 digits
 
     @property
     def size(self) -> int:
         """Number of tokens."""
         return len(self.tokens)
+
+    def token_of(self, text: bytes) -> int | None:
+        """Id of the first token that is exactly `text`, or None."""
+        place = bisect.bisect_left(self.ordered, (text, -1))
+        found = self.ordered[place] if place < len(self.ordered) else None
+        return found[1] if found is not None and found[0] == text else None
 
     def special_id(self, text: str) -> int | None:
         """Id of the special token that is spelled `text`, or None."""
@@ -94,7 +104,16 @@ def of_ll_tokenizer(tokenizer: Any, digest: str) -> Vocabulary:  # noqa: ANN401 
         if tokenizer.is_special_token(token)
     }
     ordered = tuple(sorted((text, token) for token, text in enumerate(tokens)))
-    return Vocabulary(tokenizer, tokens, digest, tuple(tokenizer.eos_tokens), specials, ordered)
+    runs = tuple(
+        np.array(
+            [token for token, text in enumerate(tokens) if text[:length].isdigit() and len(text) >= length]
+        )
+        for length in (1, 2, 3)
+    )
+    ends = tuple(tokenizer.eos_tokens)
+    return Vocabulary(
+        tokenizer, tokens, digest, ends, specials, ordered, tuple(run.astype(np.int64) for run in runs)
+    )
 
 
 def from_hf_tokenizer(tokenizer: Any, eos_ids: Sequence[int] = ()) -> Vocabulary:  # noqa: ANN401 - transformers

@@ -1,0 +1,139 @@
+"""Speed of the tool lock: masks on a 49k vocabulary, validation, 10,000 uniform answers; prints a table.
+
+.venv/bin/python tests/bench/schema_speed.py [--answers 10000] [--bfcl ../shared/data/bfcl]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [
+    str(ROOT / "extensions" / "exllama_guardrails"),
+    str(ROOT / "tests"),
+    str(ROOT / "tests" / "bench"),
+]
+
+from exllama_guard.core.json_strict import read_json  # noqa: E402 - needs the path
+from exllama_guard.core.tool_calls import check_call, tool_checker  # noqa: E402 - needs the path
+from exllama_guard.core.tool_closed import close_schema  # noqa: E402 - needs the path
+from exllama_guard.core.tool_schema import ToolLock, tool_from_openai  # noqa: E402 - needs the path
+from exllama_guard.locks.compiled import compile_plan, plan_answer, plan_calls  # noqa: E402 - needs the path
+from exllama_guard.locks.run import LockRun, Phase  # noqa: E402 - needs the path
+from exllama_guard.locks.vocabulary import byte_vocabulary  # noqa: E402 - needs the path
+from lock_material import random_tools, uniform_reply  # noqa: E402 - needs the path
+from schema import items_of, smollm2_vocabulary, tagged_call  # noqa: E402 - needs the path
+
+
+def quantiles(times_s: list[float]) -> str:
+    """p50, p90, p99 and the largest, in µs."""
+    ordered = np.sort(np.array(times_s)) * 1e6
+    picks = [float(np.quantile(ordered, share)) for share in (0.5, 0.9, 0.99)]
+    return "  ".join(f"{value:8.1f}" for value in [*picks, float(ordered[-1])])
+
+
+def mask_times(folder: Path, count: int) -> tuple[list[float], list[float], list[float]]:
+    """Seconds a mask inside a call, a step in free text, and to compile; on right calls of BFCL."""
+    words = smollm2_vocabulary()
+    inside: list[float] = []
+    free: list[float] = []
+    compiled: list[float] = []
+    for item in items_of(folder, "simple_python", count):
+        started = time.perf_counter()
+        lock = compile_plan(plan_calls(item.tools, "<tool_call>", always=False), words)
+        compiled.append(time.perf_counter() - started)
+        run = LockRun(lock)
+        for token in words.ll_tokenizer.tokenize_str("Let me look that up. " + tagged_call(item) + " Done."):
+            phase = run.phase
+            started = time.perf_counter()
+            run.mask()
+            (inside if phase is Phase.LOCKED else free).append(time.perf_counter() - started)
+            run.feed(token)
+        if run.phase is Phase.BROKEN:
+            raise SystemExit(f"a right call broke the lock: {run.reason} ({item.identity})")
+    return inside, free, compiled
+
+
+def validation_times() -> list[float]:
+    """Seconds a call against a schema of 2 kB, reading the JSON text included."""
+    properties = {
+        f"field_{index}": {
+            "type": "string",
+            "maxLength": 80,
+            "description": "what this field holds, in words",
+        }
+        for index in range(21)
+    }
+    properties["when"] = {"type": "string", "format": "date-time"}
+    tool = tool_from_openai(
+        {"name": "f", "parameters": {"type": "object", "properties": properties, "required": ["when"]}}
+    )
+    print(f"schema of {len(tool.parameters_json)} characters")
+    status = ToolLock().observe([tool])[0]
+    checker = tool_checker(tool)[0]
+    text = json.dumps(
+        {**{f"field_{index}": "some text here" for index in range(21)}, "when": "2024-01-01T00:00:00Z"}
+    )
+    times = []
+    for _ in range(5000):
+        started = time.perf_counter()
+        verdict = check_call("f", text, status, checker)
+        times.append(time.perf_counter() - started)
+        if not verdict.valid:
+            raise SystemExit(f"the call should be valid: {verdict.errors}")
+    return times
+
+
+def uniform(count: int) -> None:
+    """Writes `count` answers with uniform logits over 200 schemas and prints how many are valid."""
+    words = byte_vocabulary()
+    rng = np.random.default_rng(5)
+    started = time.perf_counter()
+    valid = unfinished = wrong = 0
+    for tool in random_tools(200):
+        lock = compile_plan(plan_answer(close_schema(tool.parameters), ""), words)
+        check = tool_checker(tool)[0]
+        for _ in range(count // 200):
+            reply, done = uniform_reply(lock, rng)
+            if not done:
+                unfinished += 1
+                continue
+            read = read_json(reply.decode())
+            good = read.ok and check is not None and not check(read.value)
+            valid, wrong = valid + good, wrong + (not good)
+    seconds = time.perf_counter() - started
+    print(
+        f"uniform logits, byte tokens, 200 schemas: {valid} valid, {wrong} invalid, "
+        f"{unfinished} cut off at 4000 tokens; {seconds:.0f} s"
+    )
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--answers", type=int, default=10_000)
+    parser.add_argument("--calls", type=int, default=100, help="BFCL calls that are timed")
+    parser.add_argument("--bfcl", type=Path, default=ROOT.parent / "shared" / "data" / "bfcl")
+    options = parser.parse_args()
+    inside, free, compiled = mask_times(options.bfcl, options.calls)
+    print(f"{'µs':34} {'p50':>8}  {'p90':>8}  {'p99':>8}  {'max':>8}   n")
+    print(f"{'mask inside a call, 49k tokens':34} {quantiles(inside)}   {len(inside)}")
+    print(f"{'step in free text':34} {quantiles(free)}   {len(free)}")
+    print(f"{'compile one tool (background)':34} {quantiles(compiled)}   {len(compiled)}")
+    print(f"{'validate a call':34} {quantiles(validation_times())}")
+    print(
+        f"llguidance's own figures for a 128k vocabulary: 46 µs mean, 533 µs p99 (its README, 2025-03); "
+        f"mean here {statistics.mean(inside) * 1e6:.1f} µs"
+    )
+    uniform(options.answers)
+
+
+if __name__ == "__main__":
+    main()
