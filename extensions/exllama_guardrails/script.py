@@ -15,12 +15,14 @@ from exllama_guard.host.hooks import (  # noqa: E402 - needs the path
     output_modifier,
     state_modifier,
 )
+from exllama_guard.host.logits import logits_processor_modifier  # noqa: E402 - needs the path
 from exllama_guard.settings import to_params  # noqa: E402 - needs the path
 
 __all__ = [
     "chat_input_modifier",
     "history_modifier",
     "input_modifier",
+    "logits_processor_modifier",
     "output_modifier",
     "params",
     "setup",

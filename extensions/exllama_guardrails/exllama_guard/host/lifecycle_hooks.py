@@ -162,6 +162,7 @@ def _greedy_state(n_tokens: int) -> dict[str, Any]:
             "do_sample": False,
             "temperature": 1,
             "top_k": 1,
+            "repetition_penalty": 1,
             "seed": 0,
             "stream": True,
             "max_tokens_second": 0,
@@ -185,7 +186,7 @@ def gating(lifecycle: Lifecycle) -> Callable[[Reply], Reply]:
         @functools.wraps(original)
         def gated(*args: Any, **kwargs: Any) -> Generator[str, Any, Any]:  # noqa: ANN401 - the host's
             prompt, state = _given(signature, args, kwargs)
-            if not isinstance(prompt, str) or not isinstance(state, dict) or PROBE in state:
+            if not isinstance(prompt, str) or not isinstance(state, dict) or not _concerns_us(state):
                 return (yield from original(*args, **kwargs))
             _wait(lifecycle)
             started_s = time.perf_counter()
@@ -214,6 +215,12 @@ def _given(
     except TypeError:
         return None, None  # the original raises it
     return given.get("question"), given.get("state")
+
+
+@guarded(lambda state: False)
+def _concerns_us(state: dict[str, Any]) -> bool:
+    """Whether this is a reply to somebody, while the extension is ticked."""
+    return PROBE not in state and webui.is_switched_on()
 
 
 @guarded(lambda lifecycle: None)

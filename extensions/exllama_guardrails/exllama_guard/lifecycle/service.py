@@ -86,7 +86,7 @@ class Lifecycle:
             ticket = self._gate.arm()
             self._backend = self._adapter(loaded)
             self._upkeep.take(self._backend)
-            warm = loaded is not None and self._backend is not None and self._settings().warmup
+            warm = loaded is not None and self._backend is not None and self._wants_warmth()
             self._shown = LifecycleSnapshot(
                 state=FenceState.WARMING if warm else FenceState.OFF if loaded else FenceState.NONE,
                 name=loaded.name if loaded else "",
@@ -153,6 +153,10 @@ class Lifecycle:
     def upkeep(self) -> Upkeep:
         """Counting, rotation and drift of the loaded model's cache."""
         return self._upkeep
+
+    def _wants_warmth(self) -> bool:
+        settings = self._settings()
+        return settings.enabled and settings.warmup
 
     # --- warm-up ----------------------------------------------------------------------------------------
 
