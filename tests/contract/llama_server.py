@@ -102,9 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: str) -> None:
         status, answer = self.server.answer(self.command, self.path, body)  # type: ignore[attr-defined]
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(answer.encode())
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has gone
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answer.encode())
 
     def log_message(self, *args: object) -> None:
         pass

@@ -191,6 +191,7 @@ class LlamaCppBackend(Adapter):
                 yield event
                 if event.get("stop"):
                     return
+            raise ConnectionError("the answer broke off")
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from error
         finally:
