@@ -129,7 +129,11 @@ def _ask(page: Page, question: str) -> str:
 
 
 def _settle(page: Page, before: str) -> None:
-    page.wait_for_function(SETTLED, arg=before, timeout=REPLY_MS)
+    deadline = time.monotonic() + REPLY_MS / 1000
+    while not page.evaluate(SETTLED, before):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"No reply was checked within {REPLY_MS // 1000} s")
+        page.wait_for_timeout(500)
     page.wait_for_timeout(1200)
 
 
@@ -166,8 +170,8 @@ def _both_themes(page: Page, name: str) -> None:
 
 
 def _shoot(page: Page, name: str) -> None:
-    page.screenshot(path=OUT / f"{name}.png")
-    print(f"screenshots/{name}.png")
+    page.screenshot(timeout=90_000, path=OUT / f"{name}.png")
+    print(f"screenshots/{name}.png", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from exllama_guard.host.loaders import capabilities
 from exllama_guard.host.model_watch import ModelWatch
 from exllama_guard.host.observe import observing, seeing_prompt
 from exllama_guard.host.patches import Patches
+from exllama_guard.host.tool_guard import get_tool_guard, uninstall_tool_guard
 from exllama_guard.monitor import get_monitor
 from exllama_guard.settings import Settings, from_params
 
@@ -54,7 +55,8 @@ def ui() -> None:
     """Builds the panel where the host asks for it."""
     from exllama_guard.panel.view import build_panel
 
-    build_panel(get_monitor())
+    shown = getattr(webui.shared_module(), "gradio", {}).get("display")  # changes with each part of a reply
+    build_panel(get_monitor(), wake_on=() if shown is None else (shown,))
 
 
 def uninstall() -> tuple[str, ...]:
@@ -65,7 +67,7 @@ def uninstall() -> tuple[str, ...]:
     if follower is not None:
         follower.model_changed(None)
         lifecycle.use(None)
-    left = _patches.undo()
+    left = uninstall_tool_guard() + _patches.undo()
     if _watch is not None and not _watch.uninstall():
         left += ("modules.shared",)
     _watch = None
@@ -88,6 +90,7 @@ def _install(monitor: Monitor) -> bool:
     for name in ("generate_reply_HF", "generate_reply_custom"):
         if hasattr(text_generation, name):
             _patches.replace(text_generation, name, seeing_prompt)
+    get_tool_guard(lambda: monitor.settings).install()
     if _watch is not None:
         return False
     _watch = ModelWatch(webui.shared_module(), lambda: _model_assigned(monitor))
@@ -127,6 +130,7 @@ def _take_settings(monitor: Monitor, params: Mapping[str, Any]) -> None:
 
 
 def _model_assigned(monitor: Monitor) -> None:
+    get_tool_guard(lambda: monitor.settings).model_changed()
     _tell_model(monitor)
     _follow_model()
 
