@@ -11,6 +11,7 @@ import functools
 import inspect
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -29,10 +30,11 @@ from exllama_guard.locks.cache import LockCache, Outcome
 from exllama_guard.locks.compiled import LockPlan, plan_answer, plan_calls
 from exllama_guard.settings import Settings
 
-__all__ = ["ToolGuard", "get_tool_guard", "logits_processor_modifier"]
+__all__ = ["ToolGuard", "get_tool_guard", "logits_processor_modifier", "uninstall_tool_guard"]
 
 # A reply waits this long for its grammar, compiled while the prompt is built; then it is only checked.
 _WAIT_S = 3.0
+_TOKENIZER_AFTER_S = 3.0
 
 _current: ContextVar[ToolTurn | None] = ContextVar("exllama_guard_tool_turn", default=None)
 
@@ -80,12 +82,21 @@ class ToolGuard:
         """Locks a changed tool's new definition; False when none waits."""
         return self.locks.chat(chat).accept(name)
 
+    @guarded(lambda self: None)
     def model_changed(self) -> None:
-        """Drops compiled grammars; the new model's vocabulary is read in the background."""
+        """Drops compiled grammars; the new model's vocabulary is read a little later, in the background.
+
+        The host assigns the tokenizer after the model (host 4.7.3, `load_model`), so not at once.
+        """
         self.cache.drop()
         self._unenforced.clear()
-        if not self.mode().enforces:
-            return
+        if self.mode().enforces:
+            timer = threading.Timer(_TOKENIZER_AFTER_S, self._read_vocabulary)
+            timer.daemon = True
+            timer.start()
+
+    @guarded(lambda self: None)
+    def _read_vocabulary(self) -> None:
         shared = shared_module()
         load = vocabulary_loader(shared) if getattr(shared, "model", None) is not None else None
         if load is not None:
@@ -382,6 +393,11 @@ def get_tool_guard(settings: Callable[[], Settings]) -> ToolGuard:
     if _guard is None:
         _guard = ToolGuard(settings)
     return _guard
+
+
+def uninstall_tool_guard() -> tuple[str, ...]:
+    """Takes the process's guard out of the host; names of what stays."""
+    return _guard.uninstall() if _guard is not None else ()
 
 
 def logits_processor_modifier(processor_list: list[Any], input_ids: object) -> list[Any]:
