@@ -239,7 +239,9 @@ def turn_page(
         ),
         Slot(
             prefix + "evidence",
-            markup_turn.evidence(row) if row else markup_turn.evidence_empty(bool(report.answer)),
+            markup_turn.evidence(row)
+            if row
+            else markup_turn.evidence_empty(bool(report.answer) and report.finish is not Finish.STREAMING),
         ),
     ]
     for number in numbers:
