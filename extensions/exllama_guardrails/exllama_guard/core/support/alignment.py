@@ -11,6 +11,7 @@ from exllama_guard.core.support.evidence import Encoded, Found, Library
 from exllama_guard.core.support.lexicon import Relation, relation
 from exllama_guard.core.support.text import Word
 
+_BESIDE = 4  # words on each side of a word that count as its surroundings
 _ORDER = (
     Relation.SAME,
     Relation.OPPOSITE,
@@ -128,3 +129,15 @@ def _relate(word: Word, places: Sequence[Place], library: Library) -> tuple[Rela
             if kind is Relation.SAME:
                 break
     return best, related
+
+
+def stands_beside(match: Match, matches: Sequence[Match], library: Library) -> bool:
+    """True when the claim's content words beside a word stand beside its related word of the evidence too."""
+    if match.related is None:
+        return False
+    at = next(index for index, other in enumerate(matches) if other is match)
+    stems = [other.word.stem for other in matches]
+    beside = set(stems[max(0, at - 2) : at] + stems[at + 1 : at + 3])
+    words = library.sentences[match.related.sentence].words
+    around = words[max(0, match.related.word - _BESIDE) : match.related.word + _BESIDE + 1]
+    return bool(beside) and len(beside & {word.stem for word in around}) >= min(2, len(beside))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from exllama_guard.core.records import Finding, FindingKind, Severity, Span
-from exllama_guard.core.support.alignment import Match, Place
+from exllama_guard.core.support.alignment import stands_beside
 from exllama_guard.core.support.evidence import Library
 from exllama_guard.core.support.features import NEGATIONS, Measured
 from exllama_guard.core.support.lexicon import Relation
@@ -135,7 +135,7 @@ def _opposites(measured: Measured, library: Library, start: int) -> Iterator[Fin
         if match.relation is not Relation.OPPOSITE or match.related is None or match.anywhere:
             continue
         other = library.sentences[match.related.sentence].words[match.related.word]
-        if other.stem in stems or not _same_surroundings(match, match.related, measured, library):
+        if other.stem in stems or not stands_beside(match, measured.matches, library):
             continue
         if _negated(measured.words, match.word) != _negated(
             library.sentences[match.related.sentence].words, other
@@ -145,16 +145,6 @@ def _opposites(measured: Measured, library: Library, start: int) -> Iterator[Fin
         span = Span(start + match.word.start, start + match.word.end)
         message = f"The answer says “{match.word.text}”; snippet {snippet_id} says “{other.text}”."
         yield Finding(FindingKind.COMPARISON, Severity.CONFLICT, message, span, snippet_id, place)
-
-
-def _same_surroundings(match: Match, place: Place, measured: Measured, library: Library) -> bool:
-    """True when a content word beside the claim's word stands beside the evidence's word too."""
-    mine = [m.word.stem for m in measured.matches]
-    at = next(i for i, m in enumerate(measured.matches) if m is match)
-    beside = set(mine[max(0, at - 2) : at] + mine[at + 1 : at + 3])
-    words = library.sentences[place.sentence].words
-    around = [w.stem for w in words[max(0, place.word - _NEAR) : place.word + _NEAR + 1] if w.is_content]
-    return len(beside & set(around)) >= min(2, len(beside)) and bool(beside)
 
 
 def _negated(words: Sequence[Word], target: Word) -> bool:

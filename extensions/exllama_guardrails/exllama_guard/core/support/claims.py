@@ -22,23 +22,34 @@ _GREETING = re.compile(
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
-    r"\b(?:i (?:can(?:no|')t|could not|couldn't|am unable to|am not able to|do(?: not|n't) (?:have|know|see|find)|did"
-    r"(?: not|n't) find|won't)|i['’]m (?:sorry|afraid|unable|not (?:able|sure|aware))|as an ai\b|as a language model\b"
-    r"|there is (?:no|not enough) (?:information|mention)|no information (?:is|was|about|on)|(?:context|snippets?|text|"
+    r"\W*(?:(?:i'm |i am )?(?:sorry|afraid)\b.{0,20})?(?:i (?:can(?:no|')t|could not|couldn't|am unable to|am not able to|won't"
+    r"|do(?: not|n't) (?:know|see|find|have (?:any|enough|access|information|details|data|that|the))|did(?: not|n't) find)|i['’]m "
+    r"(?:sorry|afraid|unable|not able)|as an ai\b|as a language model\b|unfortunately,? (?:i|the|there)\b)",
+    re.IGNORECASE,
+)
+_SILENT = re.compile(
+    r"\b(?:there is (?:no|not enough) (?:information|mention)|no information (?:is|was|about|on)|(?:context|snippets?|text|"
     r"documents?|sources?|passages?) (?:do(?:es)?(?: not|n't)|did(?: not|n't)) (?:say|mention|contain|provide|include|"
     r"specify|state|give|answer)|(?:is|are|was) not (?:mentioned|specified|provided|stated|given) in the "
     r"(?:\w+ )?(?:context|snippets?|text|documents?|sources?|passages?))",
     re.IGNORECASE,
 )
+_ASSENT = re.compile(
+    r"(?:\W|\b(?:yes|yeah|yep|yup|no|nope|ok|okay|right|true|exactly|absolutely|indeed|definitely|of course|sure|well|wow|oh|ah"
+    r"|cool|great|nice|awesome|amazing|interesting|really|very|so|too|lol|haha|hmm|i (?:agree|see|know|understand|think so|believe"
+    r" (?:so|it was|it is)|guess so|would too|do too)|me too|same here|you too|that(?: i|'?)? ?s|that sounds|it sounds|sounds|(?:it|they|"
+    r"he|she|that|i|you) (?:\w+ly )?(?:is|are|was|were|does|do|did|has|have|can|will|would)|not|n't|but|and|actually|correct)\b)+",
+    re.IGNORECASE,
+)
 _HEDGE = re.compile(
-    r"\W*(?:i(?:'m| am) not (?:entirely |quite |completely )?(?:sure|certain)|i (?:would|might) guess|it(?:'s| is) "
+    r"\W*(?:i(?:'m| am) not (?:entirely |quite |completely |too |really )?(?:sure|certain|aware)|i (?:would|might) guess|it(?:'s| is) "
     r"(?:hard|difficult|impossible) to (?:say|tell|know)|(?:please )?(?:note|verify|check|consult|remember) (?:that )?"
     r"(?:this|the (?:original|official)|with)|it depends)\b",
     re.IGNORECASE,
 )
 _CUT = re.compile(
     r";\s+|,\s+(?:and|but|while|whereas|although|though|yet)\s+(?=(?:[A-Z][\w'’-]+|he|she|it|they|we|this|that|these|"
-    r"those|the|its|his|her|their|there)\s)|\s+(?:but|whereas)\s+(?=(?:he|she|it|they|the|there)\s)|:\s+(?=[A-Z]\w+ \w+ \w+)",
+    r"those|the|its|his|her|their|there)\s)|\s+(?:but|whereas)\s+(?=(?:he|she|it|they|the|there|his|her|their|its|i)\s)|:\s+(?=[A-Z]\w+ \w+ \w+)",
     re.IGNORECASE,
 )
 _LEAST_WORDS_OF_A_PART = 4  # a shorter part stays with its neighbour: it says too little alone
@@ -96,12 +107,13 @@ def _sentence(answer: str, start: int, end: int, heading: bool) -> Iterator[Piec
     if not words:
         return
     kind = ClaimKind.HEADING if heading else _kind_of(text, words)
-    if kind is not ClaimKind.CLAIM:
+    if kind in (ClaimKind.QUESTION, ClaimKind.HEADING):
         yield Piece(text, Span(start, end), kind, words, end)
         return
     for first, last in _parts(text):
         part = text[first:last]
-        yield Piece(part, Span(start + first, start + last), kind, words_of(part), end)
+        own = words_of(part)
+        yield Piece(part, Span(start + first, start + last), _kind_of(part, own), own, end)
 
 
 def _kind_of(text: str, words: tuple[Word, ...]) -> ClaimKind:
@@ -109,10 +121,10 @@ def _kind_of(text: str, words: tuple[Word, ...]) -> ClaimKind:
         return ClaimKind.QUESTION
     if text.rstrip("*_ ").endswith(":") and len(words) <= 12:
         return ClaimKind.HEADING
-    plain = text.replace("’", "'")
-    if _GREETING.fullmatch(plain.strip()):
+    plain = text.replace("’", "'").strip()
+    if _GREETING.fullmatch(plain) or (len(words) <= 8 and _ASSENT.fullmatch(plain)):
         return ClaimKind.GREETING
-    if _REFUSAL.search(plain):
+    if _REFUSAL.match(plain) or _SILENT.search(plain):
         return ClaimKind.REFUSAL
     if _HEDGE.match(plain):
         return ClaimKind.HEDGE
@@ -139,4 +151,4 @@ def _parts(text: str) -> list[tuple[int, int]]:
 
 
 def _says_enough(text: str) -> bool:
-    return len(text.split()) >= _LEAST_WORDS_OF_A_PART
+    return len(text.split()) >= _LEAST_WORDS_OF_A_PART or _HEDGE.match(text) is not None

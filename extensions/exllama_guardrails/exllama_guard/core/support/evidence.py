@@ -19,6 +19,7 @@ _CANDIDATES = 24  # beyond, so many a claim, chosen by their words
 _TOP = 5  # sentences that a claim is compared with word by word
 _SIMILARITY_SHARE = 0.5  # what a cosine counts beside the overlap when windows are ranked
 _WIDER = 0.03  # what each further sentence of a window must add
+_READ_WORDS = 120  # what a verifier reads for a claim, about 160 word pieces
 _MOST_SENTENCES = 20_000
 _TEXTS_REMEMBERED = 4096
 
@@ -159,6 +160,37 @@ class Library:
         """The window's text as it stands in its snippet, and its place there."""
         span = Span(self.sentences[window.first].span.start, self.sentences[window.last].span.end)
         return self.snippets[self.owner[window.first]].text[span.start : span.end], span
+
+    def reading(self, found: Found) -> str:
+        """What a verifier is given for a claim: all sentences where they are few, else the best, in order."""
+        if sum(len(sentence.words) for sentence in self.sentences) <= _READ_WORDS:
+            return " ".join(sentence.text for sentence in self.sentences)
+        window = list(range(found.window.first, found.window.last + 1))
+        queue = [*window, *found.top[:3], window[0] - 1, window[-1] + 1, *found.top[3:]]
+        taken: set[int] = set()
+        left = _READ_WORDS
+        for index in queue:
+            if not 0 <= index < len(self.sentences) or index in taken:
+                continue
+            size = len(self.sentences[index].words)
+            if size <= left or not taken:
+                taken.add(index)
+                left -= size
+        return " ".join(self.sentences[index].text for index in sorted(taken))
+
+    def like(self, index: int, share: float, least: int) -> list[int]:
+        """Sentences of other snippets that share at least `share` of the words of both, and `least` of them."""
+        mine = self.stems[index]
+        common: dict[int, int] = defaultdict(int)
+        for stem in mine:
+            for other in self._holders[stem]:
+                if self.owner[other] != self.owner[index]:
+                    common[other] += 1
+        return sorted(
+            other
+            for other, count in common.items()
+            if count >= least and count >= share * max(len(mine), len(self.stems[other]))
+        )
 
     def encoded(self, indices: Iterable[int]) -> list[Encoded] | None:
         """Vectors of these sentences; None without an embedder.

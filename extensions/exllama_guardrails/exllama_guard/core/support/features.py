@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exllama_guard.core.support.alignment import Match
+from exllama_guard.core.support.alignment import Match, sentences_read, stands_beside
 from exllama_guard.core.support.evidence import Found, Library
 from exllama_guard.core.support.lexicon import Relation
 from exllama_guard.core.support.quantities import dates_of, quantities_of
@@ -110,7 +110,7 @@ class Measured:
 def features_of(measured: Measured, library: Library, language: str = "en") -> dict[str, float]:
     """Named features of one claim; those of the embedder are absent without one."""
     features = _lexical(measured, library)
-    features |= _relations(measured.matches)
+    features |= _relations(measured.matches, library)
     features |= _quantities(measured, library, language)
     features |= _polarity(measured, library)
     features |= _sentence_similarity(measured.found)
@@ -125,6 +125,8 @@ def _share(matches: Sequence[Match], hits: Sequence[bool]) -> float:
 
 def _lexical(measured: Measured, library: Library) -> dict[str, float]:
     matches, found = measured.matches, measured.found
+    near = _near(measured, library)
+    loose = [word for word in measured.words if word.stem not in near]
     missing = [m for m in matches if not m.in_top]
     absent = [m for m in matches if not m.anywhere]
     stems = [m.word.stem for m in matches]
@@ -141,6 +143,9 @@ def _lexical(measured: Measured, library: Library) -> dict[str, float]:
         "precision_window": _share(matches, [m.in_window for m in matches]),
         "precision_top": _share(matches, [m.in_top for m in matches]),
         "precision_all": _share(matches, [m.anywhere for m in matches]),
+        "precision_every_word": 1.0 - len(loose) / len(measured.words) if measured.words else 0.0,
+        "loose_words": math.log1p(len(loose)),
+        "loose_function_words": math.log1p(sum(not word.is_content for word in loose)),
         "pair_precision": len(pairs & held) / len(pairs) if pairs else 0.0,
         "order": _in_order(stems, window),
         "missing_count": math.log1p(len(missing)),
@@ -153,6 +158,11 @@ def _lexical(measured: Measured, library: Library) -> dict[str, float]:
     }
 
 
+def _near(measured: Measured, library: Library) -> set[str]:
+    """Stems of every word, function words too, of the sentences that a claim is compared with."""
+    return {word.stem for index in sentences_read(measured.found) for word in library.sentences[index].words}
+
+
 def _in_order(stems: Sequence[str], window: Sequence[str]) -> float:
     """Longest common subsequence over the claim's content words, [0, 1]."""
     from rapidfuzz.distance import LCSseq
@@ -160,16 +170,14 @@ def _in_order(stems: Sequence[str], window: Sequence[str]) -> float:
     return float(LCSseq.similarity(stems, window)) / len(stems) if stems else 0.0
 
 
-def _relations(matches: Sequence[Match]) -> dict[str, float]:
+def _relations(matches: Sequence[Match], library: Library) -> dict[str, float]:
     loose = [m for m in matches if not m.in_top and not m.word.is_number]
     count = {kind: sum(m.relation is kind for m in loose) for kind in Relation}
     out = {f"related_{kind.value}": float(min(3, count[kind])) for kind in Relation}
-    out["opposite_aligned"] = float(any(_opposes(m) for m in loose))
+    out["opposite_aligned"] = float(
+        any(m.relation is Relation.OPPOSITE and stands_beside(m, matches, library) for m in loose)
+    )
     return out
-
-
-def _opposes(match: Match) -> bool:
-    return match.relation is Relation.OPPOSITE
 
 
 def _quantities(measured: Measured, library: Library, language: str) -> dict[str, float]:

@@ -1,4 +1,9 @@
-"""The fitted model: from a claim's features to a calibrated probability, with weights from a readable file."""
+"""The fitted model: from a claim's features to a calibrated probability, with weights from a readable file.
+
+A claim has several aspects (are its words there, its numbers, its polarity ...). Each aspect is a weighted sum
+of features; the claim is as supported as its weakest aspect, by a soft minimum, and so is an answer by its claims.
+Signs are held by the fit: a missing word can never raise support. docs/decisions/support-score.md.
+"""
 
 from __future__ import annotations
 
@@ -8,47 +13,94 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-_FILE = Path(__file__).parent / "data" / "weights.json"
+import numpy as np
+import numpy.typing as npt
+
+WEIGHTS_FILE = Path(__file__).parent / "data" / "weights.json"
+_REACH = 4.0  # standard deviations beyond which a feature says no more
+_SHARPNESS = 2.0  # of the soft minimum over aspects, as fitted
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """One fitted model. A claim passes from `accept`, fails below `reject`; `cut` parts the two best."""
+class Points:
+    """Operating points on the probability: passes from `accept`, fails below `reject`, `cut` parts best."""
 
-    features: tuple[str, ...]
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    weight: tuple[float, ...]
-    bias: float
     cut: float
     accept: float
     reject: float
 
-    def probability(self, features: Mapping[str, float]) -> float:
-        """Calibrated probability [0, 1] that the snippets carry a claim with these features."""
-        total = self.bias
-        for name, mean, scale, weight in zip(self.features, self.mean, self.scale, self.weight, strict=True):
-            total += weight * max(-4.0, min(4.0, (features[name] - mean) / scale))
-        return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, total))))
+
+@dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """How a verifier's word joins the model's own: claims between `ask_from` and `ask_to` are asked about."""
+
+    own: float
+    weight: float
+    bias: float
+    ask_from: float
+    ask_to: float
+    points: Points
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One fitted model; `aspects` has shape (features, aspects)."""
+
+    features: tuple[str, ...]
+    mean: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.float64]
+    aspects: npt.NDArray[np.float64]
+    offsets: npt.NDArray[np.float64]
+    slope: float
+    bias: float
+    points: Points
+    verifier: SecondOpinion
+
+    def logit(self, features: Mapping[str, float]) -> float:
+        """Calibrated log-odds that the snippets carry a claim with these features."""
+        values = np.array([features[name] for name in self.features])
+        standard = np.clip((values - self.mean) / self.scale, -_REACH, _REACH)
+        each = standard @ self.aspects + self.offsets
+        weakest = -float(np.logaddexp.reduce(-_SHARPNESS * each)) / _SHARPNESS
+        return self.slope * weakest + self.bias
+
+    def joined(self, logit: float, entailment: float) -> float:
+        """Log-odds after a verifier gave the claim this probability of entailment."""
+        said = math.log((entailment + 1e-3) / (1.0 - entailment + 1e-3))
+        return self.verifier.own * logit + self.verifier.weight * said + self.verifier.bias
+
+
+def probability(logit: float) -> float:
+    """The probability [0, 1] of log-odds."""
+    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
+
+
+def read_weights(raw: Mapping[str, Any]) -> Weights:
+    """The weights of one variant from its part of the file."""
+    terms = raw["terms"]
+    verifier = raw["verifier"]
+    return Weights(
+        features=tuple(terms),
+        mean=np.array([term["mean"] for term in terms.values()]),
+        scale=np.array([term["scale"] for term in terms.values()]),
+        aspects=np.array([term["weights"] for term in terms.values()]),
+        offsets=np.array(raw["offsets"]),
+        slope=raw["slope"],
+        bias=raw["bias"],
+        points=Points(**raw["points"]),
+        verifier=SecondOpinion(
+            **{name: value for name, value in verifier.items() if name != "points"},
+            points=Points(**verifier["points"]),
+        ),
+    )
 
 
 @lru_cache(maxsize=8)
 def load_weights(variant: str) -> Weights:
     """The weights fitted for a variant: "words", "sentences" or "plain" (what the embedder gives)."""
-    variants = json.loads(_FILE.read_text(encoding="utf-8"))["variants"]
-    raw = variants.get(variant) or variants["plain"]
-    terms = raw["terms"]
-    return Weights(
-        features=tuple(terms),
-        mean=tuple(term["mean"] for term in terms.values()),
-        scale=tuple(term["scale"] for term in terms.values()),
-        weight=tuple(term["weight"] for term in terms.values()),
-        bias=raw["bias"],
-        cut=raw["cut"],
-        accept=raw["accept"],
-        reject=raw["reject"],
-    )
+    return read_weights(json.loads(WEIGHTS_FILE.read_text(encoding="utf-8"))["variants"][variant])
 
 
 def variant_for(features: Mapping[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from exllama_guard.core.ports import Embedder, Verifier
@@ -11,6 +11,7 @@ from exllama_guard.core.records import (
     ClaimSupport,
     Evidence,
     Finding,
+    FindingKind,
     Gate,
     NotScored,
     Reason,
@@ -20,24 +21,66 @@ from exllama_guard.core.records import (
     SupportReport,
 )
 from exllama_guard.core.support.alignment import align, sentences_read
+from exllama_guard.core.support.answer_checks import citation_findings, quote_findings
 from exllama_guard.core.support.checks import findings_of
 from exllama_guard.core.support.claims import Piece, pieces_of
+from exllama_guard.core.support.disagreement import disagreements
 from exllama_guard.core.support.evidence import Encoder, Library
 from exllama_guard.core.support.features import Measured, features_of
-from exllama_guard.core.support.model import load_weights, variant_for
-from exllama_guard.errors import EmbedderError
+from exllama_guard.core.support.language import language_of
+from exllama_guard.core.support.model import Points, Weights, load_weights, probability, variant_for
+from exllama_guard.errors import EmbedderError, VerifierError
 
-_MOST_CLAIMS = 400  # of a longer answer the first so many are scored, and the report says so
+_MOST_CLAIMS = 400  # of a longer answer the first so many are scored; the report says so
+_CONTRADICTS = 0.9  # probability from which a verifier's contradiction is named
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
     """A claim's outcome with places counted from its own start."""
 
-    support: float
+    logit: float
+    weights: Weights
     evidence: Evidence
     findings: tuple[Finding, ...]
-    variant: str
+    reading: str  # what a verifier is given to read
+    verified: bool = False
+
+    @property
+    def points(self) -> Points:
+        return self.weights.verifier.points if self.verified else self.weights.points
+
+
+def counts(piece: Piece) -> bool:
+    """True for a piece that is scored: a claim with words that tell something."""
+    return piece.kind is ClaimKind.CLAIM and any(word.is_content for word in piece.words)
+
+
+def measure(pieces: Sequence[Piece], library: Library, encoder: Encoder) -> Iterator[Measured]:
+    """Each piece beside its evidence; all are encoded in one batch. Needs a library with a sentence.
+
+    Raises:
+        EmbedderError: The embedder is missing or failed.
+    """
+    encoded = encoder.encode([(piece.text, piece.words) for piece in pieces])
+    for index, piece in enumerate(pieces):
+        claim = encoded[index] if encoded else None
+        found = library.find(piece.words, claim)
+        top = library.encoded(sentences_read(found)) if claim is not None else None
+        yield Measured(piece.words, found, align(piece.words, library, found, claim, top), piece.text)
+
+
+def measure_pieces(
+    answer: str, library: Library, encoder: Encoder, language: str
+) -> list[tuple[Piece, dict[str, float]]]:
+    """Every scored piece of `answer` with its features: what the weights are fitted on.
+
+    Raises:
+        EmbedderError: The embedder is missing or failed.
+    """
+    pieces = [piece for piece in pieces_of(answer, language) if counts(piece)]
+    measured = measure(pieces, library, encoder)
+    return [(piece, features_of(one, library, language)) for piece, one in zip(pieces, measured, strict=True)]
 
 
 class AnswerScorer:
@@ -52,107 +95,165 @@ class AnswerScorer:
         *,
         support_pass: float | None = None,
         support_fail: float | None = None,
-        language: str = "en",
+        weights: Weights | None = None,
     ) -> None:
-        """Remembers the snippets; they are prepared at the first score."""
+        """Remembers the snippets; they are prepared at the first score.
+
+        Args:
+            snippets: What the answer must rest on.
+            question: The user's question; helps to tell the language.
+            embedder: Gives similarities; without one only words are compared, by weights fitted for that.
+            verifier: Asked about undecided claims of a finished answer, in one batch.
+            support_pass: Support from which a claim passes; None: the fitted point.
+            support_fail: Support below which a claim fails; None: the fitted point.
+            weights: Other weights than those shipped, for benchmarks.
+        """
         self._snippets = tuple(snippets)
         self._question = question
-        self._embedder = embedder
         self._verifier = verifier
         self._accept = support_pass
         self._reject = support_fail
-        self._language = language
-        self._library: Library | None = None
+        self._weights = weights
         self._encoder = Encoder(embedder)
+        self._library: Library | None = None
+        self._language = "en"
         self._scored: dict[str, _Scored] = {}
+        self._quotes: dict[str, tuple[Finding, ...]] = {}
 
     def score(self, answer: str, *, final: bool = True) -> SupportReport:
-        """Support of `answer`; while `final` is False an unfinished last sentence is left out."""
+        """Support of `answer`; while `final` is False an unfinished last sentence is left out.
+
+        The verifier is asked only when `final`.
+        """
         if not answer.strip():
             return _not_scored(Reason.EMPTY_ANSWER)
-        if not self._prepared().sentences:
+        library = self._prepared()
+        if not library.sentences:
             return _not_scored(Reason.NO_SNIPPETS)
         pieces = pieces_of(answer, self._language)
         if not final:
-            pieces = tuple(piece for piece in pieces if _is_finished(piece, answer))
-        claims = tuple(self._claim(piece) for piece in pieces)
+            pieces = tuple(piece for piece in pieces if answer[piece.sentence_end :].strip())
+        counted = [piece for piece in pieces if counts(piece)]
+        notes = _too_long(counted)
+        counted = counted[:_MOST_CLAIMS]
+        self._measure([piece for piece in counted if piece.text not in self._scored])
+        if final:
+            self._verify(counted)
+        scored = {piece.span: self._scored[piece.text] for piece in counted}
+        claims = tuple(self._claim(piece, scored.get(piece.span)) for piece in pieces)
+        whole = (*notes, *citation_findings(answer, self._snippets, claims), *self._disagreements(counted))
         worst = min((claim.support for claim in claims if isinstance(claim.support, float)), default=None)
         if worst is None:
-            return SupportReport(NotScored(Reason.NO_CLAIMS), Gate.NOT_MEASURED, None, claims)
-        order = (Gate.FAIL, Gate.REVIEW, Gate.PASS)
+            return SupportReport(NotScored(Reason.NO_CLAIMS), Gate.NOT_MEASURED, None, claims, whole)
         gates = [claim.gate for claim in claims]
-        return SupportReport(
-            worst, next(gate for gate in order if gate in gates), self._supported(pieces), claims
-        )
+        gate = next(gate for gate in (Gate.FAIL, Gate.REVIEW, Gate.PASS) if gate in gates)
+        supported = all(probability(one.logit) >= one.points.cut for one in scored.values())
+        return SupportReport(worst, gate, supported, claims, whole)
 
     def _prepared(self) -> Library:
         if self._library is None:
+            sample = " ".join([self._question, *(snippet.text[:500] for snippet in self._snippets[:8])])
+            self._language = language_of(sample)
             self._library = Library(self._snippets, self._language, self._encoder)
         return self._library
 
-    def _claim(self, piece: Piece) -> ClaimSupport:
-        if piece.kind is not ClaimKind.CLAIM or not any(word.is_content for word in piece.words):
-            reason = NotScored(Reason.NO_CLAIMS)
-            return ClaimSupport(piece.text, piece.span, piece.kind, reason, Gate.NOT_MEASURED)
-        scored = self._scored.get(piece.text)
+    def _measure(self, pieces: Sequence[Piece]) -> None:
+        """Scores pieces that were not scored before; without the embedder where it fails."""
+        if not pieces:
+            return
+        library = self._prepared()
+        try:
+            measured = list(measure(pieces, library, self._encoder))
+        except EmbedderError:
+            self._encoder = Encoder(None)
+            self._library = library = Library(self._snippets, self._language, self._encoder)
+            measured = list(measure(pieces, library, self._encoder))
+        for one in measured:
+            self._scored[one.text] = self._outcome(one, library)
+
+    def _outcome(self, measured: Measured, library: Library) -> _Scored:
+        features = features_of(measured, library, self._language)
+        weights = self._weights or load_weights(variant_for(features))
+        window = measured.found.window
+        text, span = library.text(window)
+        snippet_id = library.snippets[library.owner[window.first]].snippet_id
+        findings = (
+            *findings_of(measured, library, 0, self._language),
+            *quote_findings(measured.text, self._snippets),
+        )
+        return _Scored(
+            weights.logit(features),
+            weights,
+            Evidence(snippet_id, span, text, min(1.0, window.overlap), window.similarity),
+            findings,
+            library.reading(measured.found),
+        )
+
+    def _verify(self, pieces: Sequence[Piece]) -> None:
+        """Asks the verifier about the undecided among these claims; leaves them as they are where it fails."""
+        if self._verifier is None:
+            return
+        undecided = [text for text in dict.fromkeys(p.text for p in pieces) if _undecided(self._scored[text])]
+        if not undecided:
+            return
+        try:
+            said = self._verifier.entailment([(self._scored[text].reading, text) for text in undecided])
+        except VerifierError:
+            return
+        for text, (contradiction, _, entailment) in zip(undecided, said.tolist(), strict=True):
+            one = self._scored[text]
+            findings = one.findings
+            if contradiction >= _CONTRADICTS:
+                where = one.evidence.snippet_id
+                message = f"The verifier reads snippet {where} as contradicting this."
+                place = Span(0, len(text))
+                found = Finding(FindingKind.VERIFIER, Severity.GAP, message, place, where, one.evidence.span)
+                findings = (*findings, found)
+            logit = one.weights.joined(one.logit, entailment)
+            self._scored[text] = replace(one, logit=logit, findings=findings, verified=True)
+
+    def _claim(self, piece: Piece, scored: _Scored | None) -> ClaimSupport:
         if scored is None:
-            scored = self._scored[piece.text] = self._measure(piece)
+            reason = NotScored(Reason.SHED if counts(piece) else Reason.NO_CLAIMS)
+            return ClaimSupport(piece.text, piece.span, piece.kind, reason, Gate.NOT_MEASURED)
         return ClaimSupport(
             piece.text,
             piece.span,
             piece.kind,
-            scored.support,
+            probability(scored.logit),
             self._gate(scored),
             scored.evidence,
             tuple(_moved(finding, piece.span.start) for finding in scored.findings),
         )
 
-    def _measure(self, piece: Piece) -> _Scored:
-        library = self._prepared()
-        try:
-            encoded = self._encoder.encode([(piece.text, piece.words)])
-            claim = encoded[0] if encoded else None
-            found = library.find(piece.words, claim)
-            top = library.encoded(sentences_read(found)) if claim is not None else None
-        except EmbedderError:
-            self._encoder = Encoder(None)
-            self._library = Library(self._snippets, self._language, self._encoder)
-            return self._measure(piece)
-        measured = Measured(piece.words, found, align(piece.words, library, found, claim, top), piece.text)
-        features = features_of(measured, library, self._language)
-        variant = variant_for(features)
-        text, span = library.text(found.window)
-        evidence = Evidence(
-            library.snippets[library.owner[found.window.first]].snippet_id,
-            span,
-            text,
-            found.window.overlap,
-            found.window.similarity,
-        )
-        findings = findings_of(measured, library, 0, self._language)
-        return _Scored(load_weights(variant).probability(features), evidence, findings, variant)
-
-    def _supported(self, pieces: Sequence[Piece]) -> bool:
-        """True when every scored claim lies at or above its model's best cut."""
-        scored = [self._scored[piece.text] for piece in pieces if piece.text in self._scored]
-        return all(one.support >= load_weights(one.variant).cut for one in scored)
-
     def _gate(self, scored: _Scored) -> Gate:
-        weights = load_weights(scored.variant)
-        accept = weights.accept if self._accept is None else self._accept
-        reject = weights.reject if self._reject is None else self._reject
-        if scored.support >= accept and not any(f.severity is Severity.CONFLICT for f in scored.findings):
-            return Gate.PASS
-        return Gate.FAIL if scored.support < reject else Gate.REVIEW
+        accept = scored.points.accept if self._accept is None else self._accept
+        reject = scored.points.reject if self._reject is None else self._reject
+        support = probability(scored.logit)
+        if support < reject:
+            return Gate.FAIL
+        conflict = any(finding.severity is Severity.CONFLICT for finding in scored.findings)
+        return Gate.PASS if support >= accept and not conflict else Gate.REVIEW
+
+    def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:
+        windows = [self._scored[piece.text].evidence for piece in pieces]
+        return disagreements(windows, self._prepared(), self._language)
+
+
+def _undecided(scored: _Scored) -> bool:
+    rule = scored.weights.verifier
+    return not scored.verified and rule.ask_from <= probability(scored.logit) <= rule.ask_to
+
+
+def _too_long(pieces: Sequence[Piece]) -> tuple[Finding, ...]:
+    if len(pieces) <= _MOST_CLAIMS:
+        return ()
+    message = f"The answer makes {len(pieces)} statements; the first {_MOST_CLAIMS} were checked."
+    return (Finding(FindingKind.NOT_FOUND, Severity.NOTE, message),)
 
 
 def _not_scored(reason: Reason) -> SupportReport:
     return SupportReport(NotScored(reason), Gate.NOT_MEASURED)
-
-
-def _is_finished(piece: Piece, answer: str) -> bool:
-    """True when the answer goes on after the piece's sentence: a later word cannot change it."""
-    return bool(answer[piece.sentence_end :].strip())
 
 
 def _moved(finding: Finding, by: int) -> Finding:
