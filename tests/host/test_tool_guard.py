@@ -9,6 +9,7 @@ import types
 import pytest
 from exllama_guard.core.tool_rows import AnswerOutcome
 from exllama_guard.core.tool_schema import ToolState
+from exllama_guard.host import hooks
 from exllama_guard.host import tool_guard as guard_module
 from exllama_guard.host.tool_guard import ToolGuard
 from exllama_guard.settings import Settings
@@ -136,6 +137,7 @@ def settings():
 
 @pytest.fixture
 def guard(host, settings, monkeypatch):
+    monkeypatch.setattr(hooks, "_problems_before", [])  # what is reported here stays here
     made = ToolGuard(lambda: settings["now"])
     monkeypatch.setattr(guard_module, "_guard", made)
     made.install()
