@@ -1,0 +1,161 @@
+"""The lock's adapters: transformers on the real tokenizer's shapes, ExLlama's filters over stand-in bases."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+import torch
+from exllama_guard.core.tool_schema import tool_from_openai
+from exllama_guard.locks.compiled import compile_plan, plan_answer, plan_calls
+from exllama_guard.locks.exllamav2_filter import build_filter as build_v2
+from exllama_guard.locks.exllamav3_filter import build_filter as build_v3
+from exllama_guard.locks.llamacpp_request import call_schema, locked_payload
+from exllama_guard.locks.run import Phase
+from exllama_guard.locks.transformers_processor import LockProcessor, apply_mask
+from exllama_guard.locks.vocabulary import byte_vocabulary
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+PADDED = 320  # a model's logits are wider than its tokenizer
+
+
+@pytest.fixture(scope="module")
+def words():
+    return byte_vocabulary()
+
+
+@pytest.fixture(scope="module")
+def answer_lock(words):
+    return compile_plan(plan_answer(SCHEMA, ""), words)
+
+
+@pytest.fixture(scope="module")
+def call_lock(words):
+    tool = tool_from_openai({"name": "add", "parameters": SCHEMA})
+    return compile_plan(plan_calls((tool,), "<tool_call>", always=False), words)
+
+
+def allowed(scores):
+    return set(torch.isfinite(scores.flatten()).nonzero().flatten().tolist())
+
+
+def test_a_mask_is_applied_and_padding_never_comes(words):
+    mask = np.zeros((words.size + 31) // 32, dtype=np.int32)
+    mask[1] = 0b101
+    assert allowed(apply_mask(torch.zeros(1, PADDED), mask, words.size)) == {32, 34}
+    mask.fill(-1)
+    assert allowed(apply_mask(torch.zeros(1, PADDED), mask, words.size)) == set(range(words.size))
+
+
+def test_the_processor_follows_a_reply_and_replays_where_it_goes_back(answer_lock):
+    processor = LockProcessor(answer_lock)
+    prompt = list(b"question")
+    scores = torch.zeros(1, PADDED)
+
+    def step(reply):
+        return allowed(processor(torch.tensor([prompt + list(reply)]), scores))
+
+    assert ord("{") in step(b"")
+    assert ord("x") not in step(b"")
+    assert step(b'{"') == {ord("a")}
+    assert ord("5") in step(b'{"a":')
+    assert step(b'{"') == {ord("a")}, "after going back"
+    assert processor.phase is Phase.LOCKED
+    assert scores.isfinite().all(), "the given scores are not changed"
+
+
+def test_several_sequences_are_not_masked_and_that_is_said(answer_lock):
+    processor = LockProcessor(answer_lock)
+    scores = torch.zeros(2, PADDED)
+    assert processor(torch.zeros(2, 4, dtype=torch.long), scores) is scores
+    assert "2 sequences" in processor.reason
+
+
+class V2Base:
+    """The constructor of exllamav2 0.3.2's `ExLlamaV2Filter`."""
+
+    def __init__(self, model, tokenizer):
+        self.model, self.tokenizer = model, tokenizer
+        self.background_result = None
+
+
+@pytest.mark.parametrize("feeds", [True, False], ids=["fed", "not fed, as with a draft model"])
+def test_the_exllamav2_filter_reads_what_was_written(call_lock, feeds):
+    generator = types.SimpleNamespace(
+        model=None, tokenizer=None, sequence_ids=torch.tensor([list(b"prompt ")])
+    )
+    made = build_v2(call_lock, generator, V2Base)
+    made.begin("")
+    logits = torch.zeros(PADDED)
+
+    def write(text):
+        for byte in text:
+            generator.sequence_ids = torch.cat([generator.sequence_ids, torch.tensor([[byte]])], dim=1)
+            if feeds:
+                made.feed(torch.tensor([[byte]]))
+
+    assert made.can_mask_logits()
+    assert made.prepare_logit_mask()
+    assert made.mask_logits(logits) is logits
+    assert made.next() == (None, None)
+    write(b'Sure <tool_call>{"name": "add", "arguments": {"')
+    assert made.prepare_logit_mask()
+    assert allowed(made.mask_logits(logits)) == {ord("a")}
+    assert made.next() == ({ord("a")}, set())
+    assert made.clone().phase is Phase.FREE
+
+
+class V3Base:
+    """The constructor and `attach` of exllamav3 0.0.30's `Filter`."""
+
+    def __init__(self, tokenizer, trigger_token, prefix_str, eos_after_completed):
+        self.tokenizer, self.trigger_token = tokenizer, trigger_token
+        self.logits_dtype = torch.half
+        self.vocab_size = PADDED
+        self.is_active = trigger_token is None
+
+
+def test_the_exllamav3_filter_gives_additive_half_masks(call_lock):
+    made = build_v3(call_lock, None, b"prompt ", V3Base)
+    assert made.is_active
+    assert made.use_background_worker()
+    free = made.get_next_logit_mask()
+    assert (free.shape, free.dtype, bool((free == 0).all())) == ((1, PADDED), torch.half, True)
+    written = b'Sure <tool_call>{"name": "add", "arguments": {"'
+    for byte in written:
+        made.accept_token(byte)
+    assert allowed(made.get_next_logit_mask()) == {ord("a")}
+    made.reset()
+    assert made.phase is Phase.FREE
+    for byte in written:
+        made.accept_token(byte)
+    assert allowed(made.get_next_logit_mask()) == {ord("a")}
+    assert not made.is_completed()
+
+
+def test_a_llama_cpp_request_carries_one_schema_and_no_grammar():
+    from exllama_guard.core.tool_calls import compile_checker
+
+    node = {
+        "type": "object",
+        "properties": {"next": {"$ref": "#/$defs/n"}},
+        "$defs": {"n": {"type": "integer"}},
+    }
+    tools = [
+        tool_from_openai({"name": name, "parameters": part})
+        for name, part in (("add", SCHEMA), ("walk", node))
+    ]
+    schema = call_schema(tools)
+    check = compile_checker(schema, closed=False)
+    assert not check({"name": "add", "arguments": {"a": 1}})
+    assert not check({"name": "walk", "arguments": {"next": 1}})
+    assert check({"name": "walk", "arguments": {"next": "x"}})
+    assert check({"name": "walk", "arguments": {"a": 1}})
+    payload = locked_payload({"grammar": "", "seed": 1}, schema)
+    assert payload == {"seed": 1, "json_schema": schema}
