@@ -90,8 +90,9 @@ def test_a_value_not_scored_is_an_object_with_its_reason(report):
 
 def test_the_published_schema_is_the_types_and_accepts_a_line(report):
     published = EXTENSION / "docs" / "trace.schema.json"
-    assert json.loads(published.read_text("utf-8")) == trace.json_schema()
-    jsonschema.Draft202012Validator(trace.json_schema()).validate(json.loads(to_line(record_of(report))))
+    schema = trace.json_schema()
+    assert json.loads(published.read_text("utf-8")) == schema, "publish core.trace.json_schema() anew"
+    jsonschema.Draft202012Validator(schema).validate(json.loads(to_line(record_of(report))))
 
 
 @pytest.mark.parametrize(
