@@ -118,7 +118,7 @@ def _verdict(support: SupportReport, distance: Gate, finish: Finish) -> Verdict:
     """Grounded rests on support (docs/measures.md); a far retrieval turns a pass into a review."""
     reasons = list(_reasons(support))
     gate = support.gate
-    if distance is Gate.FAIL:
+    if distance is Gate.FAIL and gate is not Gate.NOT_MEASURED:
         reasons.append("The question is far from the retrieved text (ΔS at or above the limit).")
         if gate is Gate.PASS:
             gate = Gate.REVIEW
