@@ -90,12 +90,18 @@ def _install(monitor: Monitor) -> bool:
     for name in ("generate_reply_HF", "generate_reply_custom"):
         if hasattr(text_generation, name):
             _patches.replace(text_generation, name, seeing_prompt)
+    first = _watch is None
+    if _watch is None:
+        _watch = ModelWatch(webui.shared_module(), lambda: _model_assigned(monitor))
+        _watch.install()
+    _install_tools(monitor)
+    return first
+
+
+@guarded(lambda monitor: None)
+def _install_tools(monitor: Monitor) -> None:
+    """The tool lock; a host that it does not fit keeps everything else."""
     get_tool_guard(lambda: monitor.settings).install()
-    if _watch is not None:
-        return False
-    _watch = ModelWatch(webui.shared_module(), lambda: _model_assigned(monitor))
-    _watch.install()
-    return True
 
 
 @guarded(lambda monitor: None)
@@ -130,9 +136,9 @@ def _take_settings(monitor: Monitor, params: Mapping[str, Any]) -> None:
 
 
 def _model_assigned(monitor: Monitor) -> None:
-    get_tool_guard(lambda: monitor.settings).model_changed()
     _tell_model(monitor)
     _follow_model()
+    get_tool_guard(lambda: monitor.settings).model_changed()
 
 
 @guarded(lambda: None)
