@@ -18,7 +18,7 @@ from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.lifecycle.drift import measure_drift, steps_up_to
 from exllama_guard.lifecycle.fence import FenceState, run_fence
 from exllama_guard.lifecycle.path import BackendPath, Turnstile
-from exllama_guard.settings import Settings
+from exllama_guard.settings import Settings, from_params
 from exllama_guard.testing import FakeBackend
 
 
@@ -325,6 +325,22 @@ def test_the_fences_own_cost_is_small(model):
     world.lifecycle.model_changed(loaded(model))
     world.settle()
     assert world.lifecycle.snapshot().report.own_cost_s <= 0.05
+
+
+@pytest.mark.parametrize("tokens", [0, -8192, "many", 1.5, None])
+def test_a_limit_that_is_no_limit_keeps_the_default_and_is_told(tokens):
+    settings, problems = from_params({"rotation_tokens": tokens})
+    assert settings.rotation_tokens == 8192
+    assert len(problems) == 1
+    assert "rotation_tokens" in problems[0]
+
+
+def test_tokens_a_second_count_what_was_written_not_what_was_asked_for(model):
+    world = World(Host(token_s=0.002))
+    world.lifecycle.model_changed(loaded(model))
+    world.settle()
+    report = world.lifecycle.snapshot().report
+    assert report.runs[-1].tokens == len(report.runs[-1].text) != PROBE_TOKENS
 
 
 def test_the_fence_through_an_adapter_alone():

@@ -19,7 +19,9 @@ import modules.shared as shared  # noqa: E402
 import modules.text_generation as text_generation  # noqa: E402
 import torch  # noqa: E402
 from exllama_guard import lifecycle  # noqa: E402
+from exllama_guard.errors import BackendError  # noqa: E402
 from exllama_guard.host import logits  # noqa: E402
+from exllama_guard.host.lifecycle_hooks import HostPath  # noqa: E402
 from exllama_guard.monitor import get_monitor  # noqa: E402
 from exllama_guard.standalone.small_model import load_small_model  # noqa: E402
 
@@ -35,7 +37,7 @@ def ask():
 def wait_for(wanted, limit_s=90):
     until_s = time.monotonic() + limit_s
     while not wanted():
-        assert time.monotonic() < until_s, life().snapshot()
+        assert time.monotonic() < until_s, (life().snapshot().state, get_monitor().snapshot(None).problems)
         time.sleep(0.02)
 
 
@@ -94,6 +96,15 @@ def main(user_data):
     seen["problems_with_nan"] = list(get_monitor().snapshot(None).problems)
     broken.remove()
     seen["hook_adds_one"] = len(logits.logits_processor_modifier([], None))
+
+    # the Stop button during a probe
+    stopper = threading.Timer(1.0, lambda: setattr(shared, "stop_everything", True))
+    stopper.start()
+    try:
+        HostPath().run("Once upon a time", 500, threading.Event())
+    except BackendError as error:
+        seen["stopped"] = str(error)
+    shared.stop_everything = False
 
     # a LoRA change, then an unload
     shared.lora_names = ["a-lora"]

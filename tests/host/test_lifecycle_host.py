@@ -50,6 +50,10 @@ def test_nan_out_of_the_model_is_told(seen):
     assert seen["hook_adds_one"] == 1
 
 
+def test_the_stop_button_ends_a_probe_without_a_false_canary(seen):
+    assert "Stop button" in seen["stopped"]
+
+
 def test_a_change_of_lora_has_the_model_warmed_up_again(seen):
     assert seen["warm_ups_after_lora"] == 1
 

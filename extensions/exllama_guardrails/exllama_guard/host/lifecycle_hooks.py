@@ -123,7 +123,7 @@ class HostPath:
         return Turnstile(lock) if lock.acquire(timeout=max(0.0, wait_s)) else None
 
     def run(self, prompt: str, n_tokens: int, cancel: threading.Event) -> Run:
-        """A greedy streamed reply, as the host would give it to a user."""
+        """A greedy streamed reply, as the host would give it to a user; `tokens` is what was asked for."""
         if getattr(webui.shared_module(), "model", None) is None:
             raise BackendError("no model is loaded any more.")
         replies = webui.text_generation_module()._generate_reply(
@@ -140,6 +140,8 @@ class HostPath:
         finally:
             replies.close()
         elapsed_s = time.perf_counter() - started_s
+        if webui.stopped():
+            raise BackendError("it was ended by the Stop button.")
         if first_s is None:
             raise BackendError("the model wrote nothing; the host's log says why.")
         return Run(first_s, elapsed_s, n_tokens, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from exllama_guard.core.canary import digest_of
@@ -113,6 +113,8 @@ def run_fence(
     elif not failure and cancel.is_set():
         failure = f"the limit of {limit_s:g} s was reached after {len(runs)} runs; raise warmup_limit_s."
         warm = None
+    if runs and count_tokens is not None and not failure:
+        runs[-1] = replace(runs[-1], tokens=count_tokens(runs[-1].text))  # fewer where the model ended early
     return _report(runs, warm, elapsed_s, failure, late=cancel.is_set())
 
 
