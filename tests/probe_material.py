@@ -30,6 +30,7 @@ class ScriptedMode:
         self.fails_after, self.token_s, self.tokenizer = fails_after, token_s, tokenizer
         self.calls: list[tuple[str, int]] = []
         self.closed = False
+        self.timed = True
 
     @property
     def id(self) -> str:

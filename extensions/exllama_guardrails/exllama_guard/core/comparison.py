@@ -43,6 +43,7 @@ class ModeRun:
     json_valid: tuple[int, int] | NotScored = NotScored(Reason.NOT_SUPPORTED)  # noqa: RUF009
     probes: Mapping[str, LambdaReport] = field(default_factory=dict)  # by item id
     tokenizer_hash: str | NotScored = NotScored(Reason.NOT_SUPPORTED)  # noqa: RUF009
+    timed: bool = True  # whether the time it took is that of the mode
     problem: str = ""
 
 
@@ -94,7 +95,7 @@ def _verdict(reference: ModeRun, mode: ModeRun) -> ModeVerdict:
         drift=drift,
         logits=logits,
         flip_rate=_share([second.flipped for _, second in pairs]),
-        speed=_speed(pairs),
+        speed=_speed(pairs) if mode.timed else NotScored(Reason.NOT_SUPPORTED, "no kernel for it here"),
         accuracy=accuracy,
         accuracy_change=change,
         json_rate=json_rate(mode),

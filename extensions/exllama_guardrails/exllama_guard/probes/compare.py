@@ -43,6 +43,11 @@ class Mode(Writer, Protocol):
         """Of the tokenizer's files."""
         ...
 
+    @property
+    def timed(self) -> bool:
+        """Whether the time it takes is that of the mode."""
+        ...
+
     def token_ids(self, text: str) -> tuple[int, ...]:
         """Ids without special tokens added."""
         ...
@@ -152,6 +157,7 @@ def _run_mode(
         json_valid=_json_cases(mode, runner, job) if job.json_cases else NotScored(Reason.SWITCHED_OFF),
         probes=_probes(job, mode, runner, embedder, verifier),
         tokenizer_hash=mode.tokenizer_hash,
+        timed=mode.timed,
     )
     return run, seen
 

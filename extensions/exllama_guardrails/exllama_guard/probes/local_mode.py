@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ __all__ = ["LocalMode", "ModeSpec", "read_mode"]
 _DTYPES = ("float32", "bfloat16", "float16")
 _WEIGHT_ONLY = {"int8": 8.0, "int4": 4.0}
 _BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, **_WEIGHT_ONLY}
+_UNLOADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError)
 _GROUP = 32  # weights that share one scale at 4 bits, as GGUF's Q4_0 has
 
 
@@ -79,6 +81,11 @@ class LocalMode:
         return f"{self.spec.form}|{self._hash}|transformers"
 
     @property
+    def timed(self) -> bool:
+        """Whether its speed is that of the mode; False for int8 and int4, whose weights are put back."""
+        return self.spec.form not in _WEIGHT_ONLY
+
+    @property
     def tokenizer_hash(self) -> str | NotScored:
         """Of the tokenizer's files."""
         return tokenizer_hash(self.spec.path)
@@ -125,6 +132,12 @@ class LocalMode:
             logs: FloatArray = torch.log_softmax(logits.float(), dim=-1).numpy().astype(np.float32)
         return logs
 
+    def rotary(self) -> Any:  # noqa: ANN401 - a module of the architecture's own class
+        """The model's one rotary embedding with plain frequencies; None where it has another kind."""
+        found = [m for m in self._model.modules() if isinstance(getattr(m, "inv_freq", None), _tensor())]
+        plain = [m for m in found if getattr(m, "rope_type", "default") == "default"]
+        return plain[0] if len(plain) == len(found) == 1 else None
+
     def close(self) -> None:
         """Lets the model go, so that the next mode has room."""
         import gc
@@ -157,6 +170,12 @@ class _Watch:
         return torch.full((ids.shape[0],), self._cancel.is_set(), dtype=torch.bool, device=ids.device)
 
 
+def _tensor() -> type:
+    import torch
+
+    return torch.Tensor
+
+
 def _drawing(sampling: Sampling) -> dict[str, Any]:
     if sampling.deterministic:
         return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -171,26 +190,40 @@ def _drawing(sampling: Sampling) -> dict[str, Any]:
 def _load(spec: ModeSpec) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    quiet: Any = logging.disable_progress_bar
+    quiet()
     factory: Any = AutoModelForCausalLM
     dtype = torch.float32 if spec.form in _WEIGHT_ONLY else getattr(torch, spec.form)
     where: dict[str, Any] = {"local_files_only": True}
     folder = spec.path
     if spec.path.is_file():
         folder, where["gguf_file"] = spec.path.parent, spec.path.name
-    try:
+
+    def load() -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(folder, **where)
         model = factory.from_pretrained(folder, dtype=dtype, **where).eval()
         if spec.form in _WEIGHT_ONLY:
             _quantise(model, spec.form)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        return model, tokenizer
+
+    # A damaged tokenizer.json makes the tokenizers library raise a bare Exception, which only a future's
+    # own record tells from a fault of ours without catching everything.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loading = pool.submit(load)
+        error = loading.exception()
+    if isinstance(error, _UNLOADABLE) or type(error) is Exception:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise BackendError(f"{spec.label} cannot be loaded: {first[:300]}") from error
-    return model, tokenizer
+    return loading.result()
 
 
 def _quantise(model: Any, form: str) -> None:  # noqa: ANN401 - a PreTrainedModel
-    """Puts the linear layers' weights into 8 or 4 bits in place (torchao's weight-only forms).
+    """Rounds the linear layers' weights to 8 or 4 bits in place (torchao's weight-only forms).
+
+    The rounded weights are then held as float32: weight-only kernels do the same for each product, and
+    on a CPU they take several times as long. So what is computed is that of the mode; its speed is not.
 
     Raises:
         ImportError: torchao is not installed.
@@ -198,8 +231,8 @@ def _quantise(model: Any, form: str) -> None:  # noqa: ANN401 - a PreTrainedMode
     import torch
 
     try:
-        from torchao.granularity import PerGroup
         from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, quantize_
+        from torchao.quantization.granularity import PerGroup
     except ImportError as error:
         raise ImportError("int8 and int4 need torchao; install it with `pip install torchao`") from error
     four_bits: Any = vars(torch)["int4"]  # absent from torch's types
@@ -209,3 +242,8 @@ def _quantise(model: Any, form: str) -> None:  # noqa: ANN401 - a PreTrainedMode
         else IntxWeightOnlyConfig(weight_dtype=four_bits, granularity=PerGroup(_GROUP))
     )
     quantize_(model, config)
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, torch.nn.Linear) and weight is not None and hasattr(weight, "dequantize"):
+            rounded = weight.dequantize().to(torch.float32).clone()
+            module.weight = torch.nn.Parameter(rounded, requires_grad=False)

@@ -1,0 +1,135 @@
+"""`compare`: runs a gold set through several modes of a model and holds each against the first."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from exllama_guard.core.fixed_text import PLAIN_ENGLISH
+from exllama_guard.core.gold import read_gold_file
+from exllama_guard.core.probe_reports import compare_report
+from exllama_guard.core.records import Gate
+from exllama_guard.core.report import Report
+from exllama_guard.errors import GuardError, UserError
+from exllama_guard.probes.command_line import (
+    add_report_options,
+    add_run_options,
+    environment,
+    running,
+    write_reports,
+)
+from exllama_guard.probes.compare import CompareJob, ModeSource, compare
+from exllama_guard.probes.local_mode import LocalMode, ModeSpec, read_mode
+from exllama_guard.probes.writer import Sampling
+
+_HELP = """\
+A mode is [LABEL=]PATH[@FORM]: a Hugging Face folder or a GGUF file, and float32, bfloat16, float16,
+int8 or int4 (weight-only, by torchao). The first mode is the reference: the most precise one.
+One mode is loaded at a time; one that cannot be loaded is told, the others are still compared.
+With --keep FILE finished generations are kept: after Ctrl+C or a crash the same command goes on.
+
+Exit status: 0 every mode passes, 1 one does not (or could not be measured), 2 could not run.
+
+example:
+  python3 extensions/exllama_guardrails compare --gold gold.jsonl --mode fp32=models/A@float32 \\
+      --mode int8=models/A@int8 --keep compare.jsonl --html compare.html
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Exit status: 0 every mode passes, 1 not, 2 could not run."""
+    options = _parser().parse_args(argv)
+    try:
+        report = _compared(options)
+        write_reports(report, options)
+    except GuardError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 2
+    for line in report.lines:
+        print(f"{line.gate.value} {line.name}: {line.sentence}", file=sys.stderr)
+    return 0 if all(line.gate is Gate.PASS for line in report.lines) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 extensions/exllama_guardrails compare",
+        description="Holds modes of a model against a reference, over the same questions.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--gold", type=Path, required=True, help="JSON lines: question, anchor, snippets, answer"
+    )
+    parser.add_argument(
+        "--mode", action="append", default=[], help="[LABEL=]PATH[@FORM]; the reference first"
+    )
+    parser.add_argument("--reference", default="", help="label of the reference (default: the first mode)")
+    parser.add_argument("--max-tokens", type=int, default=48, help="of one answer (48)")
+    parser.add_argument("--probe-items", type=int, default=0, help="first questions whose λ is probed (0)")
+    parser.add_argument("--temperature", type=float, default=0.7, help="of the λ probe (0.7)")
+    parser.add_argument(
+        "--text", type=Path, action="append", default=[], help="text to compare distributions on"
+    )
+    add_run_options(parser)
+    add_report_options(parser)
+    return parser
+
+
+def _compared(options: argparse.Namespace) -> Report:
+    from exllama_guard.embedders.sentence_transformers import load_embedder
+
+    specs = _specs(options.mode, options.reference)
+    gold = read_gold_file(options.gold)
+    if not gold.items:
+        raise UserError(
+            f"{options.gold} holds no usable question: {' '.join(gold.problems) or 'it is empty'}"
+        )
+    for problem in gold.problems:
+        print(f"compare: {problem}", file=sys.stderr)
+    job = CompareJob(
+        gold.items,
+        options.max_tokens,
+        (PLAIN_ENGLISH, *(_text(path) for path in options.text)),
+        options.probe_items,
+        drawn=Sampling(options.temperature, max_tokens=options.max_tokens),
+    )
+    sources = [ModeSource(spec.label, spec.kind, spec.bits, partial(LocalMode, spec)) for spec in specs]
+    embedder = load_embedder(options.embedder)
+    with running(options.keep, options.quiet) as runner:
+        runs = compare(job, sources, runner, embedder=embedder, tell_mode=_tell_mode)
+        stopped = runner.cancel.is_set()
+    if not runs or runs[0].problem:
+        raise UserError(f"The reference could not be run: {runs[0].problem if runs else 'stopped'}")
+    told = environment(embedder=embedder.id, questions=len(gold.items), temperature=options.temperature)
+    return compare_report(runs, told, stopped=stopped)
+
+
+def _specs(texts: Sequence[str], reference: str) -> list[ModeSpec]:
+    """The modes, the reference first.
+
+    Raises:
+        UserError: There are fewer than two, two have one label, or the reference is not among them.
+    """
+    specs = [read_mode(text) for text in texts]
+    if len(specs) < 2:
+        raise UserError(f"{len(specs)} modes were named; a comparison needs at least two --mode.")
+    labels = [spec.label for spec in specs]
+    if len(set(labels)) < len(labels):
+        raise UserError("Two modes have the same label; name them with LABEL=PATH@FORM.")
+    if reference and reference not in labels:
+        raise UserError(f"There is no mode {reference!r}; the modes are {', '.join(labels)}.")
+    return sorted(specs, key=lambda spec: spec.label != (reference or labels[0]))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"The text {path} cannot be read ({error.strerror}).") from error
+
+
+def _tell_mode(label: str) -> None:
+    print(f"loading {label}", file=sys.stderr, flush=True)

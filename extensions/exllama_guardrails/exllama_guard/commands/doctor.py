@@ -1,0 +1,124 @@
+"""`doctor`: looks at a model, what is installed and recorded turns, and names what to repair first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from exllama_guard.core.checkup import Checkup, checkup_of, observe_turns
+from exllama_guard.core.records import Gate, TurnReport
+from exllama_guard.core.symptoms import Observation
+from exllama_guard.errors import GuardError, UserError
+
+_HELP = """\
+Looks at everything that can be had without a WebUI:
+  --model      configuration, RoPE base, tokenizer and template of a model, from its files, and by letting the
+               model read plain English (with other RoPE bases, too)
+  --reference  a second model or form, [LABEL=]PATH[@FORM]: the same fixed tokens through both, compared by KL
+  --traces     recorded turns: drift, loops, citations, retrieval
+and always: torch, CUDA, driver and the loaders' wheels.
+
+Exit status: 0 nothing found, 1 findings, 2 could not run.
+
+examples:
+  python3 extensions/exllama_guardrails doctor --model models/SmolLM2-135M-Instruct
+  python3 extensions/exllama_guardrails doctor --model models/A --reference models/B@float32 --json
+  python3 extensions/exllama_guardrails doctor --traces user_data/exllama_guardrails/traces
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Exit status: 0 nothing found, 1 findings, 2 could not run."""
+    options = _parser().parse_args(argv)
+    try:
+        checkup = checkup_of(_observations(options))
+    except (GuardError, OSError) as error:
+        print(f"doctor: {error}", file=sys.stderr)
+        return 2
+    text = json.dumps(checkup.as_json(), ensure_ascii=False, indent=1) if options.json else in_words(checkup)
+    print(text)
+    return 1 if checkup.found else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 extensions/exllama_guardrails doctor",
+        description="Looks for known faults and names what to repair first.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", type=Path, help="a Hugging Face folder or a GGUF file")
+    parser.add_argument("--reference", help="what --model is held against: [LABEL=]PATH[@FORM]")
+    parser.add_argument("--files-only", action="store_true", help="read the model's files, do not load it")
+    parser.add_argument("--traces", type=Path, help="folder of recorded turns")
+    parser.add_argument("--last", type=int, default=50, help="how many of the last turns to look at (50)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _observations(options: argparse.Namespace) -> list[Observation]:
+    from exllama_guard.probes.model_files import observe_environment
+
+    found = [observe_environment()]
+    if options.model is not None:
+        found += _model(options)
+    elif options.reference:
+        raise UserError("--reference needs --model: there is nothing to hold against it.")
+    if options.traces is not None:
+        found += observe_turns(_turns(options.traces, options.last))
+    return found
+
+
+def _model(options: argparse.Namespace) -> list[Observation]:
+    from exllama_guard.probes.local_mode import read_mode
+    from exllama_guard.probes.model_check import check_reading
+    from exllama_guard.probes.model_files import observe_files
+
+    path: Path = options.model.expanduser()
+    if not path.exists():
+        raise UserError(f"There is no model at {path}; name a Hugging Face folder or a GGUF file.")
+    found = list(observe_files(path))
+    if options.files_only:
+        return found
+    reference = read_mode(options.reference) if options.reference else None
+    return found + list(check_reading(path, reference, _say))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _turns(folder: Path, last: int) -> list[TurnReport]:
+    """The last finished turns, oldest first.
+
+    Raises:
+        UserError: There are no traces.
+    """
+    from exllama_guard.core.trace import read_traces
+    from exllama_guard.panel.history import report_of
+
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}; name the folder that holds traces-*.jsonl.")
+    records = list(read_traces(folder))[-last:]
+    if not records:
+        raise UserError(f"There are no traces in {folder}; chat with traces switched on first.")
+    return [report_of(record) for record in records]
+
+
+_MARKS = {Gate.FAIL: "FAIL  ", Gate.REVIEW: "REVIEW", Gate.PASS: "ok    "}
+
+
+def in_words(checkup: Checkup) -> str:
+    """The checkup as lines of text for a terminal."""
+    lines = []
+    for one in (*checkup.found, *checkup.clean):
+        lines.append(f"{_MARKS[one.verdict]} {one.symptom.id:4} {one.symptom.title}: {one.evidence}")
+        lines += [f"            {page.title}: {page.url}" for page in one.pages]
+    if checkup.found:
+        lines += ["", f"Repair first: {checkup.found[0].symptom.id}, {checkup.found[0].pages[0].url}"]
+    lines += ["", "Not measured:"]
+    lines += [f"  {one.symptom.id:4} {one.symptom.title}: {one.evidence}" for one in checkup.not_measured]
+    return "\n".join(lines)

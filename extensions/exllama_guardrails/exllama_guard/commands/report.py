@@ -1,0 +1,59 @@
+"""`report`: recorded turns as one HTML, Markdown or JSON file, with ΔS and E_resonance by turn."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from exllama_guard.core.probe_reports import chat_report
+from exllama_guard.core.trace import read_traces
+from exllama_guard.errors import GuardError, UserError
+from exllama_guard.probes.command_line import add_report_options, environment, write_reports
+
+_HELP = """\
+Exit status: 0 written, 2 could not run.
+
+example:
+  python3 extensions/exllama_guardrails report user_data/exllama_guardrails/traces --html report.html
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Exit status: 0 written, 2 could not run."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.html is options.markdown is options.json is None:
+            raise UserError("Nothing to write: name a file with --html, --markdown or --json.")
+        from exllama_guard.panel.history import report_of
+
+        records = [r for r in read_traces(options.traces) if options.chat in (None, r.chat_id)]
+        if not records:
+            raise UserError(
+                f"There are no such traces in {options.traces}; name the folder of traces-*.jsonl."
+            )
+        turns = [report_of(record) for record in records[-options.last :]]
+        embedders = {t.distances.embedder_id for t in turns if t.distances.embedder_id}
+        models = {t.request.model.name for t in turns if t.request.model}
+        told = environment(models=", ".join(sorted(models)), embedders=", ".join(sorted(embedders)))
+        write_reports(chat_report(turns, told, options.window), options)
+    except GuardError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 extensions/exllama_guardrails report",
+        description="Writes recorded turns as one file.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("traces", type=Path, metavar="TRACES", help="folder of traces")
+    parser.add_argument("--chat", help="only this chat's id")
+    parser.add_argument("--last", type=int, default=200, help="how many of the last turns (200)")
+    parser.add_argument("--window", type=int, default=5, help="turns of E_resonance's mean (5)")
+    add_report_options(parser)
+    return parser

@@ -1,0 +1,153 @@
+"""`verify`: checks a gold set in three forms of each question, for a build server if wanted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as Xml
+
+from exllama_guard.core.gold import GoldSet, read_gold_file
+from exllama_guard.core.probe_reports import verify_report
+from exllama_guard.core.records import Gate
+from exllama_guard.core.verification import ItemResult, VerifyLimits
+from exllama_guard.errors import GuardError, UserError
+from exllama_guard.probes.command_line import (
+    add_report_options,
+    add_run_options,
+    environment,
+    open_mode,
+    running,
+    write_reports,
+)
+from exllama_guard.probes.verify import VerifyJob, verify
+from exllama_guard.probes.writer import Sampling
+
+if TYPE_CHECKING:
+    from exllama_guard.core.ports import Embedder, Retriever
+    from exllama_guard.probes.local_mode import LocalMode
+
+_HELP = """\
+Each line of the gold set is one JSON object:
+  {"id": "1", "question": "How large is the cache?", "anchor": "The cache holds 8192 tokens.",
+   "snippets": ["..."], "forms": ["What is the size of the cache?"]}
+An item passes when ΔS(question, snippet) and coverage of the anchor pass in all three forms. Without
+'snippets' they are retrieved from --knowledge. Without --model only retrieval is measured. An item
+without an anchor is NOT_MEASURED, never PASS.
+
+Exit status: 0 every item passes, 1 one does not (or a line is not usable), 2 could not run.
+
+example:
+  python3 extensions/exllama_guardrails verify gold.jsonl --knowledge docs --junit verify.xml
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Exit status: 0 every item passes, 1 not, 2 could not run."""
+    options = _parser().parse_args(argv)
+    try:
+        gold = read_gold_file(options.gold)
+        if not gold.items:
+            raise UserError(
+                f"{options.gold} holds no usable question: {' '.join(gold.problems) or 'it is empty'}"
+            )
+        results = _verified(options, gold)
+        told = environment(model=options.model or "none: retrieval only")
+        report = verify_report(results, gold.problems, told, planned=len(gold.items))
+        write_reports(report, options)
+        if options.junit is not None:
+            _write_junit(options.junit, results, gold)
+    except GuardError as error:
+        print(f"verify: {error}", file=sys.stderr)
+        return 2
+    for line in (*report.lines[1:], report.lines[0]):
+        print(f"{line.gate.value:12} {line.name}: {line.sentence}", file=sys.stderr)
+    for problem in gold.problems:
+        print(f"verify: {problem}", file=sys.stderr)
+    done = len(results) == len(gold.items) and not gold.problems
+    return 0 if done and all(result.gate is Gate.PASS for result in results) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 extensions/exllama_guardrails verify",
+        description="Checks a gold set.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("gold", type=Path, metavar="GOLD", help="file of JSON lines")
+    parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: lets this model answer each form")
+    parser.add_argument("--knowledge", type=Path, help="folder to retrieve from, for items without snippets")
+    parser.add_argument("--snippets", type=int, default=4, help="how many to retrieve (4)")
+    parser.add_argument("--max-tokens", type=int, default=96, help="of one answer (96)")
+    parser.add_argument("--distance-pass", type=float, default=0.45, help="ΔS limit (0.45)")
+    parser.add_argument("--distance-fail", type=float, default=0.60, help="ΔS from here fails (0.60)")
+    parser.add_argument("--coverage-pass", type=float, default=0.70, help="coverage limit (0.70)")
+    parser.add_argument("--junit", type=Path, help="write JUnit XML")
+    add_run_options(parser)
+    add_report_options(parser)
+    return parser
+
+
+def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, ...]:
+    from exllama_guard.embedders.sentence_transformers import load_embedder
+
+    embedder = load_embedder(options.embedder)
+    retriever = _retriever(options.knowledge, embedder)
+    limits = VerifyLimits(options.distance_pass, options.distance_fail, options.coverage_pass)
+    job = VerifyJob(
+        gold.items,
+        snippets=options.snippets,
+        sampling=Sampling(0.0, 1.0, 0, options.max_tokens),
+        limits=limits,
+    )
+    mode: LocalMode | None = open_mode(options.model) if options.model else None
+    try:
+        with running(options.keep, options.quiet) as runner:
+            return verify(job, runner, embedder=embedder, writer=mode, retriever=retriever)
+    finally:
+        if mode is not None:
+            mode.close()
+
+
+def _retriever(folder: Path | None, embedder: Embedder) -> Retriever | None:
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}; name the folder that holds the documents.")
+    from exllama_guard.sources.knowledge_folder import KnowledgeFolder
+
+    return KnowledgeFolder(str(folder), embedder)
+
+
+def _write_junit(path: Path, results: Sequence[ItemResult], gold: GoldSet) -> None:
+    failed = sum(result.gate in (Gate.FAIL, Gate.REVIEW) for result in results) + len(gold.problems)
+    skipped = sum(result.gate is Gate.NOT_MEASURED for result in results)
+    suite = Xml.Element(
+        "testsuite",
+        name="exllama_guardrails verify",
+        tests=str(len(results) + len(gold.problems)),
+        failures=str(failed),
+        skipped=str(skipped),
+    )
+    for result in results:
+        case = Xml.SubElement(suite, "testcase", classname="gold", name=result.id)
+        if result.gate is Gate.NOT_MEASURED:
+            Xml.SubElement(case, "skipped", message=_printable(result.reason))
+        elif result.gate is not Gate.PASS:
+            Xml.SubElement(case, "failure", message=_printable(f"{result.gate.value}: {result.reason}"))
+    for number, problem in enumerate(gold.problems, start=1):
+        case = Xml.SubElement(suite, "testcase", classname="gold", name=f"unusable line {number}")
+        Xml.SubElement(case, "failure", message=_printable(problem))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Xml.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another file.") from error
+
+
+def _printable(text: str) -> str:
+    """`text` without the characters that XML 1.0 does not allow."""
+    return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,121 @@
+"""What the commands that probe share: options, progress, Ctrl+C, opened models, reports written to files."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exllama_guard.core.report import Report, as_json, as_markdown
+from exllama_guard.core.report_html import as_html
+from exllama_guard.errors import UserError
+from exllama_guard.probes.kept import KeptRuns
+from exllama_guard.probes.run import Progress, Runner
+
+if TYPE_CHECKING:
+    from exllama_guard.probes.local_mode import LocalMode
+
+__all__ = ["add_report_options", "add_run_options", "environment", "open_mode", "running", "write_reports"]
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """--keep, --embedder, --quiet."""
+    parser.add_argument(
+        "--keep", type=Path, help="file that finished generations are kept in, to go on later"
+    )
+    parser.add_argument(
+        "--embedder", default="", help="sentence-transformers folder (default: the bundled one)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """--html, --markdown, --json."""
+    parser.add_argument("--html", type=Path, help="write the report as one HTML file")
+    parser.add_argument("--markdown", type=Path, help="write it as Markdown")
+    parser.add_argument("--json", type=Path, help="write it as JSON (- prints it)")
+
+
+@contextlib.contextmanager
+def running(keep: Path | None, quiet: bool) -> Iterator[Runner]:
+    """A runner that tells its progress on standard error; Ctrl+C stops it after the running token.
+
+    Raises:
+        UserError: The file of kept generations cannot be read.
+    """
+    cancel = threading.Event()
+    runner = Runner(KeptRuns(keep), (lambda _: None) if quiet else _tell, cancel)
+    before = signal.signal(signal.SIGINT, lambda number, frame: cancel.set())
+    try:
+        yield runner
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell(progress: Progress) -> None:
+    print(progress.sentence(), file=sys.stderr, flush=True)
+
+
+def open_mode(text: str | None) -> LocalMode:
+    """The mode of `[LABEL=]PATH[@FORM]`; None: the small model that pip brings.
+
+    Raises:
+        UserError: The form is unknown or the model is not there.
+        BackendError: It cannot be loaded.
+    """
+    from exllama_guard.probes.local_mode import LocalMode, read_mode
+
+    if text is None:
+        from exllama_guard.standalone.small_model import bundled_gguf
+
+        text = str(bundled_gguf())
+    return LocalMode(read_mode(text))
+
+
+def environment(**more: object) -> dict[str, str]:
+    """What a figure depends on, for the report; no paths, no names of people or machines."""
+    from exllama_guard import __version__
+    from exllama_guard.backends.loaded import library_versions
+
+    rows = {"extension": __version__, "Python": platform.python_version(), "system": platform.system()}
+    rows |= library_versions()
+    rows["cores"] = str(os.cpu_count())
+    return rows | {name.replace("_", " "): str(value) for name, value in more.items()}
+
+
+def write_reports(report: Report, options: argparse.Namespace) -> None:
+    """Writes the forms that were asked for; each file is replaced whole.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    if options.json is not None:
+        text = json.dumps(as_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        if str(options.json) == "-":
+            print(text, end="")
+        else:
+            _write(options.json, text)
+    if options.markdown is not None:
+        _write(options.markdown, as_markdown(report))
+    if options.html is not None:
+        _write(options.html, as_html(report))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(dir=path.parent, prefix=".report-")
+        with os.fdopen(number, "wb") as file:
+            file.write(text.encode("utf-8", "replace"))
+        Path(name).replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another file.") from error
