@@ -1,4 +1,4 @@
-"""The verdict of a turn: support decides, a far retrieval turns a pass into a review, reasons come in order."""
+"""The verdict of a turn: support decides, a far retrieval makes a pass a review, reasons come in order."""
 
 from __future__ import annotations
 
