@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from conftest import EXTENSION
 from exllama_guard.core import trace
@@ -92,7 +92,7 @@ def test_the_published_schema_is_the_types_and_accepts_a_line(report):
     published = EXTENSION / "docs" / "trace.schema.json"
     schema = trace.json_schema()
     assert json.loads(published.read_text("utf-8")) == schema, "publish core.trace.json_schema() anew"
-    jsonschema.Draft202012Validator(schema).validate(json.loads(to_line(record_of(report))))
+    jsonschema_rs.Draft202012Validator(schema).validate(json.loads(to_line(record_of(report))))
 
 
 @pytest.mark.parametrize(
