@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "tests" / "panel" / "demo.py"
 SHIM = Path(os.environ.get("GUARDRAILS_SHARED_DIR", ROOT.parent / "shared")) / "webui-shim"
 WAIT_MS = 15_000
+TABS = ("turn", "time", "history", "check", "tools", "model", "settings")
 
 pytestmark = pytest.mark.browser
 
@@ -217,6 +218,32 @@ def test_pasted_texts_are_checked_without_a_model(served, page):
     assert "says 6" in page.inner_text("[data-slot=checked]")
 
 
+def test_a_changed_tool_is_accepted_and_a_schema_is_refused_with_a_reason(served, page):
+    open_details(page, "tools")
+    page.wait_for_selector("[data-slot=tools] table", timeout=WAIT_MS)
+    if page.query_selector("[data-act=accept]"):  # one page of the module accepts it
+        page.click("[data-act=accept]")
+    page.wait_for_function(
+        "() => document.querySelector('[data-slot=tools]').innerText.includes('Locked')", timeout=WAIT_MS
+    )
+    page.fill("[name=answer_schema]", "{")
+    page.click("[data-form=schema] button[type=submit]")
+    page.wait_for_function(
+        "() => document.querySelector('[data-said]').textContent.includes('cannot be used')", timeout=WAIT_MS
+    )
+    assert page.input_value("[name=answer_schema]") == "{"
+
+
+def test_a_drift_measurement_shows_how_far_it_is_and_is_cancelled(served, page):
+    open_details(page, "model")
+    page.wait_for_selector("[data-form=drift]", timeout=WAIT_MS)
+    page.select_option("[name=max_tokens]", "16384")
+    page.click("[data-form=drift] button")
+    page.wait_for_selector("[data-slot=drift] [role=progressbar]", timeout=WAIT_MS)
+    page.click("[data-act=cancel-drift]")
+    page.wait_for_selector("[data-form=drift]", timeout=WAIT_MS)
+
+
 def test_settings_are_applied_and_reset(served, page):
     open_details(page, "settings")
     page.wait_for_selector("[name=distance_pass]", timeout=WAIT_MS)
@@ -265,14 +292,14 @@ def test_tabs_are_walked_with_the_arrow_keys(served, page):
     assert page.evaluate("() => document.activeElement.dataset.tab") == "time"
     assert page.is_visible("#eg-panel-time")
     page.keyboard.press("End")
-    assert page.is_visible("#eg-panel-model")
+    assert page.is_visible("#eg-panel-settings")
 
 
 @pytest.mark.parametrize("width", [390, 1100])
 def test_nothing_is_wider_than_the_page_and_no_text_is_below_12_px(served, page, width):
     served.run("run 107 bad")
     page.set_viewport_size({"width": width, "height": 844})
-    for tab in ("turn", "time", "history", "check", "settings", "model"):
+    for tab in TABS:
         open_details(page, tab)
         page.wait_for_timeout(500)
         assert page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth") <= 0, tab
@@ -291,7 +318,7 @@ def test_axe_finds_nothing_serious(served, page, theme):
     page.evaluate(f"() => document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
     page.add_script_tag(path=str(axe))
     serious: list[Any] = []
-    for tab in ("turn", "time", "history", "check", "settings", "model"):
+    for tab in TABS:
         open_details(page, tab)
         page.wait_for_timeout(600)
         found = page.evaluate("async () => (await axe.run('#eg-root')).violations")

@@ -22,15 +22,16 @@ from exllama_guard.core.records import (
     make_snippet,
 )
 from exllama_guard.core.trace import record_of
-from exllama_guard.panel.desk import turn_page
 from exllama_guard.panel.history import Filter, page_of, row_of
 from exllama_guard.panel.markup import el, source_link
-from exllama_guard.panel.markup_cards import history, model_card, problems, report_page, settings_form
+from exllama_guard.panel.markup_cards import history, problems, report_page, settings_form
+from exllama_guard.panel.markup_model import model
 from exllama_guard.panel.markup_plot import plot as plot_markup
 from exllama_guard.panel.markup_shell import shell
 from exllama_guard.panel.markup_turn import glance as glance_markup
 from exllama_guard.panel.over_time import plot
 from exllama_guard.panel.rows import glance
+from exllama_guard.panel.turn_page import turn_page
 from exllama_guard.settings import Settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,7 +129,7 @@ def everything(text: str) -> list[str]:
         glance_markup(glance(report, settings)),
         plot_markup(plot([report], [replace(events[0], text=text)], settings)),
         history(page_of([row], Filter()), Filter(chat=text)),
-        model_card(ModelInfo(text, text, text, text), [text], text),
+        model(None, ModelInfo(text, text, text, text), text),
         problems([text], 2),
         settings_form(settings),
         report_page([row]),

@@ -30,6 +30,7 @@ from exllama_guard.panel.words import (
     REASON_WORDS,
     SETTING_GROUPS,
     SETTING_HINTS,
+    SETTINGS_ELSEWHERE,
 )
 from exllama_guard.settings import Settings
 from hypothesis import given
@@ -81,7 +82,7 @@ def test_every_word_table_is_complete():
     assert set(EXPLANATIONS) == set(NAMES)
     grouped = [name for _, names in SETTING_GROUPS for name in names]
     assert sorted(grouped) == sorted(SETTING_HINTS)
-    assert set(grouped) == {field.name for field in fields(Settings)} - {"enabled"}
+    assert set(grouped) == {field.name for field in fields(Settings)} - set(SETTINGS_ELSEWHERE)
 
 
 def test_every_number_is_explained_in_words_that_also_say_what_it_does_not_mean():

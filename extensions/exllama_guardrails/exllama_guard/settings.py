@@ -119,6 +119,11 @@ _RANGES: dict[str, tuple[float, float]] = {
 _CHOICES: dict[str, tuple[str, ...]] = {"tool_lock": ("off", "check", "enforce-calls", "enforce-always")}
 
 
+def choices(name: str) -> tuple[str, ...]:
+    """The values that a setting may take, or an empty tuple where it is not a choice of words."""
+    return _CHOICES.get(name, ())
+
+
 def _checked(name: str, value: object, hint: object) -> object:
     """`value` in the field's type and range.
 

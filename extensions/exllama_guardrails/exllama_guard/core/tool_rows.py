@@ -95,6 +95,11 @@ class ToolLedger:
         with self._guard:
             return tuple(self._answers.get(chat, ()))
 
+    def answered(self) -> tuple[str, ...]:
+        """Chats with an answer under a schema, the least recent first."""
+        with self._guard:
+            return tuple(self._answers)
+
     def rows(
         self, chat: str, statuses: Iterable[ToolStatus], promise: Callable[[ToolStatus], Promise]
     ) -> tuple[ToolRow, ...]:

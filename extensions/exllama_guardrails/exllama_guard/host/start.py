@@ -56,7 +56,9 @@ def ui() -> None:
     from exllama_guard.panel.view import build_panel
 
     shown = getattr(webui.shared_module(), "gradio", {}).get("display")  # changes with each part of a reply
-    build_panel(get_monitor(), wake_on=() if shown is None else (shown,))
+    monitor = get_monitor()
+    tools = get_tool_guard(lambda: monitor.settings)
+    build_panel(monitor, wake_on=() if shown is None else (shown,), tools=tools)
 
 
 def uninstall() -> tuple[str, ...]:

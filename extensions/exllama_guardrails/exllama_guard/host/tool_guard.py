@@ -82,6 +82,10 @@ class ToolGuard:
         """Locks a changed tool's new definition; False when none waits."""
         return self.locks.chat(chat).accept(name)
 
+    def schema_problem(self, text: str) -> str:
+        """Why a pasted JSON Schema for answers cannot be used; empty where it can."""
+        return tool_api.answer_schema({}, text)[1]
+
     @guarded(lambda self: None)
     def model_changed(self) -> None:
         """Drops compiled grammars; the new model's vocabulary is read a little later, in the background.

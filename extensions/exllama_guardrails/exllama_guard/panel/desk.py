@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from exllama_guard.core.records import Finish, Gate, Reader, TurnReport
+from exllama_guard import lifecycle
+from exllama_guard.core.records import Finish, Reader, TurnReport
 from exllama_guard.core.trace import record_of
 from exllama_guard.errors import GuardError
+from exllama_guard.lifecycle import Lifecycle
+from exllama_guard.lifecycle.drift import context_of
 from exllama_guard.monitor import Snapshot
-from exllama_guard.panel import markup_cards, markup_plot, markup_turn
-from exllama_guard.panel.evidence import evidence_row
+from exllama_guard.panel import markup_cards, markup_model, markup_plot, markup_tools, markup_turn
 from exllama_guard.panel.history import (
     HistoryBook,
     HistoryRow,
@@ -23,15 +25,19 @@ from exllama_guard.panel.history import (
     page_of,
     row_of,
 )
-from exllama_guard.panel.markup import Html, empty
+from exllama_guard.panel.markup import Html
 from exllama_guard.panel.message import Message, read_message
 from exllama_guard.panel.over_time import plot
-from exllama_guard.panel.packet import Page, Slot, SlotList, packet
-from exllama_guard.panel.rows import facts, glance, measures, snippet_rows
-from exllama_guard.panel.segments import segments
-from exllama_guard.panel.source import PanelSource
+from exllama_guard.panel.packet import Page, Slot, packet
+from exllama_guard.panel.rows import glance
+from exllama_guard.panel.rows_model import model_rows
+from exllama_guard.panel.rows_tools import may_see, tools_card
+from exllama_guard.panel.source import PanelSource, ToolSource
+from exllama_guard.panel.turn_page import turn_page
+from exllama_guard.panel.words import SETTINGS_ELSEWHERE
 from exllama_guard.settings import Settings
 
+_UNVERSIONED = frozenset({"tools", "model"})  # tabs that change without the monitor's version
 _PASTED_KEPT = 32  # checks of pasted texts that are remembered, one a browser session
 
 
@@ -46,9 +52,17 @@ class Visitor:
 class Desk:
     """Answers the messages of every page of one monitor. Thread-safe; the lock protects pasted checks."""
 
-    def __init__(self, source: PanelSource) -> None:
-        """Reads from `source`; nothing is rendered before the first message."""
+    def __init__(
+        self,
+        source: PanelSource,
+        *,
+        tools: ToolSource | None = None,
+        follower: Callable[[], Lifecycle | None] = lifecycle.current,
+    ) -> None:
+        """Reads from `source`, `tools` and the lifecycle; nothing is rendered before the first message."""
         self._source = source
+        self._tools = tools
+        self._follower = follower
         self._lock = threading.Lock()
         self._pasted: OrderedDict[Visitor, TurnReport] = OrderedDict()
         self._book = HistoryBook()
@@ -58,7 +72,8 @@ class Desk:
         message = read_message(text)
         if message is None:
             return ""
-        if message.same and message.version == self._source.version and not message.action:
+        settled = message.version == self._source.version and message.tab not in _UNVERSIONED
+        if message.same and settled and not message.action:
             return ""
         said = self._act(message, visitor) if message.action else {}
         return packet(self._page(message, visitor, said), message.have)
@@ -100,15 +115,50 @@ class Desk:
         return {"say": "Cleared."}
 
     def _apply(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        known = {field.name for field in fields(Settings)} - {"enabled"}
+        known = {field.name for field in fields(Settings)} - set(SETTINGS_ELSEWHERE)
         values = {name: value for name, value in message.values.items() if name in known}
         problems = self._source.change_settings(**values)
         return {"say": " ".join(problems) or "Applied from the next reply on."}
 
     def _reset(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        defaults = {field.name: field.default for field in fields(Settings) if field.name != "enabled"}
+        defaults = {
+            field.name: field.default for field in fields(Settings) if field.name not in SETTINGS_ELSEWHERE
+        }
         problems = self._source.change_settings(**defaults)
         return {"say": " ".join(problems) or "All settings are back at their defaults."}
+
+    def _schema(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        text = str(message.values.get("answer_schema", "")).strip()
+        problem = self._tools.schema_problem(text) if self._tools is not None else ""
+        if problem:
+            return {"say": problem}
+        problems = self._source.change_settings(answer_schema=text)
+        done = (
+            "Every answer must fit this schema from the next reply on." if text else "Answers are free again."
+        )
+        return {"say": " ".join(problems) or done}
+
+    def _accept(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        chat, name = str(message.values.get("chat", "")), str(message.values.get("tool", ""))
+        seen = self._tools is not None and may_see(chat, self._reader(visitor))
+        if not (seen and self._tools is not None and self._tools.accept(chat, name)):
+            return {"say": "No change of this tool waits any more."}
+        return {"say": f"{name} is locked as it is now."}
+
+    def _measure_drift(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        wanted, follower = message.values.get("max_tokens"), self._follower()
+        if follower is None or wanted not in markup_model.DRIFT_LENGTHS:
+            return {"say": "Drift can be measured once a model is loaded."}
+        turns = context_of(self._source.snapshot(self._reader(visitor)).turns[::-1])
+        if not follower.upkeep.start_drift(int(str(wanted)), turns):
+            return {"say": "A measurement runs already, or no model is loaded."}
+        return {"say": "Measuring. Replies come first."}
+
+    def _cancel_drift(self, message: Message, visitor: Visitor) -> dict[str, object]:
+        follower = self._follower()
+        if follower is not None:
+            follower.upkeep.cancel_drift()
+        return {"say": "Stopping at the next token."}
 
     def _export(self, message: Message, visitor: Visitor) -> dict[str, object]:
         rows = filtered(self._history(visitor)[0], message.filter)
@@ -176,10 +226,38 @@ class Desk:
             return Page((Slot("history", markup_cards.history(page_rows, message.filter)),))
         if message.tab == "settings":
             return Page((Slot("settings", markup_cards.settings_form(settings)),))
+        if message.tab == "tools":
+            return self._tools_page(visitor, snapshot)
         if message.tab == "model":
-            card = markup_cards.model_card(snapshot.model, snapshot.capabilities, snapshot.embedder)
-            return Page((Slot("model", card),))
+            return self._model_page(snapshot)
         return Page(())
+
+    def _tools_page(self, visitor: Visitor, snapshot: Snapshot) -> Page:
+        settings = self._source.settings
+        loader = snapshot.model.loader if snapshot.model is not None else ""
+        mode = settings.tool_lock if settings.enabled else "off"
+        card = tools_card(self._tools, self._reader(visitor), loader, mode)
+        return Page(
+            (
+                Slot("tools", markup_tools.tools(card)),
+                Slot("answers", markup_tools.answers(card.answers, settings.answer_schema)),
+                Slot("schema", markup_tools.schema_form(settings.answer_schema)),
+            )
+        )
+
+    def _model_page(self, snapshot: Snapshot) -> Page:
+        follower = self._follower()
+        rows = model_rows(follower.snapshot()) if follower is not None else None
+        busy = rows is not None and (rows.drift_bar is not None or rows.warming)
+        return Page(
+            (
+                Slot("model", markup_model.model(rows, snapshot.model, snapshot.embedder)),
+                Slot("cache", markup_model.cache(rows)),
+                Slot("drift", markup_model.drift(rows)),
+                Slot("loader", markup_model.loader(rows, snapshot.capabilities, snapshot.events)),
+            ),
+            facts={"busy": busy},
+        )
 
     def _turn(
         self, wanted: str, visitor: Visitor, snapshot: Snapshot, newest: TurnReport | None
@@ -214,77 +292,8 @@ _ACTIONS: dict[str, Callable[[Desk, Message, Visitor], dict[str, object]]] = {
     "apply-settings": Desk._apply,
     "reset-settings": Desk._reset,
     "export": Desk._export,
+    "schema": Desk._schema,
+    "accept": Desk._accept,
+    "drift": Desk._measure_drift,
+    "cancel-drift": Desk._cancel_drift,
 }
-
-
-def turn_page(
-    report: TurnReport | None, prefix: str, chosen: str, settings: Settings, *, latest: bool
-) -> Page:
-    """One turn's places and lists, named from `prefix` on; `chosen` is the sentence pointed at."""
-    if report is None:
-        nothing = Html("")
-        head = empty("No answer yet", "Ask the model something; the marked answer appears here.")
-        return Page(
-            (Slot(prefix + "head", head), Slot(prefix + "evidence", nothing)),
-            tuple(SlotList(prefix + name, ()) for name in ("answer", "numbers", "snippets")),
-            {"claim": "", "shown": False},
-        )
-    claim = _claim(report, chosen.removeprefix(prefix) if chosen.startswith(prefix) else "")
-    row = evidence_row(report, claim) if claim is not None else None
-    numbers = measures(report, settings)
-    snippets = snippet_rows(report)
-    slots = [
-        Slot(
-            prefix + "head", markup_turn.heading(report.request.question, facts(report), latest, report.notes)
-        ),
-        Slot(
-            prefix + "evidence",
-            markup_turn.evidence(row)
-            if row
-            else markup_turn.evidence_empty(bool(report.answer) and report.finish is not Finish.STREAMING),
-        ),
-    ]
-    for number in numbers:
-        place = f"{prefix}numbers/{number.key}"
-        slots.append(Slot(f"{prefix}m.{number.key}", markup_turn.measure_value(number), place))
-    for index, snippet in enumerate(snippets):
-        place = f"{prefix}snippets/{index}"
-        slots.append(
-            Slot(
-                f"{prefix}s.{index}",
-                markup_turn.snippet_distances(snippet.to_question, snippet.to_answer),
-                place,
-            )
-        )
-    lists = (
-        SlotList(
-            prefix + "answer",
-            tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report)),
-        ),
-        SlotList(
-            prefix + "numbers",
-            tuple((number.key, markup_turn.measure(number, f"{prefix}m.{number.key}")) for number in numbers),
-        ),
-        SlotList(
-            prefix + "snippets",
-            tuple(
-                (
-                    str(index),
-                    markup_turn.snippet(replace(snippet, to_question="", to_answer=""), f"{prefix}s.{index}"),
-                )
-                for index, snippet in enumerate(snippets)
-            ),
-        ),
-    )
-    return Page(tuple(slots), lists, {"claim": "" if claim is None else f"{prefix}{claim}", "shown": True})
-
-
-def _claim(report: TurnReport, chosen: str) -> int | None:
-    """The sentence pointed at, else the one that decides, else the first that was checked."""
-    if chosen.isdigit() and int(chosen) < len(report.support.claims):
-        return int(chosen)
-    worst = report.support.worst
-    if worst is not None:
-        return report.support.claims.index(worst)
-    checked = (i for i, claim in enumerate(report.support.claims) if claim.gate is not Gate.NOT_MEASURED)
-    return next(checked, None)

@@ -1,15 +1,21 @@
-"""HTML of the cards beside a turn: turns, history, the form to check texts, settings, model."""
+"""HTML of the cards beside a turn: turns, history, the form to check texts, settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
-from exllama_guard.core.records import Gate, ModelInfo
+from exllama_guard.core.records import Gate
 from exllama_guard.panel.history import Filter, HistoryPage, HistoryRow
 from exllama_guard.panel.markup import Html, badge, button, el, empty, join
-from exllama_guard.panel.words import GATE_TONES, GATE_WORDS, SETTING_GROUPS, SETTING_HINTS
-from exllama_guard.settings import Settings
+from exllama_guard.panel.words import (
+    CHOICE_WORDS,
+    GATE_TONES,
+    GATE_WORDS,
+    SETTING_GROUPS,
+    SETTING_HINTS,
+)
+from exllama_guard.settings import Settings, choices
 
 
 def turn_list(rows: Sequence[HistoryRow]) -> Html:
@@ -214,11 +220,20 @@ def _setting(name: str, value: object) -> Html:
     label, hint = SETTING_HINTS[name]
     default = next(field.default for field in fields(Settings) if field.name == name)
     shown = "" if value is None else str(value)
-    plain = "on" if default is True else "off" if default is False else str(default)
+    plain = (
+        "on"
+        if default is True
+        else "off"
+        if default is False
+        else CHOICE_WORDS.get(str(default), str(default))
+    )
     known = "" if default in (None, "") else f" Default: {plain}."
     common = {"name": name, "aria_describedby": f"eg-h-{name}"}
     if isinstance(default, bool):
         field = el("input", type="checkbox", checked=bool(value), data_kind="bool", **common)
+    elif words := choices(name):
+        options = [el("option", CHOICE_WORDS[word], value=word, selected=word == value) for word in words]
+        field = el("select", options, data_kind="str", **common)
     elif isinstance(default, str):
         field = el("input", type="text", value=shown, data_kind="str", **common)
     else:
@@ -230,35 +245,6 @@ def _setting(name: str, value: object) -> Html:
         el("span", hint + known, cls="eg-note", id=f"eg-h-{name}"),
         cls="eg-setting" + (" eg-tick" if isinstance(default, bool) else ""),
     )
-
-
-def model_card(model: ModelInfo | None, capabilities: Sequence[str], embedder: str) -> Html:
-    """The loaded model, what its loader allows, and the embedder that measures ΔS."""
-    rows = [("Embedder", embedder if embedder != "none" else "loads with the first check")]
-    if model is not None:
-        rows = [
-            ("Model", model.name),
-            ("Loader", model.loader),
-            ("Quantisation", model.quantisation or "not told by the loader"),
-            ("KV cache", model.cache_type or "not told by the loader"),
-            (
-                "Context",
-                f"{model.context_tokens} tokens" if model.context_tokens else "not told by the loader",
-            ),
-            *rows,
-        ]
-    table = el("dl", [el("div", el("dt", name), el("dd", value)) for name, value in rows], cls="eg-about")
-    allows = (
-        join(el("h4", "What this loader allows"), el("ul", [el("li", text) for text in capabilities]))
-        if capabilities
-        else None
-    )
-    missing = (
-        empty("No model loaded", "Load one in the Model tab. Pasted texts can be checked without a model.")
-        if model is None
-        else None
-    )
-    return join(missing, table, allows)
 
 
 def problems(sentences: Iterable[str], shed: int) -> Html:

@@ -16,8 +16,9 @@ TAB_NAMES = {
     "time": "Over time",
     "history": "History",
     "check": "Check a text",
-    "settings": "Settings",
+    "tools": "Tools",
     "model": "Model",
+    "settings": "Settings",
 }
 
 
@@ -78,8 +79,9 @@ def shell() -> Html:
         _panel("time", join(_place("plot"), _place("turns"))),
         _panel("history", _place("history")),
         _panel("check", join(check_form(), _checked())),
+        _panel("tools", join([_place(name) for name in ("tools", "answers", "schema")])),
+        _panel("model", join([_place(name) for name in ("model", "cache", "drift", "loader")])),
         _panel("settings", _place("settings")),
-        _panel("model", _place("model")),
     ]
     body = el("div", tabs, panels, id="eg-body", cls="eg-body", hidden=True)
     status = el("p", cls="eg-said", role="status", aria_live="polite", data_said=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from exllama_guard.panel.history import Filter
 
-TABS = ("turn", "time", "history", "check", "settings", "model")
+TABS = ("turn", "time", "history", "check", "tools", "model", "settings")
 
 
 @dataclass(frozen=True, slots=True)

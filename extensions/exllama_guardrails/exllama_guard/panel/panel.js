@@ -5,7 +5,7 @@
   const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140, AWAKE_FOR_MS = 25000;
   const state = {
     v: -1, tab: remembered("tab", "turn"), open: remembered("open", "") === "1", turn: "", claim: "",
-    filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, on: true,
+    filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, busy: false, on: true,
     asked: 0, failures: 0, awakeUntil: 0, next: 0, action: null, acting: "", settled: "", cancelled: false,
     dressed: null,
   };
@@ -70,7 +70,7 @@
       state.failures += 1;
     }
     if (now < state.next) return;
-    const pause = state.live ? LIVE_MS : now < state.awakeUntil ? AWAKE_MS : IDLE_MS;
+    const pause = state.live ? LIVE_MS : state.busy || now < state.awakeUntil ? AWAKE_MS : IDLE_MS;
     state.next = now + Math.min(pause * 2 ** state.failures, 60000);
     ask();
   }
@@ -99,7 +99,7 @@
     (packet.s || []).forEach(([name, print, html]) => {
       all("[data-slot]").filter((el) => el.dataset.slot === name).forEach((el) => fill(el, print, html));
     });
-    Object.assign(state, { v: packet.v, same: true, live: packet.live, on: packet.on });
+    Object.assign(state, { v: packet.v, same: true, live: packet.live, busy: Boolean(packet.busy), on: packet.on });
     if (packet.settled !== undefined && packet.settled !== state.settled) {
       if (state.settled) say(packet.settled.slice(packet.settled.indexOf("|") + 1), true);
       state.settled = packet.settled;
@@ -211,6 +211,9 @@
     page: (el) => { state.filter.page = Number(el.dataset.page); changedView(); },
     export: (el) => act("export", { kind: el.dataset.kind }),
     "reset-settings": () => act("reset-settings"),
+    accept: (el) => act("accept", { chat: el.dataset.chat, tool: el.dataset.tool }),
+    "cancel-drift": () => act("cancel-drift"),
+    "clear-schema": () => act("schema", { answer_schema: "" }),
     "clear-check": (el) => { el.closest("form").reset(); act("clear-check"); },
     "cancel-check": () => { state.cancelled = true; progress(""); say("Cancelled."); },
   };
@@ -264,16 +267,19 @@
       progress("check");
       act("check", Object.fromEntries(new FormData(event.target)));
     }
-    if (form === "settings") {
-      const values = {};
-      all("input[name]", event.target).forEach((el) => { values[el.name] = value(el); });
-      act("apply-settings", values);
-    }
+    if (form === "settings") act("apply-settings", valuesOf(event.target));
+    if (form === "schema" || form === "drift") act(form, valuesOf(event.target));
   }, true);
+
+  function valuesOf(form) {
+    const values = {};
+    all("input[name], select[name], textarea[name]", form).forEach((el) => { values[el.name] = value(el); });
+    return values;
+  }
 
   function value(el) {
     if (el.dataset.kind === "bool") return el.checked;
-    if (el.dataset.kind === "str") return el.value;
+    if (el.dataset.kind === "str" || el.tagName === "TEXTAREA") return el.value;
     const text = el.value.trim().replace(",", ".");
     return text === "" ? null : Number.isNaN(Number(text)) ? text : Number(text);
   }

@@ -56,6 +56,7 @@ class ModelRows:
     cache: tuple[ModelRow, ...]
     drift_bar: Bar | None  # while a measurement runs
     can: tuple[str, ...]  # what the loader allows, plain sentences
+    warming: bool = False  # a warm-up runs now
 
 
 def model_rows(snapshot: LifecycleSnapshot) -> ModelRows:
@@ -71,6 +72,7 @@ def model_rows(snapshot: LifecycleSnapshot) -> ModelRows:
         cache=_cache(snapshot),
         drift_bar=_drift_bar(snapshot),
         can=snapshot.capabilities.sentences() if snapshot.capabilities else (),
+        warming=snapshot.state is FenceState.WARMING,
     )
 
 

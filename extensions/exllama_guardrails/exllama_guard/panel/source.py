@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from exllama_guard.core.records import Reader, TurnReport
+from exllama_guard.core.tool_rows import ToolLedger, ToolRow
+from exllama_guard.core.tool_schema import ToolLocks
 from exllama_guard.monitor import Snapshot
 from exllama_guard.settings import Settings
 
@@ -43,4 +45,30 @@ class PanelSource(Protocol):
         self, question: str, snippet_texts: Sequence[str], answer: str, reader: Reader | None = None
     ) -> TurnReport:
         """The report of texts that somebody pasted; waits for it."""
+        ...
+
+
+class ToolSource(Protocol):
+    """The part of the tool lock that a panel reads, and where changed tools are accepted."""
+
+    @property
+    def locks(self) -> ToolLocks:
+        """The tools of each chat."""
+        ...
+
+    @property
+    def ledger(self) -> ToolLedger:
+        """The calls and the answers of each chat."""
+        ...
+
+    def rows(self, chat: str) -> tuple[ToolRow, ...]:
+        """The table of one chat's tools."""
+        ...
+
+    def accept(self, chat: str, name: str) -> bool:
+        """Locks a changed tool's new definition; False when none waits."""
+        ...
+
+    def schema_problem(self, text: str) -> str:
+        """Why a pasted JSON Schema for answers cannot be used; empty where it can."""
         ...

@@ -15,12 +15,12 @@ from gradio.context import Context
 from exllama_guard.panel.compat import accepted, hidden_event
 from exllama_guard.panel.desk import Desk, Visitor
 from exllama_guard.panel.markup_shell import script, shell
-from exllama_guard.panel.source import PanelSource
+from exllama_guard.panel.source import PanelSource, ToolSource
 
 
-def build_panel(source: PanelSource, *, wake_on: Sequence[Any] = ()) -> None:
+def build_panel(source: PanelSource, *, wake_on: Sequence[Any] = (), tools: ToolSource | None = None) -> None:
     """Builds the panel inside the open `gr.Blocks`; `wake_on` are components whose change means news."""
-    desk = Desk(source)
+    desk = Desk(source, tools=tools)
 
     def answer(message: str, request: gr.Request) -> str:
         return desk.answer(message or "", visitor(request))

@@ -88,9 +88,19 @@ SETTING_GROUPS = (
     ("Models", ("embedder", "verifier")),
     ("Knowledge folder", ("knowledge_folder", "knowledge_snippets")),
     ("After a model load", ("warmup", "warmup_limit_s", "rotation", "rotation_tokens")),
-    ("Tools", ("tool_lock", "answer_schema")),
+    ("Tools", ("tool_lock",)),
     ("Traces", ("traces", "trace_text", "trace_folder", "trace_file_bytes", "trace_files_kept")),
 )
+
+# Settings that have a form of their own elsewhere in the panel.
+SETTINGS_ELSEWHERE = ("enabled", "answer_schema")
+
+CHOICE_WORDS = {
+    "off": "off: calls run unchecked",
+    "check": "check before a call runs",
+    "enforce-calls": "enforce inside calls",
+    "enforce-always": "every reply is a call",
+}
 
 SETTING_HINTS = {
     "distance_pass": ("ΔS passes up to", "Questions nearer to their snippets than this pass."),
@@ -111,8 +121,7 @@ SETTING_HINTS = {
     "warmup_limit_s": ("Longest wait for it", "Seconds that a request waits; then it goes on unwarmed."),
     "rotation": ("Rotate the cache", "Empties the KV cache between answers; never inside one."),
     "rotation_tokens": ("Rotate after", "Tokens read and written since the last time."),
-    "tool_lock": ("Tool calls", "off, check, enforce-calls or enforce-always."),
-    "answer_schema": ("Answer’s schema", "A JSON Schema that every answer must fit; empty: none."),
+    "tool_lock": ("Tool calls", "What happens to a call that does not fit its tool's schema."),
     "traces": ("Write traces", "One line a turn, in a file only you can read."),
     "trace_text": ("With texts", "Off: only hashes and numbers are written."),
     "trace_folder": ("Trace folder", "Empty: a folder in the host's user data."),
