@@ -13,6 +13,7 @@ from exllama_guard.core.support.quantities import Date, Quantity, dates_of, quan
 from exllama_guard.core.support.text import Word
 
 _SURE_OVERLAP = 0.6  # share of the claim's words that its window must hold before a difference is a conflict
+_SAME_MATTER = 0.4  # share from which a window speaks of what the claim speaks of
 _NEAR = 4  # words around a place that count as its surroundings
 
 
@@ -36,6 +37,10 @@ def _sentences(measured: Measured) -> list[int]:
     return list(dict.fromkeys([*window, *measured.found.top]))
 
 
+def _window(measured: Measured) -> range:
+    return range(measured.found.window.first, measured.found.window.last + 1)
+
+
 def _at(library: Library, sentence: int, start: int, end: int) -> tuple[str, Span]:
     """The snippet's id and the place in its text of characters of one sentence."""
     first = library.sentences[sentence].span.start
@@ -45,12 +50,12 @@ def _at(library: Library, sentence: int, start: int, end: int) -> tuple[str, Spa
 def _numbers(measured: Measured, library: Library, start: int, language: str) -> Iterator[Finding]:
     held = library.quantities(language)
     stated = quantities_of(measured.text, language)
-    near = [(i, q) for i in _sentences(measured) for q in quantities_of(library.sentences[i].text, language)]
+    near = [(i, q) for i in _window(measured) for q in quantities_of(library.sentences[i].text, language)]
     for quantity in stated:
         if any(quantity.agrees(other) for other in held):
             continue
         span = Span(start + quantity.start, start + quantity.end)
-        rival = _rival(quantity, stated, near) if measured.found.window.overlap >= 0.4 else None
+        rival = _rival(quantity, stated, near) if measured.found.window.overlap >= _SAME_MATTER else None
         if rival is None:
             message = f"The answer says {quantity.text}; no snippet holds this number."
             yield Finding(FindingKind.NUMBER, Severity.GAP, message, span)
@@ -88,14 +93,15 @@ def _alike(first: str, second: str) -> bool:
 
 def _dates(measured: Measured, library: Library, start: int) -> Iterator[Finding]:
     everywhere = library.dates()
-    near = [(i, d) for i in _sentences(measured) for d in dates_of(library.sentences[i].text)]
+    near = [(i, d) for i in _window(measured) for d in dates_of(library.sentences[i].text)]
     years = {q.value for i in _sentences(measured) for q in quantities_of(library.sentences[i].text)}
     for date in dates_of(measured.text):
         if any(date.within(other) for other in everywhere):
             continue
         span = Span(start + date.start, start + date.end)
         rivals = [(i, d) for i, d in near if d.conflicts(date)]
-        if len({(d.year, d.month, d.day) for _, d in rivals}) == 1 and not _partly_known(date, years):
+        plain = len({(d.year, d.month, d.day) for _, d in rivals}) == 1 and not _partly_known(date, years)
+        if plain and measured.found.window.overlap >= _SURE_OVERLAP:
             sentence, other = rivals[0]
             snippet_id, place = _at(library, sentence, other.start, other.end)
             message = f"The answer says {date.text}; snippet {snippet_id} says {other.text}."
@@ -153,26 +159,30 @@ def _negated(words: Sequence[Word], target: Word) -> bool:
 
 
 def _negation(measured: Measured, library: Library, start: int) -> Iterator[Finding]:
-    """A claim that negates what its one sentence of evidence says, or the other way round."""
+    """A claim that negates what its one sentence of evidence says; the other way round it is only a note."""
     found = measured.found
     if found.window.overlap < _SURE_OVERLAP or any(m.missing for m in measured.matches):
         return
-    sentence = max(
-        range(found.window.first, found.window.last + 1),
-        key=lambda i: len(library.stems[i] & {m.word.stem for m in measured.matches}),
-    )
+    stems = {match.word.stem for match in measured.matches}
+    sentence = max(_window(measured), key=lambda index: len(library.stems[index] & stems))
     evidence = library.sentences[sentence]
-    mine = [word for word in measured.words if word.norm in NEGATIONS]
-    theirs = [word for word in evidence.words if word.norm in NEGATIONS]
-    content = [word for word in evidence.words if word.is_content]
-    if bool(mine) == bool(theirs) or len(content) > 3 * len(measured.matches):
+    mine = _negations(measured.words, measured.text)
+    theirs = _negations(evidence.words, evidence.text)
+    content = sum(word.is_content for word in evidence.words)
+    if bool(mine) == bool(theirs) or content > 3 * len(measured.matches):
         return
-    snippet_id, place = _at(library, sentence, 0, len(evidence.text))
     if mine:
+        snippet_id, place = _at(library, sentence, 0, len(evidence.text))
         span = Span(start + mine[0].start, start + mine[0].end)
         message = f"The answer says “{mine[0].text}” where snippet {snippet_id} does not negate."
-    else:
-        span = Span(start, start + len(measured.text))
-        message = f"Snippet {snippet_id} says “{theirs[0].text}”; the answer leaves it out."
-        snippet_id, place = _at(library, sentence, theirs[0].start, theirs[0].end)
-    yield Finding(FindingKind.NEGATION, Severity.CONFLICT, message, span, snippet_id, place)
+        yield Finding(FindingKind.NEGATION, Severity.CONFLICT, message, span, snippet_id, place)
+        return
+    snippet_id, place = _at(library, sentence, theirs[0].start, theirs[0].end)
+    span = Span(start, start + len(measured.text))
+    message = f"Snippet {snippet_id} says “{theirs[0].text}”; the answer leaves it out."
+    yield Finding(FindingKind.NEGATION, Severity.NOTE, message, span, snippet_id, place)
+
+
+def _negations(words: Sequence[Word], text: str) -> list[Word]:
+    """Words that negate; not the first half of "no-cost"."""
+    return [word for word in words if word.norm in NEGATIONS and text[word.end : word.end + 1] != "-"]

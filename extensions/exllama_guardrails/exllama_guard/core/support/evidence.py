@@ -11,8 +11,8 @@ import numpy as np
 
 from exllama_guard.core.ports import Embedder, TokenEmbedder, TokenVectors
 from exllama_guard.core.records import FloatArray, Snippet, Span
-from exllama_guard.core.support.quantities import Date, Quantity, dates_of, quantities_of
-from exllama_guard.core.support.text import Sentence, Word, sentences_of
+from exllama_guard.core.support.quantities import Date, Quantity, dates_of, with_years
+from exllama_guard.core.support.text import Sentence, Word, sentences_of, sound
 
 _EMBED_ALL = 48  # up to so many sentences all are embedded, at once
 _CANDIDATES = 24  # beyond, so many a claim, chosen by their words
@@ -72,12 +72,12 @@ class Encoder:
         if missing:
             texts = list(missing)
             if isinstance(self._embedder, TokenEmbedder):
-                vectors = self._embedder.embed_tokens(texts)
+                vectors = self._embedder.embed_tokens([sound(text) for text in texts])
                 new = [
                     Encoded(v.sentence, _by_word(v, missing[t])) for t, v in zip(texts, vectors, strict=True)
                 ]
             else:
-                new = [Encoded(vector, None) for vector in self._embedder.embed(texts)]
+                new = [Encoded(vector, None) for vector in self._embedder.embed([sound(text) for text in texts])]
             if len(self._known) + len(new) > _TEXTS_REMEMBERED:
                 self._known = {text: self._known[text] for text, _ in items if text in self._known}
             self._known.update(zip(texts, new, strict=True))
@@ -128,7 +128,7 @@ class Library:
         """Every number of the snippets, read once."""
         if self._quantities is None:
             self._quantities = tuple(
-                quantity for sentence in self.sentences for quantity in quantities_of(sentence.text, language)
+                quantity for sentence in self.sentences for quantity in with_years(sentence.text, language)
             )
         return self._quantities
 

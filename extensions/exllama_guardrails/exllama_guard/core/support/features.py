@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from exllama_guard.core.records import Finding, Severity
 from exllama_guard.core.support.alignment import Match, sentences_read, stands_beside
 from exllama_guard.core.support.evidence import Found, Library
 from exllama_guard.core.support.lexicon import Relation
-from exllama_guard.core.support.quantities import dates_of, quantities_of
+from exllama_guard.core.support.quantities import dates_of, quantities_of, with_years
 from exllama_guard.core.support.text import Word
 
 NEGATIONS = frozenset(
@@ -107,9 +108,13 @@ class Measured:
     text: str
 
 
-def features_of(measured: Measured, library: Library, language: str = "en") -> dict[str, float]:
+def features_of(
+    measured: Measured, library: Library, findings: Sequence[Finding], language: str = "en"
+) -> dict[str, float]:
     """Named features of one claim; those of the embedder are absent without one."""
     features = _lexical(measured, library)
+    conflicts = [finding for finding in findings if finding.severity is Severity.CONFLICT]
+    features["conflicts"] = float(min(2, len(conflicts)))
     features |= _relations(measured.matches, library)
     features |= _quantities(measured, library, language)
     features |= _polarity(measured, library)
@@ -183,7 +188,7 @@ def _relations(matches: Sequence[Match], library: Library) -> dict[str, float]:
 def _quantities(measured: Measured, library: Library, language: str) -> dict[str, float]:
     near = [library.sentences[i].text for i in dict.fromkeys(
         [*range(measured.found.window.first, measured.found.window.last + 1), *measured.found.top])]  # fmt: skip
-    held = [q for text in near for q in quantities_of(text, language)]
+    held = [q for text in near for q in with_years(text, language)]
     stated = quantities_of(measured.text, language)
     missing = [q for q in stated if not any(q.agrees(other) for other in held)]
     rivals = [q for q in missing if any(o.unit == q.unit and (q.unit or o.noun == q.noun) for o in held)]

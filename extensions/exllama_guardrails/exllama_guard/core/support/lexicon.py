@@ -64,20 +64,20 @@ def weight_of(norm: str) -> float:
 
 
 @lru_cache(maxsize=65536)
-def lemma_of(norm: str) -> str:
-    """The dictionary form that WordNet knows, or "" for a word that it does not know."""
+def lemmas_of(norm: str) -> tuple[str, ...]:
+    """The dictionary forms that WordNet knows of a word, base forms first; () for a word it does not know."""
     table = _table()
-    if norm in table.irregular:
-        return table.irregular[norm]
-    if norm in table.senses and not (norm.endswith("s") and norm[:-1] in table.senses):
-        return norm
+    found = [table.irregular[norm]] if norm in table.irregular else []
     for ending, instead in _ENDINGS:
         if norm.endswith(ending) and len(norm) > len(ending) + 1:
             stem = norm[: -len(ending)]
-            for lemma in (stem + instead, stem[:-1] if stem[-1:] == stem[-2:-1] else ""):
-                if lemma in table.senses:
-                    return lemma
-    return norm if norm in table.senses else ""
+            found += [stem + instead, stem[:-1] if stem[-1:] == stem[-2:-1] else ""]
+    return tuple(dict.fromkeys(lemma for lemma in [*found, norm] if lemma in table.senses))
+
+
+def lemma_of(norm: str) -> str:
+    """The first dictionary form of a word, or "" for a word that WordNet does not know."""
+    return next(iter(lemmas_of(norm)), "")
 
 
 _ENDINGS = (
@@ -101,21 +101,21 @@ _ENDINGS = (
 
 
 @lru_cache(maxsize=65536)
-def _senses(lemma: str) -> frozenset[int]:
-    return frozenset(map(int, _table().senses.get(lemma, "").split()))
+def _senses(norm: str) -> frozenset[int]:
+    return frozenset(int(key) for lemma in lemmas_of(norm) for key in _table().senses[lemma].split())
 
 
 @lru_cache(maxsize=65536)
-def _parents(lemma: str) -> frozenset[int]:
+def _parents(norm: str) -> frozenset[int]:
     table = _table()
-    return frozenset(int(up) for sense in _senses(lemma) for up in table.broader[sense].split())
+    return frozenset(int(up) for sense in _senses(norm) for up in table.broader[sense].split())
 
 
 @lru_cache(maxsize=65536)
-def _ancestors(lemma: str) -> frozenset[int]:
+def _ancestors(norm: str) -> frozenset[int]:
     table = _table()
     seen: set[int] = set()
-    level = set(_senses(lemma))
+    level = set(_senses(norm))
     for _ in range(_LEVELS):
         level = {int(up) for sense in level for up in table.broader[sense].split()} - seen
         seen |= level
@@ -125,22 +125,22 @@ def _ancestors(lemma: str) -> frozenset[int]:
 @lru_cache(maxsize=262144)
 def relation(first: str, second: str) -> Relation:
     """What case-folded `first` is to `second`; NONE where WordNet knows no relation."""
-    a, b = lemma_of(first), lemma_of(second)
-    if not a or not b:
+    mine, theirs = lemmas_of(first), lemmas_of(second)
+    if not mine or not theirs:
         return Relation.NONE
-    if a == b:
+    if set(mine) & set(theirs):
         return Relation.SAME
-    pair = (min(a, b), max(a, b))
     table = _table()
-    if pair in table.opposite:
+    pairs = {(min(a, b), max(a, b)) for a in mine for b in theirs}
+    if not pairs.isdisjoint(table.opposite):
         return Relation.OPPOSITE
-    senses_a, senses_b = _senses(a), _senses(b)
-    if pair in table.derived or senses_a & senses_b:
+    senses_a, senses_b = _senses(first), _senses(second)
+    if not pairs.isdisjoint(table.derived) or senses_a & senses_b:
         return Relation.SAME
-    if senses_a & _ancestors(b):
+    if senses_a & _ancestors(second):
         return Relation.BROADER
-    if senses_b & _ancestors(a):
+    if senses_b & _ancestors(first):
         return Relation.NARROWER
-    if _parents(a) & _parents(b):
+    if _parents(first) & _parents(second):
         return Relation.SIBLING
     return Relation.NONE

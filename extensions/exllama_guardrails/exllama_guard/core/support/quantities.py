@@ -17,7 +17,7 @@ _CURRENCY = {"$": "USD", "us$": "USD", "usd": "USD", "dollar": "USD", "dollars":
              "yen": "JPY", "jpy": "JPY", "₹": "INR", "rupees": "INR", "chf": "CHF", "cents": "cent", "cent": "cent"}  # fmt: skip
 # Units in one size each: (dimension, factor).
 _UNIT: dict[str, tuple[str, float]] = {
-    "mm": ("length", 1e-3), "cm": ("length", 1e-2), "km": ("length", 1e3), "kilometer": ("length", 1e3),
+    "m": ("length", 1.0), "mm": ("length", 1e-3), "cm": ("length", 1e-2), "km": ("length", 1e3), "kilometer": ("length", 1e3),
     "kilometre": ("length", 1e3), "meter": ("length", 1.0), "metre": ("length", 1.0), "mile": ("length", 1609.344),
     "foot": ("length", 0.3048), "feet": ("length", 0.3048), "ft": ("length", 0.3048), "inch": ("length", 0.0254),
     "inches": ("length", 0.0254), "yard": ("length", 0.9144), "kg": ("mass", 1.0), "kilogram": ("mass", 1.0),
@@ -66,6 +66,7 @@ _ABOUT = re.compile(
     r"circa|ca\.?|~|≈)\s*$",
     re.IGNORECASE,
 )
+_MARKER = re.compile(r"[\[【](?:\s*(?:s|source|doc|ref|#)?\s?\d{1,3}\s*(?:[,;–-]|†[^\]】]*)?)+[\]】]", re.IGNORECASE)
 _SCALE_WORDS = frozenset(["hundred", "thousand", "million", "billion", "trillion", "dozen"])
 
 
@@ -156,9 +157,25 @@ def dates_of(text: str) -> tuple[Date, ...]:
     return tuple(sorted(found, key=lambda date: date.start))
 
 
+def without_markers(text: str) -> str:
+    """`text` with citation markers such as [1], [s2] or [3-5] blanked out; every character keeps its place."""
+    return _MARKER.sub(lambda match: " " * len(match.group()), text) if "[" in text or "【" in text else text
+
+
+def with_years(text: str, language: str = "en") -> tuple[Quantity, ...]:
+    """The numbers of `text`, and the years of its dates: what a stated number may agree with."""
+    years = (
+        Quantity(d.start, d.end, d.text, float(d.year), float(d.year), float(d.year), "year", "", False)
+        for d in dates_of(text)
+        if d.year is not None
+    )
+    return (*quantities_of(text, language), *years)
+
+
 @lru_cache(maxsize=16384)
 def quantities_of(text: str, language: str = "en") -> tuple[Quantity, ...]:
     """The numbers of `text` in order, in digits or words, outside its dates."""
+    text = without_markers(text)
     taken = [(date.start, date.end) for date in dates_of(text)]
     found = [q for q in _in_digits(text) if not _overlaps(q, taken)]
     taken += [(q.start, q.end) for q in found]
@@ -179,19 +196,23 @@ def _in_digits(text: str) -> list[Quantity]:
             continue  # part of a name such as B2B or GPT4
         plain = digits.replace(",", "")
         value = float(plain)
-        magnitude = _MAGNITUDE.get((match["mag"] or "").casefold(), 1.0)
+        scale = match["mag"] or ""
+        end = match.end()
+        if scale == "m" and not match["cur"]:  # metres
+            scale, end = "", match.start("mag")
+        magnitude = _MAGNITUDE.get(scale.casefold(), 1.0)
         decimals = len(plain.partition(".")[2])
         step = 10.0**-decimals
-        if not decimals and not match["mag"] and "," not in digits:
+        if not decimals and not scale and "," not in digits:
             step = 1.0
         zeros = len(plain) - len(plain.rstrip("0")) if not decimals else 0
         if zeros >= 2:
             step = 10.0**zeros
         unit = "%" if match["pct"] else _CURRENCY.get((match["cur"] or "").casefold(), "")
         out.append(
-            _quantity(text, start, match.end(), value * magnitude, step * magnitude, unit,
-                      ordinal=bool(match["ord"]), exact=not match["mag"] and not decimals and len(plain) <= 4 and zeros < 3,
-                      yearlike=len(digits) == 4 and not match["mag"] and not unit)
+            _quantity(text, start, end, value * magnitude, step * magnitude, unit,
+                      ordinal=bool(match["ord"]), exact=not scale and not decimals and len(plain) <= 4 and zeros < 3,
+                      yearlike=len(digits) == 4 and not scale and not unit)
         )  # fmt: skip
     return out
 
@@ -224,6 +245,8 @@ def _quantity(
         unit = "year"
     half = 0.0 if exact else step / 2
     about = _ABOUT.search(text, max(0, start - 16), start) is not None
+    while end > start and text[end - 1].isspace():
+        end -= 1
     return Quantity(start, end, text[start:end], value, value - half, value + half, unit, noun, about)
 
 

@@ -79,8 +79,10 @@ def measure_pieces(
         EmbedderError: The embedder is missing or failed.
     """
     pieces = [piece for piece in pieces_of(answer, language) if counts(piece)]
-    measured = measure(pieces, library, encoder)
-    return [(piece, features_of(one, library, language)) for piece, one in zip(pieces, measured, strict=True)]
+    return [
+        (piece, features_of(one, library, findings_of(one, library, 0, language), language))
+        for piece, one in zip(pieces, measure(pieces, library, encoder), strict=True)
+    ]
 
 
 class AnswerScorer:
@@ -118,7 +120,6 @@ class AnswerScorer:
         self._library: Library | None = None
         self._language = "en"
         self._scored: dict[str, _Scored] = {}
-        self._quotes: dict[str, tuple[Finding, ...]] = {}
 
     def score(self, answer: str, *, final: bool = True) -> SupportReport:
         """Support of `answer`; while `final` is False an unfinished last sentence is left out.
@@ -172,20 +173,17 @@ class AnswerScorer:
             self._scored[one.text] = self._outcome(one, library)
 
     def _outcome(self, measured: Measured, library: Library) -> _Scored:
-        features = features_of(measured, library, self._language)
-        weights = self._weights or load_weights(variant_for(features))
         window = measured.found.window
+        findings = findings_of(measured, library, 0, self._language)
+        features = features_of(measured, library, findings, self._language)
+        weights = self._weights or load_weights(variant_for(features))
         text, span = library.text(window)
         snippet_id = library.snippets[library.owner[window.first]].snippet_id
-        findings = (
-            *findings_of(measured, library, 0, self._language),
-            *quote_findings(measured.text, self._snippets),
-        )
         return _Scored(
             weights.logit(features),
             weights,
             Evidence(snippet_id, span, text, min(1.0, window.overlap), window.similarity),
-            findings,
+            (*findings, *quote_findings(measured.text, self._snippets)),
             library.reading(measured.found),
         )
 
@@ -230,9 +228,9 @@ class AnswerScorer:
         accept = scored.points.accept if self._accept is None else self._accept
         reject = scored.points.reject if self._reject is None else self._reject
         support = probability(scored.logit)
-        if support < reject:
-            return Gate.FAIL
         conflict = any(finding.severity is Severity.CONFLICT for finding in scored.findings)
+        if support < reject or (conflict and support < scored.points.cut):
+            return Gate.FAIL
         return Gate.PASS if support >= accept and not conflict else Gate.REVIEW
 
     def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exllama_guard.core.records import Span
+from exllama_guard.core.support.quantities import without_markers
 from exllama_guard.core.support.lexicon import irregular, weight_of
 
 # Numbers with their separators, abbreviations with dots, single Han/kana signs, words (with n't split off).
@@ -172,6 +173,7 @@ _STOP = frozenset(
         "including",
     ]
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PTB = frozenset(("-LRB-", "-RRB-", "-LSB-", "-RSB-"))
 
 
@@ -215,7 +217,7 @@ def stem_of(norm: str) -> str:
 def words_of(text: str) -> tuple[Word, ...]:
     """The words of one sentence, in order."""
     out: list[Word] = []
-    matches = list(_TOKEN.finditer(text))
+    matches = list(_TOKEN.finditer(without_markers(text)))
     capitals = sum(1 for match in matches if match.group()[0].isupper())
     shouting = len(matches) > 2 and capitals > 0.7 * len(matches)
     for index, match in enumerate(matches):
@@ -241,6 +243,11 @@ def words_of(text: str) -> tuple[Word, ...]:
     return tuple(out)
 
 
+def sound(text: str) -> str:
+    """`text` with lone surrogates replaced one for one: libraries in Rust refuse them."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def sentences_of(text: str, language: str = "en") -> tuple[Sentence, ...]:
     """The sentences of `text` in order, each line of a list or table on its own; none without a word."""
     return tuple(
@@ -255,7 +262,7 @@ def sentence_ranges(text: str, language: str = "en") -> Iterable[tuple[int, int]
     from sentencex import get_sentence_boundaries
 
     for line in re.finditer(r"[^\n]+", text):
-        for boundary in get_sentence_boundaries(language, line.group()):
+        for boundary in get_sentence_boundaries(language, sound(line.group())):
             start = line.start() + boundary["start_index"]
             end = line.start() + boundary["end_index"]
             while start < end and text[start].isspace():
