@@ -7,11 +7,32 @@ import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from exllama_guard.core.comparison import ItemRun, ModeRun
+from exllama_guard.core.logit_drift import LogitDrift
 from exllama_guard.core.records import FloatArray, NotScored
+from exllama_guard.core.stability import Answer, LambdaReport, judge_runs
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.writer import Sampling, Written
 
 VOCABULARY = 32
+EVIL = '<script>alert("x")</script> | **b** "q"'
+
+
+def judged() -> LambdaReport:
+    """Six runs that agree on a text that must be escaped wherever it is shown."""
+    runs = [Answer(i // 2, i % 2, EVIL, cluster=0, cited=frozenset({"s1"})) for i in range(6)]
+    return judge_runs(runs, citations_wanted=True)
+
+
+def mode_run(label: str, by: float = 0.0, problem: str = "") -> ModeRun:
+    """Six items of a mode whose ΔS is `by` above the reference's; one with a problem has none."""
+    items = tuple(
+        ItemRun(f"q{i}", EVIL, 0.3 + by + 0.001 * i, 1.0 + i, 10, True, False)
+        for i in range(0 if problem else 6)
+    )
+    same = LogitDrift(0.0, 0.0, 0.0, 1.0, 50)
+    probes = {"q0": judged()} if items else {}
+    return ModeRun(label, "weights", 8.0, items, same, same, (3, 3), probes, problem=problem)
 
 
 class ScriptedMode:

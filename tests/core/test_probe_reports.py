@@ -7,9 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 from exllama_guard.core.checkup import checkup_of
-from exllama_guard.core.comparison import ItemRun, ModeRun
 from exllama_guard.core.gold import GoldItem
-from exllama_guard.core.logit_drift import LogitDrift
 from exllama_guard.core.probe_reports import (
     chat_report,
     checkup_report,
@@ -23,13 +21,11 @@ from exllama_guard.core.replay import replay_of
 from exllama_guard.core.report import as_json, as_markdown
 from exllama_guard.core.report_html import as_html
 from exllama_guard.core.scoring import Limits, score_turn
-from exllama_guard.core.stability import Answer, judge_runs
 from exllama_guard.core.symptoms import observed
 from exllama_guard.core.trace import record_of
 from exllama_guard.core.verification import VerifyLimits, item_result, measure_form, overall
 from exllama_guard.testing import FakeEmbedder, OverlapScorer
-
-EVIL = '<script>alert("x")</script> | **b** "q"'
+from probe_material import EVIL, judged, mode_run
 
 
 def turn(number, answer="The cache holds 8192 tokens [s1].", prompt="p"):
@@ -42,24 +38,11 @@ def turn(number, answer="The cache holds 8192 tokens [s1].", prompt="p"):
     )
 
 
-def judged():
-    runs = [Answer(i // 2, i % 2, EVIL, cluster=0, cited=frozenset({"s1"})) for i in range(6)]
-    return judge_runs(runs, citations_wanted=True)
-
-
-def mode(label, by=0.0, problem=""):
-    items = () if problem else tuple(
-        ItemRun(f"q{i}", EVIL, 0.3 + by + 0.001 * i, 1.0 + i, 10, True, False) for i in range(6)
-    )  # fmt: skip
-    same = LogitDrift(0.0, 0.0, 0.0, 1.0, 50)
-    return ModeRun(
-        label, "weights", 8.0, items, same, same, (3, 3), {"q0": judged()} if items else {}, problem=problem
-    )
-
-
 REPORTS = {
     "lambda": lambda: lambda_report(judged(), ("a?", "b?", "c?"), {"torch": "2"}),
-    "compare": lambda: compare_report([mode("ref"), mode("bad", 0.5), mode("q2", problem="no file")], {}),
+    "compare": lambda: compare_report(
+        [mode_run("ref"), mode_run("bad", 0.5), mode_run("q2", problem="no file")], {}
+    ),
     "checkup": lambda: checkup_report(checkup_of([observed("EX1", Gate.FAIL, EVIL)]), {}),
     "chat": lambda: chat_report([turn(i) for i in range(12)], {"model": EVIL}),
     "empty chat": lambda: chat_report([], {}),

@@ -133,7 +133,7 @@ def _write_junit(path: Path, results: Sequence[ItemResult], gold: GoldSet) -> No
         skipped=str(skipped),
     )
     for result in results:
-        case = Xml.SubElement(suite, "testcase", classname="gold", name=result.id)
+        case = Xml.SubElement(suite, "testcase", classname="gold", name=_printable(result.id))
         if result.gate is Gate.NOT_MEASURED:
             Xml.SubElement(case, "skipped", message=_printable(result.reason))
         elif result.gate is not Gate.PASS:

@@ -1,0 +1,97 @@
+"""`diagnose`: writes the diagnostic prompt of a recorded turn, filled from measurements only."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from exllama_guard.core.checkup import observe_turns
+from exllama_guard.core.diagnosis import Findings, diagnosis_of
+from exllama_guard.core.records import TurnReport
+from exllama_guard.core.stability import LambdaReport
+from exllama_guard.core.trace import TraceRecord, read_traces
+from exllama_guard.errors import GuardError, UserError
+from exllama_guard.probes.command_line import add_run_options, open_mode, running
+
+_HELP = """\
+Prints a prompt for a model: paste it into a chat. The numbers come from the turn's trace; --model lets λ be
+measured, too (six short answers). What was not measured is listed on standard error, with how to measure it.
+
+Exit status: 0 printed, 2 could not run.
+
+example:
+  python3 extensions/exllama_guardrails diagnose user_data/exllama_guardrails/traces
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Exit status: 0 printed, 2 could not run."""
+    options = _parser().parse_args(argv)
+    try:
+        from exllama_guard.panel.history import report_of
+
+        record, chat = _chosen(options.traces, options.turn)
+        turn = report_of(record)
+        if not turn.request.question:
+            raise UserError("This turn was recorded without text; switch trace_text on and ask again.")
+        extensions = None if options.extensions is None else tuple(options.extensions)
+        found = Findings(
+            turn,
+            extensions,
+            _probed(turn, options) if options.model else None,
+            observations=observe_turns([report_of(one) for one in chat]),
+        )
+        diagnosis = diagnosis_of(found)
+    except GuardError as error:
+        print(f"diagnose: {error}", file=sys.stderr)
+        return 2
+    print(diagnosis.prompt)
+    for offer in diagnosis.offers:
+        print(f"Not measured yet. {offer}", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 extensions/exllama_guardrails diagnose",
+        description="Writes the diagnostic prompt of a turn.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("traces", type=Path, metavar="TRACES", help="folder of traces")
+    parser.add_argument("--turn", default="", help="trace_id of the turn (default: the last one)")
+    parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: measures λ with this model")
+    parser.add_argument("--extensions", nargs="*", help="names of the extensions that were on")
+    add_run_options(parser)
+    return parser
+
+
+def _chosen(folder: Path, turn_id: str) -> tuple[TraceRecord, list[TraceRecord]]:
+    """The turn, and the turns of its chat up to it, oldest first.
+
+    Raises:
+        UserError: There is no such turn.
+    """
+    records = list(read_traces(folder))
+    chosen = [record for record in records if not turn_id or record.trace_id == turn_id]
+    if not chosen:
+        what = f"no turn {turn_id}" if turn_id else "no trace"
+        raise UserError(f"There is {what} in {folder}; name the folder that holds traces-*.jsonl.")
+    record = chosen[-1]
+    before = records[: records.index(record) + 1]
+    return record, [one for one in before if one.chat_id == record.chat_id]
+
+
+def _probed(turn: TurnReport, options: argparse.Namespace) -> LambdaReport:
+    from exllama_guard.embedders.sentence_transformers import load_embedder
+    from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
+
+    probe = LambdaProbe(turn.request.question, turn.request.snippets)
+    mode = open_mode(options.model)
+    try:
+        with running(options.keep, options.quiet) as runner:
+            return run_probe(probe, mode, runner, embedder=load_embedder(options.embedder)).report
+    finally:
+        mode.close()
