@@ -2,7 +2,8 @@
 
     python tests/bench/build_lexicon.py /usr/share/wordnet OUT.json.gz
 
-The folder is the one that Debian's package wordnet-base installs. Only single words are kept, and of each word
+The folder is the one that Debian's package wordnet-base installs. Only single words are kept, and of each
+word
 the first senses: rarer ones make too many words look alike.
 """
 

@@ -4,7 +4,8 @@
         [--verifier-scores oof_scores.jsonl] [--write]
 
 Reads the development rows, measures every claim with the extension's own code (kept in FILE.pkl, some minutes),
-fits one model a fold and one on all sets, for each of what an embedder may give: vectors of words, of sentences
+fits one model a fold and one on all sets, for each of what an embedder may give: vectors of words, of
+sentences
 only, or no embedder. Figures are of rows that the model which scored them was not fitted on. The verifier's
 scores must be out of fold in the same way: one JSON object a line with `id` and `worst_sentence`, the lowest
 probability of entailment over the answer's sentences.
@@ -41,7 +42,7 @@ NO_CLAIM = -9.0  # an answer without a claim is never a pass
 LEFT_OUT = ("evidence_sentences",)  # says which set a row is from, not how good it is
 FREE = ("words", "numbers", "negation_both", "related_same", "related_broader", "related_narrower",
         "related_sibling", "related_none")  # fmt: skip
-HARMFUL = ("missing", "absent", "numbers_", "dates_", "negation_", "strength", "first_", "opposite",
+HARMFUL = ("conflicts", "missing", "absent", "numbers_", "dates_", "negation_", "strength", "first_", "opposite",
            "related_opposite", "short", "loose_words", "loose_function")  # fmt: skip
 OF_WORDS = ("word_", "loose_least", "loose_mean", "firm_", "short_")
 
@@ -143,7 +144,7 @@ def fit(bags: Bags, names: Sequence[str], train: np.ndarray) -> Model:
         return torch.where(sign == 0, raw, held)
 
     optimizer = torch.optim.LBFGS(
-        [raw, offsets, per_set], max_iter=300, line_search_fn="strong_wolfe", history_size=20
+        [raw, offsets, per_set], max_iter=200, line_search_fn="strong_wolfe", history_size=20
     )
 
     def closure() -> torch.Tensor:
@@ -177,7 +178,7 @@ def logistic(columns: np.ndarray, bags: Bags, chosen: np.ndarray, per_set: bool)
         else np.zeros((len(bags.labels), 0))
     )
     sample = balanced(bags.sets[chosen], bags.labels[chosen]) * chosen.sum()
-    model = LogisticRegression(C=10.0, max_iter=3000)
+    model = LogisticRegression(C=10.0, max_iter=2000)
     model.fit(np.hstack([columns, extra])[chosen], bags.labels[chosen], sample_weight=sample)
     own = model.coef_[0][: columns.shape[1]]
     shift = float(model.intercept_[0] + (model.coef_[0][columns.shape[1] :].sum() / len(names)))
@@ -185,7 +186,7 @@ def logistic(columns: np.ndarray, bags: Bags, chosen: np.ndarray, per_set: bool)
 
 
 def points_of(p: np.ndarray, bags: Bags, chosen: np.ndarray) -> dict[str, float]:
-    """Operating points: best mean balanced accuracy; 80 % sure of supported; 85 % sure of unsupported."""
+    """Operating points: best mean balanced accuracy; 75 % sure of supported; 75 % sure of unsupported."""
     y, sets = bags.labels, bags.sets
     weight = balanced(sets, y)
     grid = np.arange(0.05, 0.96, 0.01)
@@ -200,8 +201,8 @@ def points_of(p: np.ndarray, bags: Bags, chosen: np.ndarray) -> dict[str, float]
         return float(weight[mask & (y == 1)].sum() / max(1e-12, weight[mask].sum()))
 
     cut = max(grid, key=accuracy)
-    accept = next((t for t in grid if t >= cut and share(chosen & (p >= t)) >= 0.80), cut + 0.1)
-    reject = next((t for t in grid[::-1] if t <= cut and share(chosen & (p < t)) <= 0.15), cut - 0.2)
+    accept = next((t for t in grid if t >= cut and share(chosen & (p >= t)) >= 0.75), cut + 0.1)
+    reject = next((t for t in grid[::-1] if t <= cut and share(chosen & (p < t)) <= 0.25), cut - 0.2)
     return {"cut": round(float(cut), 3), "accept": round(float(accept), 3), "reject": round(float(reject), 3)}
 
 
@@ -247,7 +248,8 @@ def described(model: Model, names: Sequence[str], scores: np.ndarray, said: np.n
     (again,), bias = logistic(joined[:, None], bags, has, per_set=False)
     joined = np.where(scores > NO_CLAIM, again * joined + bias, -30)
     out["verifier"] = {
-        "own": round(float(again * first), 5), "weight": round(float(again * second), 5), "bias": round(float(bias), 5),
+        "own": round(float(again * first), 5), "weight": round(float(again * second), 5),
+        "bias": round(float(bias), 5),
         "ask_from": 0.05, "ask_to": 0.95, "points": points_of(sigmoid(joined), bags, chosen),
     }  # fmt: skip
     return out

@@ -4,8 +4,10 @@
 
 Rows of a set that the weights were fitted on are scored by the weights of the fold that left this set out
 (tests/bench/support_folds.json), rows of other sets by the shipped weights; --shipped takes the shipped weights
-for all, which is in sample for the development sets. An answer that claims nothing, or is not scored, ranks last
-and counts as not supported. Balanced accuracy is at the model's own operating point. With --verifier the built-in
+for all, which is in sample for the development sets. An answer that claims nothing, or is not scored,
+ranks last
+and counts as not supported. Balanced accuracy is at the model's own operating point. With --verifier the
+built-in
 verifier joins; its weights saw the development sets, so these figures are in sample (out-of-fold figures are in
 docs/decisions/support-score.md). Baselines: the highest cosine of the answer to a snippet ("ΔS only"), the share of
 the answer's words that stand in a snippet ("token precision"); their balanced accuracy is at the best cut on the

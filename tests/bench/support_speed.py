@@ -2,7 +2,8 @@
 
     python tests/bench/support_speed.py
 
-Prints median and spread of 30 runs in milliseconds: preparing the snippets, a first score, the same score with
+Prints median and spread of 30 runs in milliseconds: preparing the snippets, a first score, the same score
+with
 the embedder's own time taken off, one more sentence of a growing answer, and a search through 50 snippets of
 1,000 words. Words are numbered so that no run finds the last run's answers remembered.
 """

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from exllama_guard.core.records import ClaimKind
 from exllama_guard.core.support.claims import pieces_of
+from exllama_guard.core.support.dates import dates_of
 from exllama_guard.core.support.language import language_of
 from exllama_guard.core.support.lexicon import Relation, lemma_of, relation, weight_of
-from exllama_guard.core.support.quantities import dates_of, quantities_of, with_years
+from exllama_guard.core.support.quantities import quantities_of, with_years
 from exllama_guard.core.support.text import sentences_of, stem_of, words_of
 from hypothesis import given
 from hypothesis import strategies as st

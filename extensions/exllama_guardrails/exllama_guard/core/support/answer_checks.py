@@ -38,7 +38,7 @@ def _quotes(claim: str, snippets: Sequence[Snippet]) -> Iterator[Finding]:
 def citation_findings(
     answer: str, snippets: Sequence[Snippet], claims: Sequence[ClaimSupport]
 ) -> tuple[Finding, ...]:
-    """A gap for each citation of no snippet; a note for one of another snippet than the one that carries it."""
+    """A gap for each citation of no snippet; a note where another snippet carries the claim."""
     out: list[Finding] = []
     citations = find_citations(answer, snippets)
     for citation in citations:

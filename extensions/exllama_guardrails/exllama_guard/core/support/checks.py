@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from exllama_guard.core.records import Finding, FindingKind, Severity, Span
 from exllama_guard.core.support.alignment import stands_beside
+from exllama_guard.core.support.dates import Date, dates_of
 from exllama_guard.core.support.evidence import Library
 from exllama_guard.core.support.features import NEGATIONS, Measured
 from exllama_guard.core.support.lexicon import Relation
-from exllama_guard.core.support.quantities import Date, Quantity, dates_of, quantities_of
+from exllama_guard.core.support.quantities import Quantity, quantities_of
 from exllama_guard.core.support.text import Word
 
 _SURE_OVERLAP = 0.6  # share of the claim's words that its window must hold before a difference is a conflict

@@ -14,42 +14,56 @@ _FENCE = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1[^\n]*$|\Z)", re.DOTALL | r
 _MARKER = re.compile(r"[ \t]*(?:[-*+•–]|\(?\d{1,3}[.)]|[a-zA-Z][.)]|#{1,6}|>)[ \t]+|[ \t]*\|?[ \t]*")
 _RULE_LINE = re.compile(r"[\s|:*_=+~-]*")
 _GREETING = re.compile(
-    r"\W*(?:hi|hello|hey|dear \w+|good (?:morning|afternoon|evening)|thanks?(?: you)?(?: \w+){0,6}|you(?:'|’)?re welcome"
+    r"\W*(?:hi|hello|hey|dear \w+|good (?:morning|afternoon|evening)|thanks?(?: you)?(?: \w+){0,6}|"
+    r"you(?:'|’)?re welcome"
     r"|sure|certainly|of course|great question|no problem|hallo|hola|bonjour|merci|gracias|danke"
     r"|i hope (?:this|that) helps|let me know (?:if|whether)\b.*|feel free to\b.*|happy to help.*"
     r"|here (?:is|are) (?:the|a|an|your|some|my)\b[^.]*:|is there anything else\b.*"
-    r"|(?:based on|according to) the (?:provided |given |retrieved )?(?:context|snippets?|text|documents?|sources?))\W*",
+    r"|(?:based on|according to) the (?:provided |given |retrieved )?(?:context|snippets?|text|"
+    r"documents?|sources?))\W*",
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
-    r"\W*(?:(?:i'm |i am )?(?:sorry|afraid)\b.{0,20})?(?:i (?:can(?:no|')t|could not|couldn't|am unable to|am not able to|won't"
-    r"|do(?: not|n't) (?:know|see|find|have (?:any|enough|access|information|details|data|that|the))|did(?: not|n't) find)|i['’]m "
+    r"\W*(?:(?:i'm |i am )?(?:sorry|afraid)\b.{0,20})?(?:i (?:can(?:no|')t|could not|couldn't|am unable "
+    r"to|am not able to|won't"
+    r"|do(?: not|n't) (?:know|see|find|have (?:any|enough|access|information|details|data|that|the))|"
+    r"did(?: not|n't) find)|i['’]m "
     r"(?:sorry|afraid|unable|not able)|as an ai\b|as a language model\b|unfortunately,? (?:i|the|there)\b)",
     re.IGNORECASE,
 )
 _SILENT = re.compile(
-    r"\b(?:there is (?:no|not enough) (?:information|mention)|no information (?:is|was|about|on)|(?:context|snippets?|text|"
-    r"documents?|sources?|passages?) (?:do(?:es)?(?: not|n't)|did(?: not|n't)) (?:say|mention|contain|provide|include|"
+    r"\b(?:there is (?:no|not enough) (?:information|mention)|no information (?:is|was|about|on)|"
+    r"(?:context|snippets?|text|"
+    r"documents?|sources?|passages?) (?:do(?:es)?(?: not|n't)|did(?: not|n't)) (?:say|mention|contain|"
+    r"provide|include|"
     r"specify|state|give|answer)|(?:is|are|was) not (?:mentioned|specified|provided|stated|given) in the "
     r"(?:\w+ )?(?:context|snippets?|text|documents?|sources?|passages?))",
     re.IGNORECASE,
 )
 _ASSENT = re.compile(
-    r"(?:\W|\b(?:yes|yeah|yep|yup|no|nope|ok|okay|right|true|exactly|absolutely|indeed|definitely|of course|sure|well|wow|oh|ah"
-    r"|cool|great|nice|awesome|amazing|interesting|really|very|so|too|lol|haha|hmm|i (?:agree|see|know|understand|think so|believe"
-    r" (?:so|it was|it is)|guess so|would too|do too)|me too|same here|you too|that(?: i|'?)? ?s|that sounds|it sounds|sounds|(?:it|they|"
-    r"he|she|that|i|you) (?:\w+ly )?(?:is|are|was|were|does|do|did|has|have|can|will|would)|not|n't|but|and|actually|correct)\b)+",
+    r"(?:\W|\b(?:yes|yeah|yep|yup|no|nope|ok|okay|right|true|exactly|absolutely|indeed|definitely|of "
+    r"course|sure|well|wow|oh|ah"
+    r"|cool|great|nice|awesome|amazing|interesting|really|very|so|too|lol|haha|hmm|i (?:agree|see|know|"
+    r"understand|think so|believe"
+    r" (?:so|it was|it is)|guess so|would too|do too)|me too|same here|you too|that(?: i|'?)? ?s|that "
+    r"sounds|it sounds|sounds|(?:it|they|"
+    r"he|she|that|i|you) (?:\w+ly )?(?:is|are|was|were|does|do|did|has|have|can|will|would)|not|n't|but|"
+    r"and|actually|correct)\b)+",
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    r"\W*(?:i(?:'m| am) not (?:entirely |quite |completely |too |really )?(?:sure|certain|aware)|i (?:would|might) guess|it(?:'s| is) "
-    r"(?:hard|difficult|impossible) to (?:say|tell|know)|(?:please )?(?:note|verify|check|consult|remember) (?:that )?"
+    r"\W*(?:i(?:'m| am) not (?:entirely |quite |completely |too |really )?(?:sure|certain|aware)|i "
+    r"(?:would|might) guess|it(?:'s| is) "
+    r"(?:hard|difficult|impossible) to (?:say|tell|know)|(?:please )?(?:note|verify|check|consult|"
+    r"remember) (?:that )?"
     r"(?:this|the (?:original|official)|with)|it depends)\b",
     re.IGNORECASE,
 )
 _CUT = re.compile(
-    r";\s+|,\s+(?:and|but|while|whereas|although|though|yet)\s+(?=(?:[A-Z][\w'’-]+|he|she|it|they|we|this|that|these|"
-    r"those|the|its|his|her|their|there)\s)|\s+(?:but|whereas)\s+(?=(?:he|she|it|they|the|there|his|her|their|its|i)\s)|:\s+(?=[A-Z]\w+ \w+ \w+)",
+    r";\s+|,\s+(?:and|but|while|whereas|although|though|yet)\s+(?=(?:[A-Z][\w'’-]+|he|she|it|they|we|"
+    r"this|that|these|"
+    r"those|the|its|his|her|their|there)\s)|\s+(?:but|whereas)\s+(?=(?:he|she|it|they|the|there|his|her|"
+    r"their|its|i)\s)|:\s+(?=[A-Z]\w+ \w+ \w+)",
     re.IGNORECASE,
 )
 _LEAST_WORDS_OF_A_PART = 4  # a shorter part stays with its neighbour: it says too little alone

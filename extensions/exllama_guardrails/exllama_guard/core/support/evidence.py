@@ -11,7 +11,8 @@ import numpy as np
 
 from exllama_guard.core.ports import Embedder, TokenEmbedder, TokenVectors
 from exllama_guard.core.records import FloatArray, Snippet, Span
-from exllama_guard.core.support.quantities import Date, Quantity, dates_of, with_years
+from exllama_guard.core.support.dates import Date, dates_of
+from exllama_guard.core.support.quantities import Quantity, with_years
 from exllama_guard.core.support.text import Sentence, Word, sentences_of, sound
 
 _EMBED_ALL = 48  # up to so many sentences all are embedded, at once
@@ -44,7 +45,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the snippets hold on one claim: the best window, and the best sentences in any place, best first."""
+    """What the snippets hold on one claim: the best window, and the best sentences anywhere, best first."""
 
     window: Window
     top: tuple[int, ...]
@@ -77,7 +78,8 @@ class Encoder:
                     Encoded(v.sentence, _by_word(v, missing[t])) for t, v in zip(texts, vectors, strict=True)
                 ]
             else:
-                new = [Encoded(vector, None) for vector in self._embedder.embed([sound(text) for text in texts])]
+                plain = self._embedder.embed([sound(text) for text in texts])
+                new = [Encoded(vector, None) for vector in plain]
             if len(self._known) + len(new) > _TEXTS_REMEMBERED:
                 self._known = {text: self._known[text] for text, _ in items if text in self._known}
             self._known.update(zip(texts, new, strict=True))
@@ -97,7 +99,8 @@ def _by_word(vectors: TokenVectors, words: tuple[Word, ...]) -> FloatArray:
         if low < high:
             out[row] = vectors.tokens[low:high].mean(axis=0)
     lengths = np.linalg.norm(out, axis=1, keepdims=True)
-    return np.divide(out, lengths, out=out, where=lengths > 0)
+    np.divide(out, lengths, out=out, where=lengths > 0)
+    return out
 
 
 class Library:
@@ -179,7 +182,7 @@ class Library:
         return " ".join(self.sentences[index].text for index in sorted(taken))
 
     def like(self, index: int, share: float, least: int) -> list[int]:
-        """Sentences of other snippets that share at least `share` of the words of both, and `least` of them."""
+        """Sentences of other snippets that share `share` of the words of both, and `least` words."""
         mine = self.stems[index]
         common: dict[int, int] = defaultdict(int)
         for stem in mine:

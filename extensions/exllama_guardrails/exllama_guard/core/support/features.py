@@ -1,4 +1,4 @@
-"""What is measured of one claim against its evidence, as named numbers that mean the same on any kind of text."""
+"""What is measured of one claim against its evidence, as named numbers that mean the same on any text."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from exllama_guard.core.records import Finding, Severity
 from exllama_guard.core.support.alignment import Match, sentences_read, stands_beside
+from exllama_guard.core.support.dates import dates_of
 from exllama_guard.core.support.evidence import Found, Library
 from exllama_guard.core.support.lexicon import Relation
-from exllama_guard.core.support.quantities import dates_of, quantities_of, with_years
+from exllama_guard.core.support.quantities import quantities_of, with_years
 from exllama_guard.core.support.text import Word
 
 NEGATIONS = frozenset(
@@ -186,8 +187,7 @@ def _relations(matches: Sequence[Match], library: Library) -> dict[str, float]:
 
 
 def _quantities(measured: Measured, library: Library, language: str) -> dict[str, float]:
-    near = [library.sentences[i].text for i in dict.fromkeys(
-        [*range(measured.found.window.first, measured.found.window.last + 1), *measured.found.top])]  # fmt: skip
+    near = [library.sentences[index].text for index in sentences_read(measured.found)]
     held = [q for text in near for q in with_years(text, language)]
     stated = quantities_of(measured.text, language)
     missing = [q for q in stated if not any(q.agrees(other) for other in held)]

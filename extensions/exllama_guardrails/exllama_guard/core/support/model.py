@@ -1,8 +1,8 @@
 """The fitted model: from a claim's features to a calibrated probability, with weights from a readable file.
 
-A claim has several aspects (are its words there, its numbers, its polarity ...). Each aspect is a weighted sum
-of features; the claim is as supported as its weakest aspect, by a soft minimum, and so is an answer by its claims.
-Signs are held by the fit: a missing word can never raise support. docs/decisions/support-score.md.
+A claim has several aspects (are its words there, its numbers, its polarity ...). Each aspect is a weighted
+sum of features; the claim is as supported as its weakest aspect, by a soft minimum, and so is an answer by
+its claims. Signs are held by the fit: a missing word can never raise support. docs/decisions/support-score.md.
 """
 
 from __future__ import annotations

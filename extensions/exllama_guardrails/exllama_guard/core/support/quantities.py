@@ -1,4 +1,4 @@
-"""Numbers and dates in a text, as values that can be compared."""
+"""Numbers in a text, in digits or words, as values that can be compared."""
 
 from __future__ import annotations
 
@@ -6,67 +6,53 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from exllama_guard.core.support.dates import dates_of
+
 _MAGNITUDE = {
-    "hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "millions": 1e6, "mn": 1e6, "mio": 1e6, "m": 1e6,
-    "mm": 1e6, "billion": 1e9, "billions": 1e9, "bn": 1e9, "b": 1e9, "trillion": 1e12, "tn": 1e12, "dozen": 12.0,
+    "hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "millions": 1e6, "mn": 1e6, "mio": 1e6,
+    "m": 1e6,
+    "mm": 1e6, "billion": 1e9, "billions": 1e9, "bn": 1e9, "b": 1e9, "trillion": 1e12, "tn": 1e12,
+    "dozen": 12.0,
     "millionen": 1e6, "millones": 1e6, "milliarde": 1e9, "milliarden": 1e9, "milliards": 1e9, "mil": 1e3,
     "lakh": 1e5, "crore": 1e7,
 }  # fmt: skip
-_CURRENCY = {"$": "USD", "us$": "USD", "usd": "USD", "dollar": "USD", "dollars": "USD", "€": "EUR", "eur": "EUR",
-             "euro": "EUR", "euros": "EUR", "£": "GBP", "gbp": "GBP", "pound": "GBP", "pounds": "GBP", "¥": "JPY",
-             "yen": "JPY", "jpy": "JPY", "₹": "INR", "rupees": "INR", "chf": "CHF", "cents": "cent", "cent": "cent"}  # fmt: skip
+_CURRENCY = {
+    "$": "USD", "us$": "USD", "usd": "USD", "dollar": "USD", "dollars": "USD", "€": "EUR", "eur": "EUR",
+    "euro": "EUR", "euros": "EUR", "£": "GBP", "gbp": "GBP", "pound": "GBP", "pounds": "GBP", "¥": "JPY",
+    "yen": "JPY", "jpy": "JPY", "₹": "INR", "rupees": "INR", "chf": "CHF", "cents": "cent", "cent": "cent",
+}  # fmt: skip
 # Units in one size each: (dimension, factor).
 _UNIT: dict[str, tuple[str, float]] = {
-    "m": ("length", 1.0), "mm": ("length", 1e-3), "cm": ("length", 1e-2), "km": ("length", 1e3), "kilometer": ("length", 1e3),
-    "kilometre": ("length", 1e3), "meter": ("length", 1.0), "metre": ("length", 1.0), "mile": ("length", 1609.344),
-    "foot": ("length", 0.3048), "feet": ("length", 0.3048), "ft": ("length", 0.3048), "inch": ("length", 0.0254),
+    "m": ("length", 1.0), "mm": ("length", 1e-3), "cm": ("length", 1e-2), "km": ("length", 1e3),
+    "kilometer": ("length", 1e3),
+    "kilometre": ("length", 1e3), "meter": ("length", 1.0), "metre": ("length", 1.0),
+    "mile": ("length", 1609.344),
+    "foot": ("length", 0.3048), "feet": ("length", 0.3048), "ft": ("length", 0.3048),
+    "inch": ("length", 0.0254),
     "inches": ("length", 0.0254), "yard": ("length", 0.9144), "kg": ("mass", 1.0), "kilogram": ("mass", 1.0),
     "kilo": ("mass", 1.0), "gram": ("mass", 1e-3), "lb": ("mass", 0.45359237), "lbs": ("mass", 0.45359237),
     "tonne": ("mass", 1e3), "second": ("time", 1.0), "minute": ("time", 60.0), "hour": ("time", 3600.0),
     "day": ("time", 86400.0), "week": ("time", 604800.0), "month": ("month", 1.0), "year": ("month", 12.0),
     "decade": ("month", 120.0), "century": ("month", 1200.0), "centuries": ("month", 1200.0),
 }  # fmt: skip
-_MONTHS = {
-    name: number
-    for names in (
-        "january february march april may june july august september october november december",
-        "jan feb mar apr may jun jul aug sep oct nov dec",
-        "januar februar märz april mai juni juli august september oktober november dezember",
-        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
-        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
-        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
-        "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
-        "januari februari maart april mei juni juli augustus september oktober november december",
-    )
-    for number, name in enumerate(names.split(), 1)
-} | {"sept": 9}
-_MONTH = "|".join(sorted(map(re.escape, _MONTHS), key=len, reverse=True))
-_YEAR = r"(?:1[0-9]{3}|20[0-9]{2}|2100)"
-_DAY = r"(?:3[01]|[12][0-9]|0?[1-9])"
-_DATES = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"\b(?P<y>{_YEAR})[-/.](?P<m>0?[1-9]|1[0-2])[-/.](?P<d>{_DAY})\b(?![-/.]\d)",
-        rf"\b(?P<d>{_DAY})(?:st|nd|rd|th|\.|er|º)?\s+(?:of\s+|de\s+)?(?P<mn>{_MONTH})\b\.?(?:,?\s+(?:of\s+|de\s+|del\s+)?(?P<y>{_YEAR})\b)?",
-        rf"\b(?P<mn>{_MONTH})\b\.?\s+(?P<d>{_DAY})(?:st|nd|rd|th)?\b(?!\s*(?:%|percent|million|billion|,\d{{3}}))(?:\s*,?\s+(?P<y>{_YEAR})\b)?",
-        rf"\b(?P<mn>{_MONTH})\b\.?,?\s+(?:of\s+|de\s+)?(?P<y>{_YEAR})\b",
-        rf"\b(?P<d>{_DAY})[/.](?P<m>0?[1-9]|1[0-2])[/.](?P<y>{_YEAR})\b",
-        rf"\b(?P<m>0?[1-9]|1[0-2])[/.](?P<d>{_DAY})[/.](?P<y>{_YEAR})\b",
-    )
-)
 _NUMBER = re.compile(
     r"(?P<cur>US\$|[$€£¥₹])?\s?(?P<sign>(?<![\w)])[-−])?(?P<num>\d{1,3}(?:,\d{2,3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
-    r"(?P<ord>st|nd|rd|th)?(?P<s>s)?(?:\s*-?\s*(?P<mag>hundred|thousand|millions?|billions?|trillion|dozen|bn|mn|tn|mio|lakh|"
-    r"crore|milliarden?|milliards|millones|millionen|[kKmMbB](?![\w.]))\b)?(?P<pct>\s*(?:%|percent(?:age points?)?\b|per cent\b|pct\b|"
+    r"(?P<ord>st|nd|rd|th)?(?P<s>s)?(?:\s*-?\s*(?P<mag>hundred|thousand|millions?|billions?|trillion|"
+    r"dozen|bn|mn|tn|mio|lakh|"
+    r"crore|milliarden?|milliards|millones|millionen|[kKmMbB](?![\w.]))\b)?(?P<pct>\s*(?:%|"
+    r"percent(?:age points?)?\b|per cent\b|pct\b|"
     r"prozent\b))?",
 )
 _NEXT_WORD = re.compile(r"[\s-]*(?:of\s+)?([^\W\d_]+)")
 _ABOUT = re.compile(
-    r"(?:about|around|approximately|approx\.?|nearly|almost|roughly|over|more than|less than|under|up to|at least|some|"
+    r"(?:about|around|approximately|approx\.?|nearly|almost|roughly|over|more than|less than|under|up "
+    r"to|at least|some|"
     r"circa|ca\.?|~|≈)\s*$",
     re.IGNORECASE,
 )
-_MARKER = re.compile(r"[\[【](?:\s*(?:s|source|doc|ref|#)?\s?\d{1,3}\s*(?:[,;–-]|†[^\]】]*)?)+[\]】]", re.IGNORECASE)
+_MARKER = re.compile(
+    r"[\[【](?:\s*(?:s|source|doc|ref|#)?\s?\d{1,3}\s*(?:[,;–-]|†[^\]】]*)?)+[\]】]", re.IGNORECASE
+)
 _SCALE_WORDS = frozenset(["hundred", "thousand", "million", "billion", "trillion", "dozen"])
 
 
@@ -104,61 +90,8 @@ class Quantity:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Date:
-    """One date, of which any part may be missing."""
-
-    start: int
-    end: int
-    text: str
-    year: int | None
-    month: int | None
-    day: int | None
-
-    def within(self, other: Date) -> bool:
-        """True when every part of this date is in `other` and equal."""
-        return all(
-            mine is None or mine == theirs
-            for mine, theirs in (
-                (self.year, other.year), (self.month, other.month), (self.day, other.day)
-            )
-        )  # fmt: skip
-
-    def conflicts(self, other: Date) -> bool:
-        """True when some part is in both and differs."""
-        return any(
-            mine is not None and theirs is not None and mine != theirs
-            for mine, theirs in (
-                (self.year, other.year), (self.month, other.month), (self.day, other.day)
-            )
-        )  # fmt: skip
-
-
-@lru_cache(maxsize=16384)
-def dates_of(text: str) -> tuple[Date, ...]:
-    """The dates of `text` in order; lone years are numbers."""
-    found: list[Date] = []
-    for pattern in _DATES:
-        for match in pattern.finditer(text):
-            if any(match.start() < date.end and date.start < match.end() for date in found):
-                continue
-            parts = match.groupdict()
-            month = int(parts["m"]) if parts.get("m") else _MONTHS[parts["mn"].casefold()]
-            found.append(
-                Date(
-                    match.start(),
-                    match.end(),
-                    match.group(),
-                    int(parts["y"]) if parts.get("y") else None,
-                    month,
-                    int(parts["d"]) if parts.get("d") else None,
-                )
-            )
-    return tuple(sorted(found, key=lambda date: date.start))
-
-
 def without_markers(text: str) -> str:
-    """`text` with citation markers such as [1], [s2] or [3-5] blanked out; every character keeps its place."""
+    """`text` with citation markers such as [1], [s2] or [3-5] blanked out; the rest keeps its place."""
     return _MARKER.sub(lambda match: " " * len(match.group()), text) if "[" in text or "【" in text else text
 
 
@@ -206,14 +139,23 @@ def _in_digits(text: str) -> list[Quantity]:
         if not decimals and not scale and "," not in digits:
             step = 1.0
         zeros = len(plain) - len(plain.rstrip("0")) if not decimals else 0
-        if zeros >= 2:
+        rounded = zeros >= 2 and len(plain) - zeros >= 2  # 12,000 may stand for 12,345; 1,000 is not 1,400
+        if rounded:
             step = 10.0**zeros
         unit = "%" if match["pct"] else _CURRENCY.get((match["cur"] or "").casefold(), "")
         out.append(
-            _quantity(text, start, end, value * magnitude, step * magnitude, unit,
-                      ordinal=bool(match["ord"]), exact=not scale and not decimals and len(plain) <= 4 and zeros < 3,
-                      yearlike=len(digits) == 4 and not scale and not unit)
-        )  # fmt: skip
+            _quantity(
+                text,
+                start,
+                end,
+                value * magnitude,
+                step * magnitude,
+                unit,
+                ordinal=bool(match["ord"]),
+                exact=not scale and not decimals and not rounded,
+                yearlike=len(digits) == 4 and not scale and not unit,
+            )
+        )
     return out
 
 
@@ -274,8 +216,10 @@ def _in_words(text: str, language: str) -> list[Quantity]:
 
 NUMBER_LANGUAGES = frozenset(("en", "fr", "es", "pt", "de", "nl", "da", "it"))
 _NUMBER_WORDS = re.compile(
-    r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|"
-    r"eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|trillion|"
+    r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    r"sixteen|seventeen|"
+    r"eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|"
+    r"billion|trillion|"
     r"first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|\w+th)s?\Z",
     re.IGNORECASE,
 )

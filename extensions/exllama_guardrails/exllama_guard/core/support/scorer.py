@@ -188,7 +188,7 @@ class AnswerScorer:
         )
 
     def _verify(self, pieces: Sequence[Piece]) -> None:
-        """Asks the verifier about the undecided among these claims; leaves them as they are where it fails."""
+        """Asks the verifier about the undecided claims; leaves them as they are where it fails."""
         if self._verifier is None:
             return
         undecided = [text for text in dict.fromkeys(p.text for p in pieces) if _undecided(self._scored[text])]

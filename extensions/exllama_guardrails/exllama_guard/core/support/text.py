@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exllama_guard.core.records import Span
-from exllama_guard.core.support.quantities import without_markers
 from exllama_guard.core.support.lexicon import irregular, weight_of
+from exllama_guard.core.support.quantities import without_markers
 
 # Numbers with their separators, abbreviations with dots, single Han/kana signs, words (with n't split off).
 _TOKEN = re.compile(
@@ -207,7 +207,7 @@ class Sentence:
 
 @lru_cache(maxsize=65536)
 def stem_of(norm: str) -> str:
-    """The stem that equates forms of one word ("bought" and "buys"); English rules, others keep their form."""
+    """The stem that equates forms of one word ("bought", "buys"); English rules, others keep their form."""
     lemma = irregular(norm)
     if not lemma.isascii() or len(lemma) < 4:
         return lemma[:-1] if lemma.endswith("s") and len(lemma) == 3 else lemma
