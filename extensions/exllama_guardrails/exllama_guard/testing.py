@@ -49,8 +49,8 @@ class FakeEmbedder:
         for row, text in zip(rows, texts, strict=True):
             for word in words(text):
                 row[zlib.crc32(word.encode("utf-8", "replace")) % _WIDTH] += 1.0
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(lengths > 0, lengths, 1).astype(np.float32)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True).astype(np.float32)
+        return np.divide(rows, lengths, out=rows, where=lengths > 0)
 
 
 class OverlapScorer:

@@ -164,10 +164,10 @@ def _load(folder: str) -> SentenceTransformer:
     from transformers.utils import logging as transformers_log
 
     bars = transformers_log.is_progress_bar_enabled()
-    transformers_log.disable_progress_bar()
+    transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # The GPU stays with the language model; MiniLM on two CPU cores is quick enough.
-        return SentenceTransformer(folder, device="cpu", local_files_only=True)
+        model: SentenceTransformer = SentenceTransformer(folder, device="cpu", local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise EmbedderError(
             f"The embedder '{folder}' cannot be loaded ({error}); name a sentence-transformers folder "
@@ -175,7 +175,8 @@ def _load(folder: str) -> SentenceTransformer:
         ) from error
     finally:
         if bars:
-            transformers_log.enable_progress_bar()
+            transformers_log.enable_progress_bar()  # type: ignore[no-untyped-call]
+    return model
 
 
 def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, int]]:
