@@ -25,7 +25,8 @@ ALLOWED = {
     "monitor": {"core", "errors", "settings", "assembly"},
     "assembly": {"core", "errors", "settings", "monitor", "embedders", "verifiers", "sources"},
     "lifecycle": {"lifecycle", "backends", "core", "errors", "settings", "monitor"},
-    "panel": {"panel", "core", "errors", "settings", "monitor", "lifecycle", "commands", "host"},
+    "probes": {"probes", "backends", "core", "errors", "standalone"},
+    "panel": {"probes", "panel", "core", "errors", "settings", "monitor", "lifecycle", "commands", "host"},
 }
 ONLY_IN = {"gradio": {"panel", "standalone"}, "modules": {"host", "standalone"}}
 

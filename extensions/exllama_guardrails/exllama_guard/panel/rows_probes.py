@@ -1,0 +1,180 @@
+"""Probes, doctor and diagnosis as plain rows for the panel; no markup, no gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exllama_guard.core.checkup import Checkup
+from exllama_guard.core.diagnosis import Diagnosis
+from exllama_guard.core.paraphrase import forms_of
+from exllama_guard.core.stability import FORMS, LambdaReport, RunState
+from exllama_guard.core.symptoms import Observation
+from exllama_guard.panel.rows import Badge, badge, number
+from exllama_guard.probes.service import ProbeState
+
+__all__ = [
+    "AnswerCell",
+    "DiagnosisRow",
+    "DoctorRow",
+    "DoctorRows",
+    "ProbeRows",
+    "diagnosis_row",
+    "doctor_rows",
+    "editable_forms",
+    "probe_rows",
+]
+
+STATE_WORDS = {
+    RunState.CONVERGENT: "agrees",
+    RunState.RECURSIVE: "agrees in part",
+    RunState.DIVERGENT: "gives up or cites nothing",
+    RunState.CHAOTIC: "says something else",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCell:
+    """One answer of the grid; `group` is a letter that equal answers share, "" without one."""
+
+    seed: str
+    symbol: str
+    word: str
+    group: str
+    cites: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRows:
+    """The λ card. `share` of the progress bar in [0, 1], None while nothing runs."""
+
+    share: float | None
+    progress: str
+    problem: str
+    badge: Badge | None
+    symbol: str
+    reasons: tuple[str, ...]
+    numbers: tuple[tuple[str, str, str], ...]  # name, value, plain explanation
+    grid: tuple[tuple[str, tuple[AnswerCell, ...]], ...]  # a form and its answers
+    can_start: bool
+    can_stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorRow:
+    """One symptom: what was seen, and the page that explains it ("" where nothing was seen)."""
+
+    id: str
+    title: str
+    badge: Badge
+    evidence: str
+    rule: str
+    page_title: str
+    page_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorRows:
+    """The doctor's card: what to repair first, what was seen, what is clean, what was not measured."""
+
+    headline: str
+    found: tuple[DoctorRow, ...]
+    clean: tuple[DoctorRow, ...]
+    not_measured: tuple[DoctorRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosisRow:
+    """The prompt to copy or to send, the page it names, and what could still be measured."""
+
+    prompt: str
+    page_title: str
+    page_url: str
+    offers: tuple[str, ...]
+
+
+def editable_forms(question: str) -> tuple[str, ...]:
+    """The forms of a question as they stand in the fields before a run, the original first."""
+    return forms_of(question, FORMS)
+
+
+def probe_rows(state: ProbeState) -> ProbeRows:
+    """The card of the last or the running probe."""
+    progress = state.progress if state.running else None
+    report = state.result.report if state.result else None
+    forms = state.result.forms if state.result else ()
+    return ProbeRows(
+        share=None if progress is None else progress.done / max(1, progress.total),
+        progress="" if progress is None else progress.sentence(),
+        problem=state.problem,
+        badge=badge(report.gate) if report else None,
+        symbol=report.verdict.value if report and isinstance(report.verdict, RunState) else "",
+        reasons=report.reasons if report else (),
+        numbers=_numbers(report) if report else (),
+        grid=_grid(report, forms) if report else (),
+        can_start=not state.running,
+        can_stop=state.running,
+    )
+
+
+def _numbers(report: LambdaReport) -> tuple[tuple[str, str, str], ...]:
+    return (
+        ("Runs that agree", f"{report.convergent} of {report.n}", "5 of 6 are needed, in strict mode all."),
+        ("Lower bound", number(report.low), "With so few runs the true share may be as low as this (95 %)."),
+        ("Spread of meaning", number(report.entropy), "0: one meaning; 1: no two answers mean the same."),
+        ("Shared citations", number(report.iou), "1: every answer cites the same snippets."),
+        ("Different answers", str(report.clusters), "Answers with other numbers or a not are never equal."),
+    )
+
+
+def _grid(report: LambdaReport, forms: Sequence[str]) -> tuple[tuple[str, tuple[AnswerCell, ...]], ...]:
+    rows = []
+    for place, form in enumerate(forms):
+        cells = tuple(
+            AnswerCell(
+                seed=str(run.seed),
+                symbol=run.state.value if run.state else "",
+                word=STATE_WORDS[run.state] if run.state else "",
+                group="" if run.cluster is None else chr(ord("A") + run.cluster % 26),
+                cites=", ".join(sorted(run.cited)),
+                text=run.text,
+            )
+            for run in report.runs
+            if run.form == place
+        )
+        rows.append((form, cells))
+    return tuple(rows)
+
+
+def doctor_rows(checkup: Checkup) -> DoctorRows:
+    """The doctor's card."""
+    first = checkup.found[0] if checkup.found else None
+    headline = f"Repair first: {first.symptom.title}." if first else "Nothing was found."
+    return DoctorRows(
+        headline=headline,
+        found=tuple(_symptom(one) for one in checkup.found),
+        clean=tuple(_symptom(one) for one in checkup.clean),
+        not_measured=tuple(_symptom(one) for one in checkup.not_measured),
+    )
+
+
+def _symptom(one: Observation) -> DoctorRow:
+    page = one.pages[0] if one.pages else None
+    return DoctorRow(
+        id=one.symptom.id,
+        title=one.symptom.title,
+        badge=badge(one.verdict),
+        evidence=one.evidence,
+        rule=one.symptom.rule,
+        page_title=page.title if page else "",
+        page_url=page.url if page else "",
+    )
+
+
+def diagnosis_row(diagnosis: Diagnosis) -> DiagnosisRow:
+    """The diagnostic prompt's card."""
+    page = diagnosis.page
+    return DiagnosisRow(
+        diagnosis.prompt, page.title if page else "", page.url if page else "", diagnosis.offers
+    )

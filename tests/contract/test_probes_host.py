@@ -1,0 +1,193 @@
+"""Probes through the host: its lock, its template, a user who waits; and the panel's service and rows."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import ModuleType
+
+import pytest
+from exllama_guard.core.checkup import checkup_of
+from exllama_guard.core.diagnosis import Diagnosis
+from exllama_guard.core.records import Gate
+from exllama_guard.core.symptoms import observed
+from exllama_guard.errors import BackendError
+from exllama_guard.host.probe_writer import HostWriter, users_first
+from exllama_guard.panel.rows_probes import diagnosis_row, doctor_rows, editable_forms, probe_rows
+from exllama_guard.probes.lambda_probe import LambdaProbe
+from exllama_guard.probes.service import ProbeService
+from exllama_guard.probes.writer import GREEDY, Sampling
+from exllama_guard.testing import FakeEmbedder
+from probe_material import ScriptedMode
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """The few names of the host that a probe needs."""
+    modules = ModuleType("modules")
+    modules.__path__ = []
+    shared, generation, chat = (
+        ModuleType(f"modules.{name}") for name in ("shared", "text_generation", "chat")
+    )
+    shared.model, shared.model_name, shared.settings = object(), "m", {"name1": "You"}
+    shared.generation_lock = threading.Lock()
+    shared.states, shared.held = [], []
+
+    def generate(prompt, state, stops, is_chat):
+        shared.states.append((prompt, state))
+        shared.held.append(shared.generation_lock.locked())
+        yield from ("It", "It holds &lt;8192&gt;", f"It holds &lt;8192&gt; {state['seed']}")
+
+    generation._generate_reply = generate
+    chat.generate_chat_prompt = lambda text, state, history: f"<user>{text}"
+    for module in (modules, shared, generation, chat):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return shared
+
+
+def test_a_reply_comes_by_the_hosts_template_and_under_its_lock(host):
+    written = HostWriter().write("q?", Sampling(0.7, 0.9, 0, 12), 3, threading.Event())
+    assert written.text == "It holds <8192> 3"
+    prompt, state = host.states[0]
+    assert prompt == "<user>q?"
+    assert (state["temperature"], state["seed"], state["max_new_tokens"], state["do_sample"]) == (
+        0.7,
+        3,
+        12,
+        True,
+    )
+    assert "exllama_guardrails_probe" in state
+    assert host.held == [True]
+    assert not host.generation_lock.locked()
+
+
+def test_greedy_is_top_k_1(host):
+    HostWriter().write("q?", GREEDY, 1, threading.Event())
+    assert (host.states[0][1]["top_k"], host.states[0][1]["do_sample"]) == (1, False)
+
+
+def test_the_lock_is_given_back_when_the_host_fails(host, monkeypatch):
+    def broken(prompt, state, stops, is_chat):
+        raise RuntimeError("CUDA")
+        yield ""
+
+    monkeypatch.setattr(sys.modules["modules.text_generation"], "_generate_reply", broken)
+    with pytest.raises(RuntimeError):
+        HostWriter().write("q?", GREEDY, 1, threading.Event())
+    assert not host.generation_lock.locked()
+
+
+def test_without_a_model(host):
+    host.model = None
+    with pytest.raises(BackendError):
+        HostWriter().write("q?", GREEDY, 1, threading.Event())
+    with pytest.raises(BackendError):
+        _ = HostWriter().id
+
+
+def test_a_cancelled_probe_does_not_wait_for_a_long_reply(host):
+    host.generation_lock.acquire()
+    cancel = threading.Event()
+    threading.Timer(0.1, cancel.set).start()
+    started = time.monotonic()
+    assert HostWriter().write("q?", GREEDY, 1, cancel).stopped
+    users_first(cancel)
+    assert time.monotonic() - started < 5
+    host.generation_lock.release()
+
+
+def test_a_waiting_user_goes_before_the_next_generation(host):
+    order = []
+
+    def user():
+        with host.generation_lock:
+            order.append("user")
+            time.sleep(0.05)
+
+    def script(text, seed):
+        order.append("probe")
+        if len(order) == 1:
+            host.generation_lock.acquire()
+            thread.start()
+            time.sleep(0.02)
+            host.generation_lock.release()
+        return "The cache holds 8192 tokens."
+
+    thread = threading.Thread(target=user)
+    service = ProbeService(
+        writer=ScriptedMode(script), embedder=FakeEmbedder, users_first=users_first, spawn=lambda job: job()
+    )
+    assert service.start(LambdaProbe("How many tokens does the cache hold?")) == ""
+    thread.join()
+    assert order[:3] == ["probe", "user", "probe"]
+    assert service.state.result.report.gate is Gate.PASS
+
+
+# --- the panel's service --------------------------------------------------------------------------------
+
+
+def service(script=lambda text, seed: "The cache holds 8192 tokens.", **more):
+    return ProbeService(writer=ScriptedMode(script, **more), embedder=FakeEmbedder, spawn=lambda job: job())
+
+
+QUESTION = "How many tokens does the cache hold?"
+
+
+def test_rows_of_a_finished_probe():
+    made = service()
+    assert made.start(LambdaProbe(QUESTION)) == ""
+    rows = probe_rows(made.state)
+    assert (rows.symbol, rows.badge.word, rows.can_start, rows.can_stop) == (
+        "→",
+        rows.badge.word,
+        True,
+        False,
+    )
+    assert rows.numbers[0][1] == "6 of 6"
+    assert [form for form, _ in rows.grid] == list(editable_forms(QUESTION))
+    assert [cell.group for _, cells in rows.grid for cell in cells] == ["A"] * 6
+    assert rows.share is None
+
+
+def test_a_model_that_goes_away_is_told_in_one_sentence():
+    made = service(fails_after=2)
+    made.start(LambdaProbe(QUESTION))
+    rows = probe_rows(made.state)
+    assert "was unloaded" in rows.problem
+    assert rows.badge is None
+    assert rows.can_start
+
+
+def test_stop_and_a_second_start():
+    made = service(lambda text, seed: made.stop() or "yes")
+    made.start(LambdaProbe(QUESTION))
+    assert made.state.result.stopped
+    assert probe_rows(made.state).symbol == ""
+    assert made.start(LambdaProbe("")) == "There is no question; type one."
+    waiting = ProbeService(
+        writer=ScriptedMode(lambda t, s: ""), embedder=FakeEmbedder, spawn=lambda job: None
+    )
+    waiting.start(LambdaProbe(QUESTION))
+    assert waiting.start(LambdaProbe(QUESTION)) == "A probe is running; stop it first."
+    assert probe_rows(waiting.state).can_stop
+
+
+def test_a_fault_does_not_leave_the_panel_waiting():
+    def broken(text, seed):
+        raise ZeroDivisionError
+
+    made = service(broken)
+    with pytest.raises(ZeroDivisionError):
+        made.start(LambdaProbe(QUESTION))
+    assert not made.state.running
+    assert "fault" in made.state.problem
+
+
+def test_rows_of_the_doctor_and_of_the_diagnosis():
+    rows = doctor_rows(checkup_of([observed("EX1", Gate.FAIL, "slow"), observed("PC4", Gate.PASS, "filled")]))
+    assert rows.headline == "Repair first: First run slower or unstable."
+    assert rows.found[0].page_url.endswith("bootstrap-ordering.md")
+    assert rows.clean[0].page_url == ""
+    assert len(rows.not_measured) > 20
+    assert diagnosis_row(Diagnosis("p", None, ("o",))).page_url == ""
