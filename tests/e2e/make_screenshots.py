@@ -1,12 +1,13 @@
 """Makes the pictures in screenshots/ from real runs: `python tests/e2e/make_screenshots.py [NAME ...]`.
 
-Without names all are made. The embedded default is started, asked questions, and photographed in light and
-dark and at 390 px. `webui` photographs a real WebUI that is running already: name its address in
-GUARDRAILS_WEBUI_URL and its version in GUARDRAILS_WEBUI_VERSION.
+Without names all are made: the embedded default is started, asked questions, and photographed in light and
+dark and at 390 px. GUARDRAILS_EMBEDDED_URL names one that runs already. With TEXTGEN_WEBUI_DIR set, a running
+WebUI is photographed too: its address is GUARDRAILS_WEBUI_URL, its version GUARDRAILS_WEBUI_VERSION.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -15,8 +16,12 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -24,11 +29,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "screenshots"
 START_S = 240
-REPLY_MS = 180_000
-SETTLED = "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before"
+REPLY_S = 240
+SIZE = {"width": 1360, "height": 850}
+SCALE = 1.5
+COLOURS = 192  # of a picture's palette: a page of text needs no more, and a third of the bytes
+
 RIGHT = "After how many tokens is the KV cache rotated by default?"
-WRONG = "How many words does a snippet have?"
-QUESTION = "How wide is the safe zone of the distance, and what does bleed measure?"
+WRONG = "After how many seconds is a canary reported as a hang?"  # the small model says 2, the documents 120
+LONG = "How wide is the safe zone of the distance, and what does bleed measure?"
+SCHEMA = '{\n  "type": "object",\n  "properties": {"city": {"type": "string"}},\n  "required": ["city"]\n}'
 
 
 def main(names: list[str]) -> int:
@@ -43,24 +52,36 @@ def main(names: list[str]) -> int:
         print("No chromium or Chrome on this machine: apt-get install chromium")
         return 1
     OUT.mkdir(exist_ok=True)
+    webui = os.environ.get("GUARDRAILS_WEBUI_URL", "") if os.environ.get("TEXTGEN_WEBUI_DIR") else ""
+    if "webui" in names and not webui:
+        print("Set TEXTGEN_WEBUI_DIR, and name the running WebUI's address in GUARDRAILS_WEBUI_URL.")
+        return 1
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        if not names or "embedded" in names:
-            _embedded(browser)
-        url = os.environ.get("GUARDRAILS_WEBUI_URL", "")
-        if url:
-            _webui(browser, url, os.environ.get("GUARDRAILS_WEBUI_VERSION", "webui"))
-        elif "webui" in names:
-            print("Name the address of a running WebUI in GUARDRAILS_WEBUI_URL.")
-            return 1
+        chosen = [name for name in PICTURES if not names or name in names]
+        if chosen:
+            with _embedded() as url:
+                for name in chosen:
+                    page = _open(browser, url)
+                    page.wait_for_selector(".dot.ready", timeout=START_S * 1000)
+                    PICTURES[name](page)
+                    page.close()
+        if webui:
+            _webui(browser, webui, os.environ.get("GUARDRAILS_WEBUI_VERSION", "webui"))
         browser.close()
     return 0
 
 
-def _embedded(browser: Browser) -> None:
+@contextmanager
+def _embedded() -> Iterator[str]:
+    """The address of the embedded default: the one that runs already, else one started for the pictures."""
+    running = os.environ.get("GUARDRAILS_EMBEDDED_URL", "")
+    if running:
+        yield running
+        return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -73,11 +94,7 @@ def _embedded(browser: Browser) -> None:
         try:
             url = f"http://127.0.0.1:{port}/"
             _await_page(url, process)
-            page = browser.new_page(viewport={"width": 1360, "height": 900}, device_scale_factor=2)
-            page.goto(url)
-            page.wait_for_selector("#eg-root", timeout=60_000)
-            page.wait_for_selector(".dot.ready", timeout=REPLY_MS)
-            _pictures_of_the_embedded_default(page)
+            yield url
         finally:
             process.terminate()
             process.wait(20)
@@ -96,82 +113,175 @@ def _await_page(url: str, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"The embedded default did not serve {url} within {START_S} s")
 
 
-def _pictures_of_the_embedded_default(page: Page) -> None:
-    _settle(page, _ask(page, RIGHT))
+def _open(browser: Browser, url: str) -> Page:
+    page = browser.new_page(viewport=SIZE, device_scale_factor=SCALE)
+    page.set_default_timeout(START_S * 1000)
+    page.goto(url)
+    page.wait_for_selector("#eg-root [data-slot=glance][data-h]", state="attached")
+    return page
+
+
+# --- the embedded default --------------------------------------------------------------------------------
+
+
+def _overview(page: Page) -> None:
+    _answered(page, WRONG)
+    _details(page, "turn")
     _both_themes(page, "overview")
-    before = _ask(page, QUESTION)
-    page.click("[data-act=fold]")
-    page.wait_for_selector(".eg-live", timeout=REPLY_MS)
-    page.wait_for_timeout(1500)
+
+
+def _live(page: Page) -> None:
+    _details(page, "turn")
+    _ask(page, LONG)
+    _until(page, "() => document.querySelectorAll('.eg-live').length && document.querySelector('.eg-s')")
+    page.wait_for_timeout(600)
     _shoot(page, "live-light")
-    _settle(page, before)
-    _settle(page, _ask(page, WRONG))
-    _both_themes(page, "answer")
-    for tab in ("time", "history", "check", "settings", "model"):
-        page.click(f"[data-tab={tab}]")
-        if tab == "check":
-            _check(page)
-        page.wait_for_timeout(800)
-        _both_themes(page, tab)
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.click("[data-tab=turn]")
-    page.wait_for_timeout(800)
-    page.evaluate("() => document.getElementById('eg-root').scrollIntoView()")
-    _both_themes(page, "narrow")
+    _until(page, "() => !document.querySelector('.eg-live')")
 
 
-def _ask(page: Page, question: str) -> str:
-    """Sends a question; gives what the panel had settled on before."""
-    before: str = page.evaluate("() => window.egGuard.state.settled")
-    page.fill("#question textarea, #question input", question)
-    page.click("#send")
-    return before
+def _failed(page: Page) -> None:
+    _answered(page, WRONG)
+    _details(page, "turn")
+    page.locator("#eg-root").screenshot()  # brings it into view, drawn whole
+    _shoot_panel(page, "failed-light")
 
 
-def _settle(page: Page, before: str) -> None:
-    deadline = time.monotonic() + REPLY_MS / 1000
-    while not page.evaluate(SETTLED, before):
-        if time.monotonic() > deadline:
-            raise SystemExit(f"No reply was checked within {REPLY_MS // 1000} s")
-        page.wait_for_timeout(500)
-    page.wait_for_timeout(1200)
+def _over_time(page: Page) -> None:
+    for question in (RIGHT, WRONG, LONG):
+        _answered(page, question)
+    _details(page, "time")
+    _shoot_panel(page, "over-time-light")
 
 
 def _check(page: Page) -> None:
+    _details(page, "check")
     page.fill("[name=question]", "How long is the bridge?")
     page.fill(
         "[name=snippets]", "The bridge was opened in 1932. It is 1,149 metres long and carries eight lanes."
     )
     page.fill("[name=answer]", "The bridge was opened in 1932. It is 1,419 metres long.")
     page.click("[data-form=check] button[type=submit]")
-    page.wait_for_selector("[data-slot=checked] .eg-badge", timeout=60_000)
+    _until(page, "() => document.querySelector('[data-slot=checked] .eg-badge')")
+    _shoot_panel(page, "check-a-text-light")
+
+
+def _model(page: Page) -> None:
+    _details(page, "model")
+    _shoot_panel(page, "model-light")
+
+
+def _tools(page: Page) -> None:
+    _details(page, "tools")
+    page.fill("[name=answer_schema]", SCHEMA)
+    page.click("[data-form=schema] button[type=submit]")
+    _answered(page, "Which city is the capital of France? Reply with JSON only.")
+    _until(page, "() => document.querySelector('[data-slot=answers] .eg-badge')")
+    _shoot_panel(page, "tools-light")
+    page.click("[data-act=clear-schema]")
+    _until(page, "() => document.querySelector('[name=answer_schema]').value === ''")
+
+
+def _narrow(page: Page) -> None:
+    _answered(page, WRONG)
+    page.set_viewport_size({"width": 390, "height": 844})
+    _details(page, "turn")
+    page.evaluate("() => document.getElementById('eg-root').scrollIntoView()")
+    page.wait_for_timeout(1500)
+    _shoot(page, "narrow-light")
+
+
+PICTURES: dict[str, Callable[[Page], None]] = {
+    "overview": _overview,
+    "live": _live,
+    "failed": _failed,
+    "check": _check,
+    "model": _model,
+    "over-time": _over_time,
+    "narrow": _narrow,
+    "tools": _tools,
+}
+
+
+def _details(page: Page, tab: str) -> None:
+    if page.get_attribute("[data-act=fold]", "aria-expanded") == "false":
+        page.click("[data-act=fold]")
+    page.click(f"[data-tab={tab}]")
+    _until(page, "() => window.egGuard.state.same && !window.egGuard.state.asked")
+    page.wait_for_timeout(1500)
+
+
+def _ask(page: Page, question: str) -> str:
+    """Sends a question in a chat of its own; gives what the panel had settled on before."""
+    page.click("#new-chat")
+    page.wait_for_timeout(500)
+    before: str = page.evaluate("() => window.egGuard.state.settled")
+    page.fill("#question textarea, #question input", question)
+    page.click("#send")
+    return before
+
+
+def _answered(page: Page, question: str) -> None:
+    before = _ask(page, question)
+    _until(page, "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before", before)
+    page.wait_for_timeout(1500)
+
+
+def _until(page: Page, condition: str, value: object = None) -> None:
+    """Asks the page twice a second: a page that redraws all the time never lets a waiting promise through."""
+    deadline = time.monotonic() + REPLY_S
+    while not page.evaluate(condition, value):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{condition} did not come true within {REPLY_S} s")
+        page.wait_for_timeout(500)
+
+
+# --- a real WebUI ----------------------------------------------------------------------------------------
 
 
 def _webui(browser: Browser, url: str, version: str) -> None:
-    page = browser.new_page(viewport={"width": 1360, "height": 900}, device_scale_factor=2)
-    page.goto(url)
-    page.wait_for_selector("#eg-root", timeout=60_000)
+    page = _open(browser, url)
     page.wait_for_timeout(3000)
+    before = page.evaluate("() => window.egGuard.state.settled")
     page.fill("#chat-input textarea", "Name three primary colours.")
     page.keyboard.press("Enter")
-    page.wait_for_function("() => window.egGuard.state.settled", timeout=REPLY_MS)
+    _until(page, "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before", before)
     page.wait_for_timeout(1500)
-    page.locator("#eg-root").scroll_into_view_if_needed()
-    _both_themes(page, f"webui-{version}")
+    page.evaluate("() => document.getElementById('eg-root').scrollIntoView({ block: 'center' })")
+    page.wait_for_timeout(800)
+    _shoot(page, f"webui-{version}")
+
+
+# --- pictures --------------------------------------------------------------------------------------------
 
 
 def _both_themes(page: Page, name: str) -> None:
     was_dark = page.evaluate("() => document.body.classList.contains('dark')")
     for theme in ("light", "dark"):
         page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", theme == "dark")
-        page.wait_for_timeout(250)
+        page.wait_for_timeout(500)
         _shoot(page, f"{name}-{theme}")
     page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", was_dark)
 
 
 def _shoot(page: Page, name: str) -> None:
-    page.screenshot(timeout=90_000, path=OUT / f"{name}.png")
-    print(f"screenshots/{name}.png", flush=True)
+    _keep(page.screenshot(timeout=90_000), name)
+
+
+def _shoot_panel(page: Page, name: str) -> None:
+    """The panel alone, as high as it is."""
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(300)
+    _keep(page.locator("#eg-root").screenshot(timeout=90_000), name)
+
+
+def _keep(png: bytes, name: str) -> None:
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    path = OUT / f"{name}.png"
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(
+        f"screenshots/{path.name} {picture.width}x{picture.height}, {path.stat().st_size // 1000} kB",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
