@@ -142,9 +142,13 @@ class ToolGuard:
         completions = _module("modules.api.completions")
         if completions is None:
             return
-        self._patches.replace(completions, "chat_completions_common", self._api)
-        self._patches.replace(completions, "generate_chat_reply", self._reply)
-        self._patches.replace(completions, "parse_tool_call", self._parsing)
+        for name, wrap in (
+            ("chat_completions_common", self._api),
+            ("generate_chat_reply", self._reply),
+            ("parse_tool_call", self._parsing),
+        ):
+            if hasattr(completions, name):  # the embedded default's small API has not all of them
+                self._patches.replace(completions, name, wrap)
 
     # --- following a reply -----------------------------------------------------------------------------
 
