@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["simple_python"], help="simple_python, multiple")
     parser.add_argument("--n", type=int, default=30, help="items of each set")
     parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end each set after this long")
     options = parser.parse_args()
     tokenizer = load_tokenizer(options.model)
     model = load_model(options.model)
@@ -230,6 +231,7 @@ def main() -> None:
         columns = {"unlocked": Column(), "locked": Column()}
         unenforced = 0
         masks: list[float] = []
+        done, until = 0, time.monotonic() + options.seconds
         for item in items_of(options.bfcl, name, options.n):
             lock = compile_plan(plan_calls(item.tools, "<tool_call>", always=False), words)
             unenforced += bool(lock.unenforced)
@@ -240,7 +242,10 @@ def main() -> None:
                 columns[label].tokens_per_s.append(speed)
                 judge(columns[label], item, reply)
                 masks += processor.mask_s if processor else []
-        show(name, options.n, columns, unenforced, masks)
+            done += 1
+            if time.monotonic() > until:
+                break
+        show(name, done, columns, unenforced, masks)
 
 
 def prompt_of(tokenizer: Any, tools: Sequence[Tool], question: str) -> str:
