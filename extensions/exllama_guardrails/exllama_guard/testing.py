@@ -50,7 +50,8 @@ class FakeEmbedder:
             for word in words(text):
                 row[zlib.crc32(word.encode("utf-8", "replace")) % _WIDTH] += 1.0
         lengths = np.linalg.norm(rows, axis=1, keepdims=True).astype(np.float32)
-        return np.divide(rows, lengths, out=rows, where=lengths > 0)
+        np.divide(rows, lengths, out=rows, where=lengths > 0)
+        return rows
 
 
 class OverlapScorer:
