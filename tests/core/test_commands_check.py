@@ -120,3 +120,14 @@ def test_validate_names_line_and_code(tmp_path, capsys):
     assert f"{path}:2: missing_section_id" in out[0]
     assert f"{path}:3: unreadable" in out[1]
     assert validate.run(["nowhere"]) == 2
+
+
+def test_the_input_is_never_written_over(tmp_path, capsys):
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps(GOOD) + "\n", encoding="utf-8")
+    before = source.read_bytes()
+    other_name = tmp_path / "sub" / ".." / "in.jsonl"
+    (tmp_path / "sub").mkdir()
+    assert check.run(["--input", str(source), "--output", str(other_name), "--quiet"]) == 2
+    assert source.read_bytes() == before
+    assert "give --output another name" in capsys.readouterr().err

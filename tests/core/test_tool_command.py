@@ -124,3 +124,14 @@ def test_help_shows_an_example(capsys):
     with pytest.raises(SystemExit):
         lock.run(["--help"])
     assert "lock --tools tools.json --calls calls.jsonl" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("output", ["calls.jsonl", "tools.json"])
+def test_the_inputs_are_never_written_over(tmp_path, capsys, output):
+    (tmp_path / "tools.json").write_text(json.dumps(TOOLS), encoding="utf-8")
+    (tmp_path / "calls.jsonl").write_text('{"id": 1, "name": "get_weather", "arguments": {"days": 3}}\n')
+    before = (tmp_path / output).read_bytes()
+    files = {"--tools": "tools.json", "--calls": "calls.jsonl", "--output": output}
+    status = lock.run([part for name, file in files.items() for part in (name, str(tmp_path / file))])
+    assert (status, (tmp_path / output).read_bytes()) == (2, before)
+    assert "give --output another name" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         with ExitStack() as stack:
             source, size = _open_input(stack, options.input)
-            target = _open_output(stack, options.output)
+            target = _open_output(stack, options.output, options.input)
             return _check_all(source, size, target, options)
     except (UserError, OSError) as error:
         print(f"check: {error}", file=sys.stderr)
@@ -90,10 +90,22 @@ def _open_input(stack: ExitStack, name: str) -> tuple[IO[bytes], int | None]:
     return stack.enter_context(path.open("rb")), path.stat().st_size
 
 
-def _open_output(stack: ExitStack, name: str) -> IO[str]:
+def _open_output(stack: ExitStack, name: str, input_name: str) -> IO[str]:
     if name == "-":
         return sys.stdout
+    refuse_same_file(name, input_name)
     return stack.enter_context(Path(name).open("w", encoding="utf-8"))
+
+
+def refuse_same_file(output: str, *inputs: str) -> None:
+    """Nothing, when writing `output` leaves the inputs as they are.
+
+    Raises:
+        UserError: It is one of them, which would be emptied before it is read.
+    """
+    for name in inputs:
+        if "-" not in (name, output) and Path(output).exists() and Path(output).samefile(name):
+            raise UserError(f"{output} is the input itself and would be lost; give --output another name")
 
 
 def _check_all(source: IO[bytes], size: int | None, target: IO[str], options: argparse.Namespace) -> int:

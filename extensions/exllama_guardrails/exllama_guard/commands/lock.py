@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from exllama_guard.commands.check import refuse_same_file
 from exllama_guard.core.json_strict import read_json
 from exllama_guard.core.tool_calls import CallVerdict, Checker, check_call, tool_checker
 from exllama_guard.core.tool_promise import LOADERS, LockMode, promise_on
@@ -44,6 +45,7 @@ def run(argv: Sequence[str]) -> int:
             return _explain(tools)
         with ExitStack() as stack:
             source = _open_input(stack, options.calls)
+            refuse_same_file(options.output, options.calls, options.tools)
             target = (
                 sys.stdout
                 if options.output == "-"
