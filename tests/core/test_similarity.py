@@ -124,3 +124,11 @@ def test_no_embedder_and_a_failing_one_are_told_apart():
     failing = FakeEmbedder(error=EmbedderError("no model in /models; name one"))
     failed = measure_distances("q", "a", snippets, cited=(), anchor=None, embedder=failing)
     assert failed.gated == NotScored(Reason.EMBEDDER_FAILED, "no model in /models; name one")
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_a_vector_that_is_not_finite_is_not_scored_and_never_near(broken):
+    bad, good = np.array([broken, 1.0], dtype=np.float32), np.array([0.0, 1.0], dtype=np.float32)
+    for distance in (cosine_distance(bad, good), cosine_distance(good, bad), cosine_distance(bad, bad)):
+        assert isinstance(distance, NotScored)
+        assert distance.reason is Reason.EMBEDDER_FAILED

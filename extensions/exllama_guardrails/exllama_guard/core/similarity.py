@@ -31,8 +31,10 @@ _ZONES = ((0.40, Zone.SAFE), (0.60, Zone.TRANSIT), (0.85, Zone.RISK))
 
 
 def cosine_distance(a: FloatArray, b: FloatArray) -> Measure:
-    """1 - cos(a, b) in [0, 2] of vectors of any finite length; NotScored where one has length 0."""
+    """1 - cos(a, b) in [0, 2] of vectors of any length; NotScored where one has length 0 or is not finite."""
     lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    if not np.isfinite(lengths):
+        return NotScored(Reason.EMBEDDER_FAILED, "a vector holds NaN or Inf; check the setting 'embedder'")
     if lengths == 0.0:
         return NotScored(Reason.ZERO_VECTOR)
     cosine = float(np.dot(a.astype(np.float64), b.astype(np.float64))) / lengths
