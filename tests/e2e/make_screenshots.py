@@ -35,7 +35,10 @@ SCALE = 1.5
 COLOURS = 192  # of a picture's palette: a page of text needs no more, and a third of the bytes
 
 RIGHT = "After how many tokens is the KV cache rotated by default?"
-WRONG = "After how many seconds is a canary reported as a hang?"  # the small model says 2, the documents 120
+MADE_UP = (
+    "How many books does the Harbour Library have?"  # no document says; the model makes it up
+)
+UNRELATED = "What is the capital of France?"
 LONG = "How wide is the safe zone of the distance, and what does bleed measure?"
 SCHEMA = '{\n  "type": "object",\n  "properties": {"city": {"type": "string"}},\n  "required": ["city"]\n}'
 
@@ -125,7 +128,7 @@ def _open(browser: Browser, url: str) -> Page:
 
 
 def _overview(page: Page) -> None:
-    _answered(page, WRONG)
+    _answered(page, MADE_UP)
     _details(page, "turn")
     _both_themes(page, "overview")
 
@@ -140,14 +143,14 @@ def _live(page: Page) -> None:
 
 
 def _failed(page: Page) -> None:
-    _answered(page, WRONG)
+    _answered(page, UNRELATED)
     _details(page, "turn")
     page.locator("#eg-root").screenshot()  # brings it into view, drawn whole
     _shoot_panel(page, "failed-light")
 
 
 def _over_time(page: Page) -> None:
-    for question in (RIGHT, WRONG, LONG):
+    for question in (RIGHT, MADE_UP, UNRELATED, LONG):
         _answered(page, question)
     _details(page, "time")
     _shoot_panel(page, "over-time-light")
@@ -182,7 +185,7 @@ def _tools(page: Page) -> None:
 
 
 def _narrow(page: Page) -> None:
-    _answered(page, WRONG)
+    _answered(page, MADE_UP)
     page.set_viewport_size({"width": 390, "height": 844})
     _details(page, "turn")
     page.evaluate("() => document.getElementById('eg-root').scrollIntoView()")

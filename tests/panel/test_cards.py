@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 
 import pytest
@@ -179,3 +181,38 @@ def test_a_model_whose_files_were_not_read_is_told_as_the_host_tells_it(monitor)
     client.ask()
     assert "not told by the loader" in client.html["model"]
     assert "The cache can be reset." in client.html["loader"]
+
+
+def calibrating(text: str) -> dict[str, object]:
+    return {"name": "calibrate", "values": {"name": "gold.jsonl", "text": text}}
+
+
+def _gold(count: int) -> str:
+    lines = [
+        {"question": f"what is thing{n}", "anchor": f"thing{n} is a name of place{n} here"}
+        for n in range(count)
+    ]
+    return "\n".join(json.dumps(line) for line in lines)
+
+
+def test_a_gold_set_places_the_limits_and_they_can_be_taken(monitor):
+    client = _client(monitor, "settings")
+    client.ask(calibrating(_gold(24)))
+    shown = client.html["calibrated"]
+    assert "24 questions" in shown
+    assert "In use" in shown
+    accept = float(re.search(r"data-accept='([\d.]+)'", shown).group(1))
+    reject = float(re.search(r"data-reject='([\d.]+)'", shown).group(1))
+    assert 0 < accept <= reject <= 1
+    client.ask(act("apply-settings", distance_pass=accept, distance_fail=reject))
+    assert (monitor.settings.distance_pass, monitor.settings.distance_fail) == (accept, reject)
+    client.ask(act("clear-calibrate"))
+    assert client.html["calibrated"] == ""
+
+
+@pytest.mark.parametrize("text", [_gold(3), "no gold", "", '{"data": [{"x": 1}]}'])
+def test_a_gold_set_that_places_no_limit_is_refused_with_what_to_do(monitor, text):
+    client = _client(monitor, "settings")
+    client.ask(calibrating(text))
+    assert str(client.last["say"])
+    assert client.html["calibrated"] == ""

@@ -70,6 +70,15 @@ def read_pairs(path: Path) -> Pairs:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); name another file.") from error
+    return pairs_in(text, path.name)
+
+
+def pairs_in(text: str, name: str) -> Pairs:
+    """The pairs of a gold set's text; `name` stands in messages.
+
+    Raises:
+        UserError: The text is in neither form, or has too few pairs or fewer than two passages.
+    """
     found = _squad(text)
     if found is None:
         gold = read_gold(text.splitlines())
@@ -77,7 +86,7 @@ def read_pairs(path: Path) -> Pairs:
     passages = tuple(dict.fromkeys(passage for _, passage in found))
     if len(found) < _LEAST_PAIRS or len(passages) < 2:
         raise UserError(
-            f"{path.name} has {len(found)} questions with an anchor and {len(passages)} different anchors; "
+            f"{name} has {len(found)} questions with an anchor and {len(passages)} different anchors; "
             f"at least {_LEAST_PAIRS} questions and 2 anchors are needed to place a limit."
         )
     place = {passage: index for index, passage in enumerate(passages)}

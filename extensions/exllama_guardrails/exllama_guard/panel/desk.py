@@ -13,9 +13,13 @@ from exllama_guard.core.records import Finish, Reader, TurnReport
 from exllama_guard.core.trace import record_of
 from exllama_guard.errors import GuardError
 from exllama_guard.lifecycle import Lifecycle
-from exllama_guard.lifecycle.drift import context_of
 from exllama_guard.monitor import Snapshot
-from exllama_guard.panel import markup_cards, markup_model, markup_plot, markup_tools, markup_turn
+from exllama_guard.panel import (
+    markup_cards,
+    markup_plot,
+    markup_turn,
+)
+from exllama_guard.panel.cards import CARD_ACTIONS, Cards
 from exllama_guard.panel.history import (
     HistoryBook,
     HistoryRow,
@@ -30,8 +34,6 @@ from exllama_guard.panel.message import Message, read_message
 from exllama_guard.panel.over_time import plot
 from exllama_guard.panel.packet import Page, Slot, packet
 from exllama_guard.panel.rows import glance
-from exllama_guard.panel.rows_model import model_rows
-from exllama_guard.panel.rows_tools import may_see, tools_card
 from exllama_guard.panel.source import PanelSource, ToolSource
 from exllama_guard.panel.turn_page import turn_page
 from exllama_guard.panel.words import SETTINGS_ELSEWHERE
@@ -61,8 +63,7 @@ class Desk:
     ) -> None:
         """Reads from `source`, `tools` and the lifecycle; nothing is rendered before the first message."""
         self._source = source
-        self._tools = tools
-        self._follower = follower
+        self._cards = Cards(source, tools, follower)
         self._lock = threading.Lock()
         self._pasted: OrderedDict[Visitor, TurnReport] = OrderedDict()
         self._book = HistoryBook()
@@ -81,13 +82,15 @@ class Desk:
     # --- what somebody does -----------------------------------------------------------------------------
 
     def _act(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        act = _ACTIONS.get(message.action)
-        if act is None:
-            return {"say": "This page is older than the extension; reload it."}
+        act, card = _ACTIONS.get(message.action), CARD_ACTIONS.get(message.action)
         try:
-            return act(self, message, visitor)
+            if act is not None:
+                return act(self, message, visitor)
+            if card is not None:
+                return card(self._cards, message.values, self._reader(visitor))
         except GuardError as error:
             return {"say": str(error)}
+        return {"say": "This page is older than the extension; reload it."}
 
     def _switch(self, message: Message, visitor: Visitor) -> dict[str, object]:
         on = message.values.get("value") is True
@@ -126,39 +129,6 @@ class Desk:
         }
         problems = self._source.change_settings(**defaults)
         return {"say": " ".join(problems) or "All settings are back at their defaults."}
-
-    def _schema(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        text = str(message.values.get("answer_schema", "")).strip()
-        problem = self._tools.schema_problem(text) if self._tools is not None else ""
-        if problem:
-            return {"say": problem}
-        problems = self._source.change_settings(answer_schema=text)
-        done = (
-            "Every answer must fit this schema from the next reply on." if text else "Answers are free again."
-        )
-        return {"say": " ".join(problems) or done}
-
-    def _accept(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        chat, name = str(message.values.get("chat", "")), str(message.values.get("tool", ""))
-        seen = self._tools is not None and may_see(chat, self._reader(visitor))
-        if not (seen and self._tools is not None and self._tools.accept(chat, name)):
-            return {"say": "No change of this tool waits any more."}
-        return {"say": f"{name} is locked as it is now."}
-
-    def _measure_drift(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        wanted, follower = message.values.get("max_tokens"), self._follower()
-        if follower is None or wanted not in markup_model.DRIFT_LENGTHS:
-            return {"say": "Drift can be measured once a model is loaded."}
-        turns = context_of(self._source.snapshot(self._reader(visitor)).turns[::-1])
-        if not follower.upkeep.start_drift(int(str(wanted)), turns):
-            return {"say": "A measurement runs already, or no model is loaded."}
-        return {"say": "Measuring. Replies come first."}
-
-    def _cancel_drift(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        follower = self._follower()
-        if follower is not None:
-            follower.upkeep.cancel_drift()
-        return {"say": "Stopping at the next token."}
 
     def _export(self, message: Message, visitor: Visitor) -> dict[str, object]:
         rows = filtered(self._history(visitor)[0], message.filter)
@@ -225,39 +195,13 @@ class Desk:
             page_rows = page_of(found, message.filter, unreadable)
             return Page((Slot("history", markup_cards.history(page_rows, message.filter)),))
         if message.tab == "settings":
-            return Page((Slot("settings", markup_cards.settings_form(settings)),))
+            form = Slot("settings", markup_cards.settings_form(settings))
+            return Page((form, self._cards.calibration()))
         if message.tab == "tools":
-            return self._tools_page(visitor, snapshot)
+            return self._cards.tools_page(self._reader(visitor), snapshot)
         if message.tab == "model":
-            return self._model_page(snapshot)
+            return self._cards.model_page(snapshot)
         return Page(())
-
-    def _tools_page(self, visitor: Visitor, snapshot: Snapshot) -> Page:
-        settings = self._source.settings
-        loader = snapshot.model.loader if snapshot.model is not None else ""
-        mode = settings.tool_lock if settings.enabled else "off"
-        card = tools_card(self._tools, self._reader(visitor), loader, mode)
-        return Page(
-            (
-                Slot("tools", markup_tools.tools(card)),
-                Slot("answers", markup_tools.answers(card.answers, settings.answer_schema)),
-                Slot("schema", markup_tools.schema_form(settings.answer_schema)),
-            )
-        )
-
-    def _model_page(self, snapshot: Snapshot) -> Page:
-        follower = self._follower()
-        rows = model_rows(follower.snapshot()) if follower is not None else None
-        busy = rows is not None and (rows.drift_bar is not None or rows.warming)
-        return Page(
-            (
-                Slot("model", markup_model.model(rows, snapshot.model, snapshot.embedder)),
-                Slot("cache", markup_model.cache(rows)),
-                Slot("drift", markup_model.drift(rows)),
-                Slot("loader", markup_model.loader(rows, snapshot.capabilities, snapshot.events)),
-            ),
-            facts={"busy": busy},
-        )
 
     def _turn(
         self, wanted: str, visitor: Visitor, snapshot: Snapshot, newest: TurnReport | None
@@ -292,8 +236,4 @@ _ACTIONS: dict[str, Callable[[Desk, Message, Visitor], dict[str, object]]] = {
     "apply-settings": Desk._apply,
     "reset-settings": Desk._reset,
     "export": Desk._export,
-    "schema": Desk._schema,
-    "accept": Desk._accept,
-    "drift": Desk._measure_drift,
-    "cancel-drift": Desk._cancel_drift,
 }

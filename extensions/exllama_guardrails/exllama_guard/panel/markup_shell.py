@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from exllama_guard.panel.markup import Html, button, el, join
+from exllama_guard.panel.markup_calibrate import form as calibrate_form
 from exllama_guard.panel.markup_cards import check_form
 from exllama_guard.panel.markup_turn import glance_empty, legend
 
@@ -81,7 +82,7 @@ def shell() -> Html:
         _panel("check", join(check_form(), _checked())),
         _panel("tools", join([_place(name) for name in ("tools", "answers", "schema")])),
         _panel("model", join([_place(name) for name in ("model", "cache", "drift", "loader")])),
-        _panel("settings", _place("settings")),
+        _panel("settings", join(_place("settings"), calibrate_form(), _place("calibrated"))),
     ]
     body = el("div", tabs, panels, id="eg-body", cls="eg-body", hidden=True)
     status = el("p", cls="eg-said", role="status", aria_live="polite", data_said=True)

@@ -2,7 +2,7 @@
   // One messenger a page: it says what the page has, and puts what comes back into its places.
   // All markup comes from the server, which escapes it; this script never makes markup from text.
   if (window.egGuard) { window.egGuard.wake(); return; }
-  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140, AWAKE_FOR_MS = 25000;
+  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140, AWAKE_FOR_MS = 25000, MOST_BYTES = 8000000;
   const state = {
     v: -1, tab: remembered("tab", "turn"), open: remembered("open", "") === "1", turn: "", claim: "",
     filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, busy: false, on: true,
@@ -87,7 +87,7 @@
 
   function taken(text) {
     progress("");
-    if (state.cancelled) { state.cancelled = false; act("clear-check"); return []; }
+    if (state.cancelled) { state.cancelled = false; act(state.doing === "calibrate" ? "clear-calibrate" : "clear-check"); return []; }
     apply(text);
     return [];
   }
@@ -162,6 +162,7 @@
 
   function progress(what) {
     state.acting = what;
+    if (what) state.doing = what;
     all("[data-while]").forEach((el) => { el.hidden = el.dataset.while !== what; });
   }
 
@@ -212,6 +213,8 @@
     export: (el) => act("export", { kind: el.dataset.kind }),
     "reset-settings": () => act("reset-settings"),
     accept: (el) => act("accept", { chat: el.dataset.chat, tool: el.dataset.tool }),
+    "cancel-calibrate": () => { state.cancelled = true; progress(""); say("Cancelled."); },
+    "use-limits": (el) => act("apply-settings", { distance_pass: Number(el.dataset.accept), distance_fail: Number(el.dataset.reject) }),
     "cancel-drift": () => act("cancel-drift"),
     "clear-schema": () => act("schema", { answer_schema: "" }),
     "clear-check": (el) => { el.closest("form").reset(); act("clear-check"); },
@@ -268,8 +271,16 @@
       act("check", Object.fromEntries(new FormData(event.target)));
     }
     if (form === "settings") act("apply-settings", valuesOf(event.target));
+    if (form === "calibrate") calibrate(event.target.querySelector("[name=gold]").files[0]);
     if (form === "schema" || form === "drift") act(form, valuesOf(event.target));
   }, true);
+
+  function calibrate(file) {
+    if (!file) { say("Choose a file with a gold set first."); return; }
+    if (file.size > MOST_BYTES) { say("The file has " + file.size + " bytes; give at most " + MOST_BYTES + "."); return; }
+    progress("calibrate");
+    file.text().then((text) => act("calibrate", { name: file.name, text: text }));
+  }
 
   function valuesOf(form) {
     const values = {};

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from exllama_guard.core.records import Reader, TurnReport
+from exllama_guard.core.records import FloatArray, Reader, TurnReport
 from exllama_guard.core.tool_rows import ToolLedger, ToolRow
 from exllama_guard.core.tool_schema import ToolLocks
 from exllama_guard.monitor import Snapshot
@@ -39,6 +39,14 @@ class PanelSource(Protocol):
 
     def change_settings(self, **values: object) -> tuple[str, ...]:
         """Takes new values; gives one sentence for each that was not usable."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Unit vectors by the embedder in use, shape (texts, dimensions).
+
+        Raises:
+            EmbedderError: There is none, or it failed.
+        """
         ...
 
     def check_pasted(

@@ -1,0 +1,53 @@
+"""HTML of the form that places the limits of ΔS, and of what came out."""
+
+from __future__ import annotations
+
+from exllama_guard.panel.markup import Html, button, el, join
+from exllama_guard.panel.rows_calibrate import CalibrationRows
+
+_HEAD = ("Limit", "ΔS up to", "Right passages accepted", "Nearest wrong ones accepted", "Balanced accuracy")
+
+
+def form() -> Html:
+    """The form; nothing in it changes while the page is open."""
+    return el(
+        "form",
+        el("h4", "Calibrate ΔS"),
+        el(
+            "p",
+            "A limit belongs to its embedder and your texts. Give a gold set: one JSON object a line with "
+            "a question and its anchor, the passage that answers it; 20 are needed, 100 are better.",
+            cls="eg-note",
+        ),
+        el(
+            "div",
+            el("input", type="file", name="gold", accept=".jsonl,.json,.txt", aria_label="Gold set"),
+            el("button", "Calibrate", type="submit", cls="eg-btn"),
+            button("Cancel", "cancel-calibrate", hidden=True, data_while="calibrate"),
+            el(
+                "span",
+                cls="eg-progress",
+                data_while="calibrate",
+                hidden=True,
+                role="progressbar",
+                aria_label="Calibrating",
+            ),
+            cls="eg-row",
+        ),
+        data_form="calibrate",
+        cls="eg-form eg-calibrate",
+    )
+
+
+def result(rows: CalibrationRows | None) -> Html:
+    """Both limits beside each other, and a button that takes the placed ones."""
+    if rows is None:
+        return Html("")
+    body = [
+        el("tr", [el("td", cell) for cell in (row.name, row.limit, row.right, row.wrong, row.balanced)])
+        for row in rows.limits
+    ]
+    head = el("thead", el("tr", [el("th", name, scope="col") for name in _HEAD]))
+    table = el("div", el("table", head, el("tbody", body)), cls="eg-table eg-plain")
+    take = button("Use the placed limits", "use-limits", data_accept=rows.accept, data_reject=rows.reject)
+    return join(el("p", rows.head), table, el("p", rows.advice), take)
