@@ -278,3 +278,33 @@ def test_ten_thousand_turns_leave_no_memory_behind():
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 200_000, f"{grown} bytes more after 9,000 turns"
+
+
+def test_a_turn_that_no_longer_fits_among_the_open_ones_is_counted():
+    monitor = make_monitor(Settings(queue_limit=2))
+    turns = [monitor.open_turn(request(f"t{number}")) for number in range(5)]
+    for turn in turns:
+        turn.close("The cache holds 8192 tokens.", Finish.COMPLETE)
+        assert monitor.wait_until_idle(10)
+    shown = monitor.snapshot(None)
+    assert (len(shown.turns), shown.shed) == (2, 3)
+
+
+def test_waiting_ends_with_false_when_the_time_runs_out():
+    monitor, going = make_monitor(), threading.Event()
+    monitor.open_turn(request(), lambda: (going.wait(10), SNIPPETS)[1]).close(
+        "It holds 8192.", Finish.COMPLETE
+    )
+    assert monitor.wait_until_idle(0.05) is False
+    going.set()
+    assert monitor.wait_until_idle(10) is True
+
+
+def test_a_reply_that_was_running_when_measuring_was_switched_off_is_not_called_dropped():
+    monitor = make_monitor()
+    turn = monitor.open_turn(request())
+    monitor.set_enabled(False)
+    monitor.set_enabled(True)
+    turn.close("The cache holds 8192 tokens.", Finish.COMPLETE)
+    shown = settled(monitor)
+    assert (shown.turns, shown.shed) == ((), 0)

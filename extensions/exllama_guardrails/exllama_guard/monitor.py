@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one only since Python 3.11
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,7 +20,6 @@ from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSi
 from exllama_guard.core.records import (
     Channel,
     Finish,
-    FloatArray,
     ModelInfo,
     Reader,
     Reason,
@@ -32,7 +32,7 @@ from exllama_guard.core.records import (
 )
 from exllama_guard.core.reply_text import answer_of, is_tool_call
 from exllama_guard.core.scoring import Limits, score_turn, unscored_turn
-from exllama_guard.errors import EmbedderError, TraceError
+from exllama_guard.errors import TraceError
 from exllama_guard.settings import Settings, changed
 
 log = logging.getLogger(__name__)
@@ -240,6 +240,8 @@ class Monitor:
         if enabled != self.settings.enabled:
             with self._lock:
                 self.settings = replace(self.settings, enabled=enabled)
+                for handle in self._open.values():
+                    handle.closed = True
                 self._open.clear()
                 self._add_event(
                     "switch", "Guardrails switched on." if enabled else "Guardrails switched off."
@@ -316,20 +318,6 @@ class Monitor:
         """The knowledge folder's retriever, or None where no folder is set or its index is not ready."""
         return self._ready_parts().knowledge if self.settings.knowledge_folder else None
 
-    def embed(self, texts: Sequence[str]) -> FloatArray:
-        """Unit vectors by the embedder in use, shape (texts, dimensions); answers are checked in between.
-
-        Raises:
-            EmbedderError: There is no embedder, or it failed.
-        """
-        return self._worker.submit(self._embed, texts).result()
-
-    def _embed(self, texts: Sequence[str]) -> FloatArray:
-        embedder = self._ready_parts().embedder
-        if embedder is None:
-            raise EmbedderError("There is no embedder; set one and reload.")
-        return embedder.embed(texts)
-
     def warm(self) -> None:
         """Starts to load the embedder in the background, so that the first answer does not wait for it."""
         self._worker.submit(self._warm_embedder).add_done_callback(self._after_job)
@@ -339,7 +327,7 @@ class Monitor:
         done = self._worker.submit(lambda: None)
         try:
             done.result(timeout_s)
-        except TimeoutError:
+        except FutureTimeout:
             return False
         return True
 
@@ -380,6 +368,7 @@ class Monitor:
             if self._queue and self._queue[0][0] is handle:
                 self._queue.popleft()
             current = handle.request.turn_id in self._open
+            self._shed += not current  # too many were open at once
         report = self._report(handle, handle.text, finish) if current else None
         with self._lock:
             self._open.pop(handle.request.turn_id, None)
