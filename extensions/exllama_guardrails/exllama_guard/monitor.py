@@ -20,6 +20,7 @@ from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSi
 from exllama_guard.core.records import (
     Channel,
     Finish,
+    FloatArray,
     ModelInfo,
     Reader,
     Reason,
@@ -32,7 +33,7 @@ from exllama_guard.core.records import (
 )
 from exllama_guard.core.reply_text import answer_of, is_tool_call
 from exllama_guard.core.scoring import Limits, score_turn, unscored_turn
-from exllama_guard.errors import TraceError
+from exllama_guard.errors import EmbedderError, TraceError
 from exllama_guard.settings import Settings, changed
 
 log = logging.getLogger(__name__)
@@ -317,6 +318,20 @@ class Monitor:
     def knowledge(self) -> Retriever | None:
         """The knowledge folder's retriever, or None where no folder is set or its index is not ready."""
         return self._ready_parts().knowledge if self.settings.knowledge_folder else None
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Unit vectors by the embedder in use, shape (texts, dimensions); answers are checked in between.
+
+        Raises:
+            EmbedderError: There is no embedder, or it failed.
+        """
+        return self._worker.submit(self._embed, texts).result()
+
+    def _embed(self, texts: Sequence[str]) -> FloatArray:
+        embedder = self._ready_parts().embedder
+        if embedder is None:
+            raise EmbedderError("There is no embedder; set one and reload.")
+        return embedder.embed(texts)
 
     def warm(self) -> None:
         """Starts to load the embedder in the background, so that the first answer does not wait for it."""
