@@ -131,3 +131,16 @@ def test_the_input_is_never_written_over(tmp_path, capsys):
     assert check.run(["--input", str(source), "--output", str(other_name), "--quiet"]) == 2
     assert source.read_bytes() == before
     assert "give --output another name" in capsys.readouterr().err
+
+
+def test_a_line_nested_too_deeply_is_an_error_object_and_the_rest_goes_on(tmp_path):
+    status, out = run(tmp_path, [b"[" * 100_000, json.dumps(GOOD).encode()])
+    assert (status, out[0]["line"], out[1]["supported"]) == (1, 1, True)
+    assert "line 1 is not JSON" in out[0]["error"]
+
+
+def test_renamed_ids_never_meet_an_id_that_was_given(tmp_path):
+    texts = [("a", "One."), ("a", "Two."), ("a-2", "Three."), ("a", "Four.")]
+    snippets = [{"snippet_id": name, "text": text} for name, text in texts]
+    item = check.read_item(json.dumps({**GOOD, "snippets": snippets}).encode(), 1)
+    assert [snippet.snippet_id for snippet in item.request.snippets] == ["a", "a-3", "a-2", "a-4"]

@@ -103,6 +103,7 @@ def test_the_published_schema_is_the_types_and_accepts_a_line(report):
         (b'{"schema_version": "9.9"}', "schema_version '9.9'"),
         (b'{"schema_version": "1.0"}', "Field required"),
         (b"\xff\xfe", "not a JSON object"),
+        (b"[" * 100_000, "not a JSON object"),
     ],
 )
 def test_a_bad_line_says_what_is_wrong(line, says):

@@ -201,13 +201,20 @@ def make_snippet(
 
 def with_unique_ids(snippets: Iterable[Snippet]) -> tuple[Snippet, ...]:
     """The same snippets in order, later duplicates of an id renamed `id-2`, `id-3`, ..."""
+    given = tuple(snippets)
+    taken = {snippet.snippet_id for snippet in given}
     seen: dict[str, int] = {}
     out: list[Snippet] = []
-    for snippet in snippets:
-        seen[snippet.snippet_id] = count = seen.get(snippet.snippet_id, 0) + 1
+    for snippet in given:
+        name = snippet.snippet_id
+        seen[name] = count = seen.get(name, 0) + 1
         if count > 1:
+            while f"{name}-{count}" in taken:
+                count += 1
+            seen[name] = count
+            taken.add(f"{name}-{count}")
             derived = snippet.derived | {"snippet_id"}
-            snippet = replace(snippet, snippet_id=f"{snippet.snippet_id}-{count}", derived=derived)
+            snippet = replace(snippet, snippet_id=f"{name}-{count}", derived=derived)
         out.append(snippet)
     return tuple(out)
 

@@ -234,7 +234,7 @@ def from_line(line: bytes | str) -> TraceRecord:
 
     try:
         data = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TraceError(f"not a JSON object ({error}); the line was cut or edited") from error
     if not isinstance(data, dict):
         raise TraceError(f"a {type(data).__name__} instead of a JSON object")
