@@ -7,6 +7,7 @@ import threading
 import types
 from contextvars import ContextVar
 
+import numpy as np
 import pytest
 from exllama_guard import hand_over
 from exllama_guard.core.records import Origin
@@ -92,3 +93,16 @@ def test_what_nobody_takes_does_not_grow_without_end():
         inbox.put(f"chat {number}", snippets_from(["x"]))
     assert inbox.take(["chat 0"]) == ()
     assert len(inbox.take([f"chat {number}" for number in range(2_000)])) == 256
+
+
+@pytest.mark.parametrize("score", ["0.9", float("nan"), float("inf"), True])
+def test_a_score_that_is_no_finite_number_is_refused_where_it_is_handed_over(score):
+    with pytest.raises(UserError, match="Snippet 1 has the score"):
+        snippets_from([{"text": "One.", "score": score}])
+
+
+def test_scores_of_a_vector_store_are_taken_as_numbers():
+    found = snippets_from(
+        [{"text": "One.", "score": np.float32(0.5)}, {"text": "Two.", "score": 1}, "Three."]
+    )
+    assert [snippet.score for snippet in found] == [0.5, 1.0, None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +72,7 @@ def _snippet(position: int, entry: str | Mapping[str, Any]) -> Snippet:
         source_url=_word(fields, "source_url"),
         offsets=_offsets(position, fields.get("offsets")),
         origin=Origin.HANDED_OVER,
-        score=fields.get("score"),
+        score=_score(position, fields.get("score")),
         index_hash=_word(fields, "index_hash"),
     )
 
@@ -78,6 +80,14 @@ def _snippet(position: int, entry: str | Mapping[str, Any]) -> Snippet:
 def _word(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
     return None if value is None else str(value)
+
+
+def _score(position: int, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise UserError(f"Snippet {position + 1} has the score {value!r}; give a finite number, or none.")
 
 
 def _offsets(position: int, value: object) -> Offsets | None:
