@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from exllama_guard.core.records import make_snippet
 from exllama_guard.errors import EmbedderError
-from exllama_guard.host import hooks
-from exllama_guard.settings import Settings
+from exllama_guard.host import hooks, webui
+from exllama_guard.settings import Settings, to_params
 from exllama_guard.sources.marked_block import format_block, parse_snippets
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +41,7 @@ class _Monitor:
 class _Retriever:
     def __init__(self, found=(), error=None):
         self.found, self.error, self.asked = found, error, []
+        self.index_hash = "sha256:0"
 
     def retrieve(self, question, k):
         self.asked.append((question, k))
@@ -141,6 +142,16 @@ def test_the_knowledge_folder_goes_before_the_internal_text_only(knowing):
     assert knowing.knowledge.asked[-1] == ("What is it?", 2)
 
 
+def test_an_index_that_is_still_being_built_lets_the_turn_go_on_and_says_so(knowing):
+    knowing.knowledge = _Retriever()
+    knowing.knowledge.index_hash = ""
+    assert hooks.chat_input_modifier("What is it?", "What is it?", {}) == ("What is it?", "What is it?")
+    assert "not indexed yet" in knowing.problems["knowledge folder"]
+    knowing.knowledge.index_hash = "sha256:1"
+    hooks.chat_input_modifier("What is it?", "What is it?", {})
+    assert "knowledge folder" not in knowing.problems
+
+
 def test_a_knowledge_folder_that_is_not_ready_lets_the_turn_go_on_and_says_so(knowing):
     assert hooks.chat_input_modifier("Q", "Q", {}) == ("Q", "Q")
     assert "goes on without" in knowing.problems["knowledge folder"]
@@ -196,8 +207,6 @@ def test_the_hook_table_fits_on_a_screen_and_loads_without_a_package_again_and_a
 
 
 def test_a_host_without_its_names_is_told_what_is_off(monkeypatch):
-    from exllama_guard.host import webui
-
     package, shared = types.ModuleType("modules"), types.ModuleType("modules.shared")
     shared.model = shared.args = None
     monkeypatch.setitem(sys.modules, "modules", package)
@@ -208,3 +217,19 @@ def test_a_host_without_its_names_is_told_what_is_off(monkeypatch):
         "modules.text_generation.generate_reply_HF or generate_reply_custom",
         "modules.shared.stop_everything",
     ]
+
+
+def test_a_misspelt_entry_of_settings_yaml_is_named_with_the_one_that_was_meant(monkeypatch):
+    shared = types.ModuleType("modules.shared")
+    shared.settings = {
+        "exllama_guardrails-distnace_pass": 0.3,
+        "exllama_guardrails-distance_fail": 0.7,
+        "exllama_guardrails-display_name": "ExLlama Guardrails",
+        "superbooga-chunk_count": 5,
+        "mode": "chat",
+    }
+    monkeypatch.setitem(sys.modules, "modules", types.ModuleType("modules"))
+    monkeypatch.setitem(sys.modules, "modules.shared", shared)
+    (sentence,) = webui.unknown_settings({"display_name", "is_tab", *to_params()})
+    assert "exllama_guardrails-distnace_pass" in sentence
+    assert "did you mean exllama_guardrails-distance_pass?" in sentence

@@ -168,9 +168,9 @@ def _knowledge(monitor: Monitor, question: str) -> tuple[Snippet, ...]:
     if not monitor.settings.knowledge_folder or not question.strip():
         return ()
     retriever = monitor.knowledge
-    if retriever is None:
+    found = retriever.retrieve(question, monitor.settings.knowledge_snippets) if retriever is not None else ()
+    if retriever is None or not retriever.index_hash:
         report("The knowledge folder is not indexed yet; this turn goes on without it.", "knowledge folder")
         return ()
-    found = retriever.retrieve(question, monitor.settings.knowledge_snippets)
     monitor.clear_problem("knowledge folder")
     return found

@@ -42,7 +42,7 @@ def setup(params: Mapping[str, Any]) -> None:
     use_monitor(monitor)
     _take_settings(monitor, params)
     monitor.multi_user = webui.is_multi_user()
-    for sentence in webui.missing_parts():
+    for sentence in (*webui.unknown_settings(params), *webui.missing_parts()):
         report(sentence, sentence)
     first = _install(monitor)
     _tell_model(monitor)

@@ -5,8 +5,9 @@ Tried on 4.7.3 and 3.23. `modules` can only be imported inside the host, so it i
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ __all__ = [
     "stopped",
     "templates",
     "text_generation_module",
+    "unknown_settings",
     "user_data_dir",
 ]
 
@@ -41,6 +43,8 @@ _NEEDED = (
     ("modules.shared", "args", "the loader is not known"),
     ("modules.shared", "stop_everything", "a reply that was stopped counts as complete"),
 )
+
+_PREFIX = "exllama_guardrails-"  # of our keys in settings.yaml
 
 _TEXT_HOOKS = (
     "custom_generate_chat_prompt",
@@ -84,6 +88,21 @@ def user_data_dir() -> Path:
     """Folder that the host keeps its user's files in: a setting since 4.0, `user_data` before."""
     configured = getattr(shared_module(), "user_data_dir", None)
     return Path(configured) if configured is not None else Path("user_data").resolve()
+
+
+def unknown_settings(known: Collection[str]) -> tuple[str, ...]:
+    """One sentence for each entry of settings.yaml that is meant for us and that nothing reads.
+
+    The host gives an extension only the names that its `params` have; a misspelt one it drops in silence.
+    """
+    settings = getattr(shared_module(), "settings", None) or {}
+    names = (str(key).removeprefix(_PREFIX) for key in settings if str(key).startswith(_PREFIX))
+    sentences = []
+    for name in sorted(name for name in names if name not in known):
+        meant = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {_PREFIX}{meant[0]}?" if meant else "the README says where all settings are."
+        sentences.append(f"There is no setting {_PREFIX}{name} (settings.yaml); {hint}")
+    return tuple(sentences)
 
 
 def is_multi_user() -> bool:
