@@ -35,10 +35,9 @@ SCALE = 1.5
 COLOURS = 192  # of a picture's palette: a page of text needs no more, and a third of the bytes
 
 RIGHT = "After how many tokens is the KV cache rotated by default?"
-MADE_UP = (
-    "How many books does the Harbour Library have?"  # no document says; the model makes it up
-)
+MADE_UP = "How many books does the Harbour Library have?"  # no document says; the model makes it up
 UNRELATED = "What is the capital of France?"
+TALKATIVE = "Explain in several sentences what happens when a model is loaded, and why."
 LONG = "How wide is the safe zone of the distance, and what does bleed measure?"
 SCHEMA = '{\n  "type": "object",\n  "properties": {"city": {"type": "string"}},\n  "required": ["city"]\n}'
 
@@ -135,9 +134,13 @@ def _overview(page: Page) -> None:
 
 def _live(page: Page) -> None:
     _details(page, "turn")
-    _ask(page, LONG)
-    _until(page, "() => document.querySelectorAll('.eg-live').length && document.querySelector('.eg-s')")
-    page.wait_for_timeout(600)
+    _ask(page, TALKATIVE)
+    _until(
+        page,
+        "() => document.querySelector('.eg-live') && document.querySelector("
+        "'[data-list=\"t.answer\"] :is(.eg-pass, .eg-review, .eg-fail)')",
+        pause_ms=100,
+    )
     _shoot(page, "live-light")
     _until(page, "() => !document.querySelector('.eg-live')")
 
@@ -145,15 +148,14 @@ def _live(page: Page) -> None:
 def _failed(page: Page) -> None:
     _answered(page, UNRELATED)
     _details(page, "turn")
-    page.locator("#eg-root").screenshot()  # brings it into view, drawn whole
-    _shoot_panel(page, "failed-light")
+    _shoot_panel(page, "failed-light", 640)
 
 
 def _over_time(page: Page) -> None:
     for question in (RIGHT, MADE_UP, UNRELATED, LONG):
         _answered(page, question)
     _details(page, "time")
-    _shoot_panel(page, "over-time-light")
+    _shoot_panel(page, "over-time-light", 1150)
 
 
 def _check(page: Page) -> None:
@@ -165,12 +167,12 @@ def _check(page: Page) -> None:
     page.fill("[name=answer]", "The bridge was opened in 1932. It is 1,419 metres long.")
     page.click("[data-form=check] button[type=submit]")
     _until(page, "() => document.querySelector('[data-slot=checked] .eg-badge')")
-    _shoot_panel(page, "check-a-text-light")
+    _shoot_panel(page, "check-a-text-light", 1325)
 
 
 def _model(page: Page) -> None:
     _details(page, "model")
-    _shoot_panel(page, "model-light")
+    _shoot_panel(page, "model-light", 1080)
 
 
 def _tools(page: Page) -> None:
@@ -229,13 +231,13 @@ def _answered(page: Page, question: str) -> None:
     page.wait_for_timeout(1500)
 
 
-def _until(page: Page, condition: str, value: object = None) -> None:
-    """Asks the page twice a second: a page that redraws all the time never lets a waiting promise through."""
+def _until(page: Page, condition: str, value: object = None, *, pause_ms: int = 500) -> None:
+    """Asks again and again: a page that redraws all the time never lets a waiting promise through."""
     deadline = time.monotonic() + REPLY_S
     while not page.evaluate(condition, value):
         if time.monotonic() > deadline:
             raise SystemExit(f"{condition} did not come true within {REPLY_S} s")
-        page.wait_for_timeout(500)
+        page.wait_for_timeout(pause_ms)
 
 
 # --- a real WebUI ----------------------------------------------------------------------------------------
@@ -270,11 +272,15 @@ def _shoot(page: Page, name: str) -> None:
     _keep(page.screenshot(timeout=90_000), name)
 
 
-def _shoot_panel(page: Page, name: str) -> None:
-    """The panel alone, as high as it is."""
+def _shoot_panel(page: Page, name: str, most: int = 1000) -> None:
+    """The panel alone, from its top down to `most` pixels of the page."""
     page.mouse.move(0, 0)
-    page.wait_for_timeout(300)
-    _keep(page.locator("#eg-root").screenshot(timeout=90_000), name)
+    page.set_viewport_size({"width": SIZE["width"], "height": most + 400})
+    page.evaluate("() => document.getElementById('eg-root').scrollIntoView()")
+    page.wait_for_timeout(500)
+    box = page.locator("#eg-root").bounding_box()
+    assert box is not None
+    _keep(page.screenshot(timeout=90_000, clip={**box, "height": min(box["height"], most)}), name)
 
 
 def _keep(png: bytes, name: str) -> None:

@@ -93,6 +93,7 @@ def _table(rows: Sequence[HistoryRow]) -> Html:
             "table",
             el("thead", el("tr", [el("th", name, scope="col") for name in head])),
             el("tbody", [_line(row) for row in rows]),
+            cls="eg-stack",
         ),
         cls="eg-table",
     )

@@ -25,7 +25,7 @@ def tools(card: ToolsCard) -> Html:
 def _chat(chat: ChatTools) -> Html:
     head = el("thead", el("tr", [el("th", name, scope="col") for name in _HEAD]))
     body = el("tbody", [_tool(row, chat.key) for row in chat.rows])
-    table = el("div", el("table", head, body), cls="eg-table")
+    table = el("div", el("table", head, body, cls="eg-stack"), cls="eg-table")
     return el("section", el("h4", chat.title), table, cls="eg-toolset")
 
 
