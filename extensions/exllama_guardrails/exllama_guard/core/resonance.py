@@ -14,8 +14,9 @@ __all__ = ["Trend", "answer_side", "answer_side_of", "resonance_trend", "rolling
 
 FLAT, NEARLY_FLAT = 0.02, 0.05  # total change of E_resonance over the window: docs/probes.md
 LEAST_TURNS = 8  # below, an interval of a slope of 5-turn means says nothing
-MOST_TURNS = 200  # the last ones count; the pairs of more take seconds
-_RESAMPLES = 400
+MOST_TURNS = 100  # the last ones count; the pairs of more take seconds
+_RESAMPLES = 300
+_BLOCK = 2  # turns; a turn's ΔS may lean on the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,15 @@ def resonance_trend(values: Sequence[Measure], window: int = 5) -> Trend | NotSc
     """Whether the rolling mean of `values` (answer-side ΔS, oldest first) stays flat.
 
     Flat where the interval of the slope holds 0 or the total change is at most 0.02; a rise above 0.05 fails.
-    Neighbouring means share values, so the interval comes from resampled blocks of residuals (Künsch 1989):
-    one that took them for independent would call noise a trend.
+    Neighbouring means share values, so the interval comes from the turns themselves: their residuals are
+    resampled (in short blocks, Künsch 1989), averaged anew and fitted anew.
     """
     scored = [value for value in values if not isinstance(value, NotScored)][-MOST_TURNS:]
     if len(scored) < LEAST_TURNS:
         return NotScored(Reason.NOT_ENOUGH_DATA, f"{len(scored)} turns; a slope needs {LEAST_TURNS}")
-    series = np.convolve(scored, np.full(min(window, len(scored)), 1.0 / min(window, len(scored))), "valid")
-    slope, low, high = _slope(series, block=window)
+    window = min(window, len(scored))
+    series = _averaged(np.asarray(scored, dtype=np.float64), window)
+    slope, low, high = _slope(np.asarray(scored, dtype=np.float64), series, window)
     total = slope * (len(series) - 1)
     return Trend(slope, low, high, total, len(scored), _flatness(total, low, high))
 
@@ -83,26 +85,33 @@ def _flatness(total: float, low: float, high: float) -> Gate:
     return Gate.REVIEW if total <= NEARLY_FLAT else Gate.FAIL  # a fall is no fault, but it is not flat
 
 
-def _slope(series: npt.NDArray[np.float64], block: int) -> tuple[float, float, float]:
-    """Slope a step and its 95 % interval, the slope always inside it."""
+def _averaged(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """Means of `window` neighbours along the last axis, `window` - 1 fewer than there are values."""
+    sums = np.cumsum(np.insert(values, 0, 0.0, axis=-1), axis=-1)
+    means: npt.NDArray[np.float64] = (sums[..., window:] - sums[..., :-window]) / window
+    return means
+
+
+def _slope(
+    values: npt.NDArray[np.float64], series: npt.NDArray[np.float64], window: int
+) -> tuple[float, float, float]:
+    """Slope of `series` a step and its 95 % interval, the slope always inside it."""
     from scipy.stats import theilslopes
 
-    n = len(series)
-    fitted = theilslopes(series, np.arange(n))
-    slope, intercept = float(fitted.slope), float(fitted.intercept)
-    residuals = series - (intercept + slope * np.arange(n))
-    resampled = _blocks(residuals - residuals.mean(), min(block, n))
-    first, second = np.triu_indices(n, k=1)
+    slope = float(theilslopes(series, np.arange(len(series))).slope)
+    residuals = values - slope * np.arange(len(values))
+    resampled = _averaged(_blocks(residuals - residuals.mean()), window)
+    first, second = np.triu_indices(len(series), k=1)
     slopes = np.median((resampled[:, second] - resampled[:, first]) / (second - first), axis=1)
     low, high = np.quantile(slopes, [0.025, 0.975])
     return slope, slope + min(float(low), 0.0), slope + max(float(high), 0.0)
 
 
-def _blocks(residuals: npt.NDArray[np.float64], block: int) -> npt.NDArray[np.float64]:
+def _blocks(residuals: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Shape (resamples, n): residuals put together anew from circular blocks; always the same draw."""
     n = len(residuals)
     draw = np.random.default_rng(0)
-    starts = draw.integers(0, n, size=(_RESAMPLES, -(-n // block)))
-    places = (starts[:, :, None] + np.arange(block)) % n
+    starts = draw.integers(0, n, size=(_RESAMPLES, -(-n // _BLOCK)))
+    places = (starts[:, :, None] + np.arange(_BLOCK)) % n
     picked: npt.NDArray[np.float64] = residuals[places.reshape(_RESAMPLES, -1)[:, :n]]
     return picked
