@@ -1,11 +1,10 @@
-"""What one answer of 8 sentences costs against 5 snippets, beyond the embedder, and what a live update costs.
+"""What one answer of 8 sentences costs against 5 snippets, beyond the embedder, and a live update.
 
     python tests/bench/support_speed.py
 
-Prints median and spread of 30 runs in milliseconds: preparing the snippets, a first score, the same score
-with
-the embedder's own time taken off, one more sentence of a growing answer, and a search through 50 snippets of
-1,000 words. Words are numbered so that no run finds the last run's answers remembered.
+Prints median and spread of 30 runs in milliseconds of the thread's processor time, which other programs do
+not lengthen: a first score with and without the embedder's part, one more sentence of a growing answer, and
+a search through 50 snippets of 1,000 words. Numbers change from run to run, so that nothing is remembered.
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "extensions" / "exllama_guardrails"))
+sys.path.insert(0, str(HERE))
 
-from exllama_guard.core.records import make_snippet
-from exllama_guard.core.support import AnswerScorer
-from grounding import TimedEmbedder
+from exllama_guard.core.records import make_snippet  # noqa: E402
+from exllama_guard.core.support import AnswerScorer  # noqa: E402
+from grounding import TimedEmbedder  # noqa: E402
 
 FACTS = (
     "The plant in Lyon made {n} engines in March 2021 and sold most of them to Spain",
@@ -52,14 +53,14 @@ def main() -> None:
         answer = " ".join(fact.replace("The ", "That ").replace("said", "stated") + "." for fact in facts)
         scorer = AnswerScorer(snippets, "", embedder)
         scorer.score("The engines were made.")  # the snippets are prepared when the turn starts
-        before, started = embedder.seconds, time.perf_counter()
+        before, started = embedder.seconds, time.thread_time()
         scorer.score(answer)
-        spent = time.perf_counter() - started
+        spent = time.thread_time() - started
         first.append(spent)
         own.append(spent - (embedder.seconds - before))
-        before, started = embedder.seconds, time.perf_counter()
+        before, started = embedder.seconds, time.thread_time()
         scorer.score(answer + f" The bridge is {run} metres long.", final=True)
-        live.append(time.perf_counter() - started - (embedder.seconds - before))
+        live.append(time.thread_time() - started - (embedder.seconds - before))
     line("8 sentences, 5 snippets: all", first)
     line("8 sentences, 5 snippets: beyond the embedder", own)
     line("one sentence more: beyond the embedder", live)
@@ -69,15 +70,15 @@ def main() -> None:
         make_snippet(". ".join(" ".join(rng.choice(words, 20)) for _ in range(50)) + ".", position=i)
         for i in range(50)
     ]
-    started = time.perf_counter()
+    started = time.thread_time()
     scorer = AnswerScorer(big, "")
     scorer.score("w1 w2 w3 is here.")
-    line("50 snippets of 1,000 words: prepare, no embedder", [time.perf_counter() - started])
+    line("50 snippets of 1,000 words: prepare, no embedder", [time.thread_time() - started])
     spent = []
     for run in range(10):
-        started = time.perf_counter()
+        started = time.thread_time()
         scorer.score(f"w{run} w{run + 9} w{run + 99} w{run + 999} is there.")
-        spent.append(time.perf_counter() - started)
+        spent.append(time.thread_time() - started)
     line("50 snippets of 1,000 words: one claim, no embedder", spent)
 
 

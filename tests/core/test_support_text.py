@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from exllama_guard.core.records import ClaimKind
 from exllama_guard.core.support.claims import pieces_of
@@ -110,7 +112,7 @@ def test_an_answer_is_cut_into_pieces(text: str, kinds: list[str]) -> None:
 def test_pieces_stand_in_order_and_hold_their_text(text: str) -> None:
     pieces = pieces_of(text)
     assert all(text[p.span.start : p.span.end] == p.text for p in pieces)
-    assert all(a.span.end <= b.span.start for a, b in zip(pieces, pieces[1:], strict=False))
+    assert all(a.span.end <= b.span.start for a, b in itertools.pairwise(pieces))
     for piece in pieces:
         assert all(piece.text[w.start : w.end] == w.text for w in piece.words)
         assert piece.kind is not ClaimKind.CLAIM or piece.words

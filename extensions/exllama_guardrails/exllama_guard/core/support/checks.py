@@ -118,9 +118,10 @@ def _partly_known(date: Date, years: set[float]) -> bool:
 
 def _names(measured: Measured, library: Library, start: int) -> Iterator[Finding]:
     run: list[Word] = []
-    for word in measured.words:
+    for index, word in enumerate(measured.words):
         unknown = word.is_name and not library.holds(word.stem) and not library.holds_like(word.norm)
         if unknown and (not run or word.start - run[-1].end <= 1):
+            run = run or _before(measured.words, index, library)
             run.append(word)
             continue
         if run:
@@ -128,6 +129,15 @@ def _names(measured: Measured, library: Library, start: int) -> Iterator[Finding
         run = [word] if unknown else []
     if run:
         yield _missing_name(run, measured.text, start)
+
+
+def _before(words: Sequence[Word], index: int, library: Library) -> list[Word]:
+    """The first half of a name that opens a sentence, where its capital says nothing by itself."""
+    if index != 1:
+        return []
+    first = words[0]
+    joined = first.is_content and first.text[0].isupper() and words[1].start - first.end == 1
+    return [first] if joined and not library.holds(first.stem) else []
 
 
 def _missing_name(run: Sequence[Word], text: str, start: int) -> Finding:

@@ -2,7 +2,8 @@
 
 A claim has several aspects (are its words there, its numbers, its polarity ...). Each aspect is a weighted
 sum of features; the claim is as supported as its weakest aspect, by a soft minimum, and so is an answer by
-its claims. Signs are held by the fit: a missing word can never raise support. docs/decisions/support-score.md.
+its claims. Signs are held by the fit: a missing word can never raise support.
+Source: docs/decisions/support-score.md.
 """
 
 from __future__ import annotations
@@ -46,13 +47,14 @@ class SecondOpinion:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One fitted model; `aspects` has shape (features, aspects)."""
+    """One fitted model; `aspects` has shape (features, aspects), `common` counts for all of them alike."""
 
     features: tuple[str, ...]
     mean: npt.NDArray[np.float64]
     scale: npt.NDArray[np.float64]
     aspects: npt.NDArray[np.float64]
     offsets: npt.NDArray[np.float64]
+    common: npt.NDArray[np.float64]
     slope: float
     bias: float
     points: Points
@@ -64,6 +66,7 @@ class Weights:
         standard = np.clip((values - self.mean) / self.scale, -_REACH, _REACH)
         each = standard @ self.aspects + self.offsets
         weakest = -float(np.logaddexp.reduce(-_SHARPNESS * each)) / _SHARPNESS
+        weakest += float((values - self.mean) @ self.common)
         return self.slope * weakest + self.bias
 
     def joined(self, logit: float, entailment: float) -> float:
@@ -87,6 +90,7 @@ def read_weights(raw: Mapping[str, Any]) -> Weights:
         scale=np.array([term["scale"] for term in terms.values()]),
         aspects=np.array([term["weights"] for term in terms.values()]),
         offsets=np.array(raw["offsets"]),
+        common=np.array([raw.get("common", {}).get(name, 0.0) for name in terms]),
         slope=raw["slope"],
         bias=raw["bias"],
         points=Points(**raw["points"]),

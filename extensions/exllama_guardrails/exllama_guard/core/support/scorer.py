@@ -231,7 +231,8 @@ class AnswerScorer:
         conflict = any(finding.severity is Severity.CONFLICT for finding in scored.findings)
         if support < reject or (conflict and support < scored.points.cut):
             return Gate.FAIL
-        return Gate.PASS if support >= accept and not conflict else Gate.REVIEW
+        clean = all(finding.severity is Severity.NOTE for finding in scored.findings)
+        return Gate.PASS if support >= accept and clean else Gate.REVIEW
 
     def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:
         windows = [self._scored[piece.text].evidence for piece in pieces]
