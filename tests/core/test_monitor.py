@@ -8,6 +8,7 @@ import time
 import tracemalloc
 
 import pytest
+from exllama_guard.assembly import _tell_problems
 from exllama_guard.core.records import (
     Channel,
     Finish,
@@ -21,6 +22,7 @@ from exllama_guard.core.records import (
 )
 from exllama_guard.errors import EmbedderError, TraceError
 from exllama_guard.settings import Settings
+from exllama_guard.sources.knowledge_folder import KnowledgeFolder
 from exllama_guard.testing import FakeEmbedder, ListTrace, OverlapScorer, make_monitor
 
 SNIPPETS = (make_snippet("The cache holds 8192 tokens.", position=0),)
@@ -308,3 +310,19 @@ def test_a_reply_that_was_running_when_measuring_was_switched_off_is_not_called_
     turn.close("The cache holds 8192 tokens.", Finish.COMPLETE)
     shown = settled(monitor)
     assert (shown.turns, shown.shed) == ((), 0)
+
+
+def test_a_file_of_the_knowledge_folder_that_was_put_right_is_no_longer_told_of(tmp_path):
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "bad.pdf").write_bytes(b"no pdf")
+    (folder / "bad.txt").write_bytes(b"\0")
+    monitor = make_monitor()
+    knowledge = KnowledgeFolder(folder, FakeEmbedder(), cache_folder=tmp_path / "cache")
+    for name, expected in (("bad.txt", 1), ("bad.pdf", 0)):
+        _tell_problems(knowledge.refresh().problems, monitor.report_problem)
+        assert len(monitor.snapshot(None).problems) == expected + 1
+        (folder / name).unlink()
+        (folder / "good.md").write_text("The cache holds 8192 tokens.", encoding="utf-8")
+    _tell_problems(knowledge.refresh().problems, monitor.report_problem)
+    assert monitor.snapshot(None).problems == ()

@@ -16,6 +16,8 @@ from exllama_guard.verifiers import load_verifier
 
 T = TypeVar("T")
 
+_FILE_PROBLEMS_SHOWN = 5
+
 
 def build_monitor(settings: Settings) -> Monitor:
     """A monitor with the real parts."""
@@ -107,5 +109,8 @@ class RealParts:
 
 
 def _tell_problems(problems: Sequence[str], report: ReportProblem) -> None:
-    for number, problem in enumerate(problems[:5]):
+    """Shows the first few, and takes back those that were put right since."""
+    shown: list[str | None] = [*problems[:_FILE_PROBLEMS_SHOWN]]
+    shown += [None] * (_FILE_PROBLEMS_SHOWN - len(shown))
+    for number, problem in enumerate(shown):
         report(problem, f"knowledge {number}")

@@ -100,8 +100,8 @@ class MakeScorer(Protocol):
 class ReportProblem(Protocol):
     """Shows one sentence in the panel."""
 
-    def __call__(self, sentence: str, key: str) -> None:
-        """Shows `sentence`; a second one with the same `key` replaces the first."""
+    def __call__(self, sentence: str | None, key: str) -> None:
+        """Shows `sentence`; a second one with the same `key` replaces the first, None takes it back."""
         ...
 
 
@@ -201,8 +201,11 @@ class Monitor:
             self.capabilities = tuple(capabilities)
             self._version += 1
 
-    def report_problem(self, sentence: str, key: str) -> None:
-        """Shows one sentence in the panel; the same `key` shows once, with its newest sentence."""
+    def report_problem(self, sentence: str | None, key: str) -> None:
+        """Shows one sentence in the panel; the same `key` shows once, with its newest; None takes it back."""
+        if sentence is None:
+            self.clear_problem(key)
+            return
         with self._lock:
             if self._problems.get(key) == sentence:
                 return
