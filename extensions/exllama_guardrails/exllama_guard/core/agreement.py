@@ -33,7 +33,8 @@ def bare(text: str) -> str:
 
 def numbers_of(text: str) -> frozenset[tuple[float, str]]:
     """Numbers, with their units, and dates of an answer, each once; citation marks do not count."""
-    from exllama_guard.core.support.quantities import dates_of, quantities_of
+    from exllama_guard.core.support.dates import dates_of
+    from exllama_guard.core.support.quantities import quantities_of
 
     plain = bare(text)
     numbers = {(quantity.value, quantity.unit) for quantity in quantities_of(plain)}
