@@ -35,6 +35,10 @@ def test_three_forms_the_original_first():
         ),
         ("How big is the cache?", "How large is the cache?"),
         ("Who led the team?", "Please answer this question: Who led the team?"),
+        (
+            "After how many seconds is it late?",
+            "Please answer this question: After how many seconds is it late?",
+        ),
         ("Summarise the text.", "Please do the following: summarise the text."),
     ],
 )

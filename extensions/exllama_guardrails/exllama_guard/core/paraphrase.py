@@ -91,7 +91,7 @@ def _synonyms(text: str) -> str:
 
 def _polite(text: str) -> str:
     """The question inside a frame that asks for the same."""
-    if _ASKS.match(text):
+    if _is_question(text):
         return f"Please answer this question: {text}"
     return f"Please do the following: {_lower_first(text)}"
 
@@ -99,7 +99,7 @@ def _polite(text: str) -> str:
 def _colon(text: str) -> str:
     """The same words with another punctuation."""
     stem, end = _split_end(text)
-    return f"Question: {stem}{end or '?'}" if _ASKS.match(text) else f"Task: {stem}{end or '.'}"
+    return f"Question: {stem}{end or '?'}" if _is_question(text) else f"Task: {stem}{end or '.'}"
 
 
 def _told(text: str) -> str:
@@ -109,6 +109,10 @@ def _told(text: str) -> str:
 
 
 _CHANGES: tuple[Callable[[str], str], ...] = (_reordered, _synonyms, _polite, _colon, _told)
+
+
+def _is_question(text: str) -> bool:
+    return text.endswith("?") or _ASKS.match(text) is not None
 
 
 def _split_end(text: str) -> tuple[str, str]:

@@ -111,7 +111,7 @@ def _reason(forms: Sequence[FormResult], gate: Gate) -> str:
 
 
 def _shown(value: Measure) -> str:
-    return str(value) if isinstance(value, NotScored) else f"{value:.2f}"
+    return str(value) if isinstance(value, NotScored) else f"{value:.3f}"
 
 
 def overall(results: Sequence[ItemResult]) -> Gate:
