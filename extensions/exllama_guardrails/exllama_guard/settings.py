@@ -45,10 +45,10 @@ class Settings:
     # A folder of .md, .txt and .pdf files whose best passages go into the prompt; empty: none.
     knowledge_folder: str = ""
     knowledge_snippets: int = 4
-    # Warm-up after a model load, and how long a request waits for it: spec section 2.
+    # Warm-up after a model load, and how long a request waits for it: docs/lifecycle.md.
     warmup: bool = True
     warmup_limit_s: float = 60.0
-    # Rotation of the KV cache, and after how many tokens: the seed study, spec section 2.
+    # Rotation of the KV cache, and after how many tokens: the seed study.
     rotation: bool = True
     rotation_tokens: int = 8192
     # Tools: off, check (before a call runs), enforce-calls (free text until a call starts, then only what its

@@ -21,7 +21,7 @@ from exllama_guard.errors import BackendError
 __all__ = ["LlamaCppBackend"]
 
 _TIMEOUT_S = 20.0  # of a request that generates nothing
-_STALL_S = 120.0  # without a token; spec section 7, EX5: a canary that takes longer counts as stuck
+_STALL_S = 120.0  # without a token; symptom EX5: a canary that takes longer counts as stuck
 
 
 class LlamaCppBackend(Adapter):

@@ -203,6 +203,6 @@ def not_possible(loader: str, what: str) -> NotScored:
 
 
 def shard_hash(shards: Shards) -> str:
-    """64 hex digits over ordered devices, split, tensor-parallel flag and backend (spec section 7, EX5)."""
+    """64 hex digits over ordered devices, split, tensor-parallel flag and backend (symptom EX5)."""
     values = [list(shards.devices), shards.split, shards.tensor_parallel, shards.backend]
     return hashlib.sha256(json.dumps(values, separators=(",", ":")).encode()).hexdigest()

@@ -24,7 +24,7 @@ __all__ = [
     "shared_prefix",
 ]
 
-CONTEXT_RISE = 0.10  # spec section 2: rise of the 5-turn mean ΔS over the first five
+CONTEXT_RISE = 0.10  # docs/lifecycle.md: rise of the 5-turn mean ΔS over the first five
 _CONTEXT_WINDOW = 5
 _SCATTERED = 0.5  # share of pages out of order from which defragmenting is worth an idle moment
 _FULL = 0.95  # share of the cache from which the tail of the last answer is dropped

@@ -20,7 +20,7 @@ _OPENERS = ("additionalProperties", "patternProperties", "unevaluatedProperties"
 def close_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """`schema` that takes no other keys wherever an object names its properties and says nothing else.
 
-    JSON Schema lets unknown keys through by default; a tool's call must not carry them (spec section 6).
+    JSON Schema lets unknown keys through by default; a tool's call must not carry them (docs/tools.md).
     Objects put together by allOf, if/then/else or $ref are closed over the union of what their parts name, so
     that parts stay open to each other. An object that names no property, or that speaks of further keys
     itself, is left as it is.

@@ -23,10 +23,10 @@ __all__ = [
     "tokens_per_s",
 ]
 
-PROBE_TOKENS = 10  # new tokens of one run: spec section 2, the seed study's dummy batch
-MAX_RUNS = 5  # spec section 2
-WARM_RATIO = (0.8, 1.25)  # spec section 2: successive times to first token
-EX1_RATIO = 1.5  # spec section 7, EX1
+PROBE_TOKENS = 10  # new tokens of one run: the seed study's dummy batch
+MAX_RUNS = 5  # docs/lifecycle.md
+WARM_RATIO = (0.8, 1.25)  # docs/lifecycle.md: successive times to first token
+EX1_RATIO = 1.5  # symptom EX1
 
 # One word each, six letters, so that the prompts differ from their first token on and are equally long.
 _SUBJECTS = (

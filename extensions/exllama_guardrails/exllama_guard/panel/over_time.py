@@ -102,7 +102,7 @@ def answer_distance(turn: TurnReport) -> Measure:
 
 
 def rolling_mean(values: Sequence[Measure], window: int) -> list[Measure]:
-    """Mean of the last `window` scored values up to each place (spec section 1, E_resonance).
+    """Mean of the last `window` scored values up to each place (E_resonance).
 
     Turns without a value are passed over; before the first scored one there is none.
     """
@@ -117,7 +117,7 @@ def rolling_mean(values: Sequence[Measure], window: int) -> list[Measure]:
 
 
 def drift_limit(values: Sequence[Measure]) -> tuple[tuple[float, str], ...]:
-    """Mean of the first 5 scored values plus 0.10, from where E_resonance counts as drift (spec section 2).
+    """Mean of the first 5 scored values plus 0.10, from where E_resonance counts as drift (docs/lifecycle.md).
 
     Empty before there are 5.
     """
