@@ -113,13 +113,26 @@ def compare_report(runs: Sequence[ModeRun], environment: Environment, *, stopped
     return Report(
         "Comparison of modes",
         f"Reference: {reference.label}. Every other mode answered the same {len(reference.items)} questions.",
-        tuple(Line(v.label, v.gate, " ".join(v.reasons)) for v in verdicts),
+        tuple(line for v, run in zip(verdicts, modes, strict=True) for line in _mode_lines(v, run)),
         (_modes(reference, modes, verdicts), _items(runs), *_grids(runs)),
         (band,) if ranges else (),
         tuple(environment.items()),
         tuple(left_out),
         _now(),
     )
+
+
+def _mode_lines(verdict: ModeVerdict, run: ModeRun) -> list[Line]:
+    """A line each for flatness, drift and forced text; one line for a mode that could not be run."""
+    if run.problem:
+        return [Line(run.label, Gate.NOT_MEASURED, run.problem)]
+    lines = [
+        Line(f"{run.label}: E_resonance", verdict.resonance.gate, verdict.resonance.sentence),
+        Line(f"{run.label}: drift", verdict.drift.gate, verdict.drift.sentence),
+    ]
+    if not isinstance(verdict.logits, NotScored):
+        lines.append(Line(f"{run.label}: forced text", verdict.logits.worst, verdict.logits.sentence))
+    return lines
 
 
 def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[ModeVerdict]) -> Table:

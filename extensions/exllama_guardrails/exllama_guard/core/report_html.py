@@ -24,7 +24,7 @@ _STYLE = """
 @media(prefers-color-scheme:dark){:root{--b:#12161b;--t:#e6edf3;--m:#9aa5b1;--l:#39424d;--p:#5fd07d;--r:#e3b341;--f:#ff8a83;--s:#79b8ff}}
 body{font:15px/1.5 system-ui,sans-serif;background:var(--b);color:var(--t);max-width:70rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
-th,td{border-bottom:1px solid var(--l);padding:.35rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
+th,td{border-bottom:1px solid var(--l);padding:.35rem .6rem;text-align:left;vertical-align:top;overflow-wrap:break-word}
 .wide{overflow-x:auto}.PASS{color:var(--p)}.REVIEW{color:var(--r)}.FAIL{color:var(--f)}.NOT_MEASURED{color:var(--m)}
 .g{font-weight:600;white-space:nowrap}.n{color:var(--m)}svg{max-width:100%;height:auto;font:12px system-ui,sans-serif}
 svg text{fill:var(--m)}figure{margin:1rem 0}a{color:var(--s)}
