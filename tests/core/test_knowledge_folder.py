@@ -154,7 +154,7 @@ def test_vectors_are_kept_on_disk_and_the_hashes_are_the_same_again(opened):
     embedder = WordEmbedder()
     again = opened(embedder)
     again.refresh()
-    assert embedder.asked == []
+    assert len(embedder.asked) == 1  # one text loads the model, so that no question waits for that
     assert (again.index_hash, again.vectors_hash) == (first.index_hash, first.vectors_hash)
 
 

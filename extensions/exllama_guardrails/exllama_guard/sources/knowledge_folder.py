@@ -261,6 +261,8 @@ class KnowledgeFolder:
                 part = pending[at : at + _BATCH]
                 rows = self._embedder.embed([text for _, text in part])
                 known.update((key, row) for (key, _), row in zip(part, rows, strict=True))
+            if self._index is None and not pending:
+                self._embedder.embed(texts[:1])  # loads it here: a question would wait for it in a hook
         except EmbedderError as error:
             self._retry = True
             return [str(error)]
