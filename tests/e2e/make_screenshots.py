@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "screenshots"
+DOCUMENTS = ROOT / "extensions" / "exllama_guardrails" / "docs_example"
+INDEX_MS = 12_000  # a handful of short documents
 START_S = 240
 REPLY_S = 240
 SIZE = {"width": 1360, "height": 850}
@@ -38,6 +40,7 @@ RIGHT = "After how many tokens is the KV cache rotated by default?"
 MADE_UP = "How many books does the Harbour Library have?"  # no document says; the model makes it up
 UNRELATED = "What is the capital of France?"
 TALKATIVE = "Explain in several sentences what happens when a model is loaded, and why."
+SET_UP = "When was the Harbour Library's assistant set up?"
 LONG = "How wide is the safe zone of the distance, and what does bleed measure?"
 SCHEMA = '{\n  "type": "object",\n  "properties": {"city": {"type": "string"}},\n  "required": ["city"]\n}'
 
@@ -244,16 +247,29 @@ def _until(page: Page, condition: str, value: object = None, *, pause_ms: int = 
 
 
 def _webui(browser: Browser, url: str, version: str) -> None:
+    """The page with a question that the example documents answer, and the panel below it."""
     page = _open(browser, url)
+    page.set_viewport_size({"width": SIZE["width"], "height": 1000})
     page.wait_for_timeout(3000)
+    _details(page, "settings")
+    page.fill("[name=knowledge_folder]", str(DOCUMENTS))
+    page.click("[data-form=settings] button[type=submit]")
+    page.wait_for_timeout(INDEX_MS)
+    page.click("[data-tab=turn]")
+    page.click("[data-act=fold]")
     before = page.evaluate("() => window.egGuard.state.settled")
-    page.fill("#chat-input textarea", "Name three primary colours.")
+    page.fill("#chat-input textarea", SET_UP)
     page.keyboard.press("Enter")
     _until(page, "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before", before)
     page.wait_for_timeout(1500)
-    page.evaluate("() => document.getElementById('eg-root').scrollIntoView({ block: 'center' })")
+    page.evaluate("() => document.getElementById('eg-root').scrollIntoView({ block: 'nearest' })")
     page.wait_for_timeout(800)
     _shoot(page, f"webui-{version}")
+    page.click("[data-act=fold]")
+    page.wait_for_timeout(1500)
+    page.evaluate("() => window.scrollBy(0, 420)")
+    page.wait_for_timeout(500)
+    _shoot(page, f"webui-{version}-details")
 
 
 # --- pictures --------------------------------------------------------------------------------------------
