@@ -249,7 +249,7 @@ def _until(page: Page, condition: str, value: object = None, *, pause_ms: int = 
 def _webui(browser: Browser, url: str, version: str) -> None:
     """The page with a question that the example documents answer, and the panel below it."""
     page = _open(browser, url)
-    page.set_viewport_size({"width": SIZE["width"], "height": 1000})
+    page.set_viewport_size({"width": SIZE["width"], "height": 580})
     page.wait_for_timeout(3000)
     _details(page, "settings")
     page.fill("[name=knowledge_folder]", str(DOCUMENTS))
@@ -262,14 +262,14 @@ def _webui(browser: Browser, url: str, version: str) -> None:
     page.keyboard.press("Enter")
     _until(page, "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before", before)
     page.wait_for_timeout(1500)
-    page.evaluate("() => document.getElementById('eg-root').scrollIntoView({ block: 'nearest' })")
-    page.wait_for_timeout(800)
-    _shoot(page, f"webui-{version}")
     page.click("[data-act=fold]")
     page.wait_for_timeout(1500)
-    page.evaluate("() => window.scrollBy(0, 420)")
+    page.evaluate("() => window.scrollTo(0, 0)")
+    clip = {"x": 0, "y": 0, "width": SIZE["width"], "height": 1120}
+    _keep(page.screenshot(timeout=90_000, full_page=True, clip=clip), f"webui-{version}")
+    page.evaluate("() => document.body.classList.toggle('dark')")
     page.wait_for_timeout(500)
-    _shoot(page, f"webui-{version}-details")
+    _keep(page.screenshot(timeout=90_000, full_page=True, clip=clip), f"webui-{version}-other-theme")
 
 
 # --- pictures --------------------------------------------------------------------------------------------

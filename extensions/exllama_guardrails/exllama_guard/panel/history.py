@@ -20,7 +20,7 @@ from exllama_guard.core.records import (
     TurnReport,
     TurnRequest,
 )
-from exllama_guard.core.trace import TraceRecord, TraceSnippet, from_line, trace_files
+from exllama_guard.core.trace import TraceRecord, TraceSnippet, from_line, reader_in_trace, trace_files
 from exllama_guard.errors import TraceError
 
 PAGE_TURNS = 25
@@ -82,23 +82,30 @@ class HistoryBook:
 
     def rows(self, folder: Path, reader: Reader) -> tuple[tuple[HistoryRow, ...], int]:
         """All of `reader`'s turns, newest first, and how many lines could not be read."""
+        mine = _names_of(reader)
         with self._lock:
             present = trace_files(folder)
             self._files = {path: self._files.get(path, _File(0, [], 0)) for path in present}
             for path in present:
                 _read_on(path, self._files[path])
             kept = [self._files[path] for path in reversed(present)]
-            rows = tuple(row for file in kept for who, row, _ in reversed(file.rows) if who == reader)
+            rows = tuple(row for file in kept for who, row, _ in reversed(file.rows) if who in mine)
             return rows, sum(file.bad for file in kept)
 
     def open(self, folder: Path, reader: Reader, turn_id: str) -> TurnReport | None:
         """The whole turn, read again from its file; None where it is gone or another's."""
+        mine = _names_of(reader)
         with self._lock:
             for path in reversed(trace_files(folder)):
                 for who, row, offset in self._files.get(path, _File(0, [], 0)).rows:
-                    if row.turn_id == turn_id and who == reader:
+                    if row.turn_id == turn_id and who in mine:
                         return _read_turn(path, offset)
         return None
+
+
+def _names_of(reader: Reader) -> set[Reader]:
+    """What a trace may call the reader, with and without text."""
+    return {reader_in_trace(reader), reader_in_trace(reader, with_text=False)}
 
 
 def _read_on(path: Path, file: _File) -> None:

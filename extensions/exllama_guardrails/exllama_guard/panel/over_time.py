@@ -117,7 +117,7 @@ def rolling_mean(values: Sequence[Measure], window: int) -> list[Measure]:
 
 
 def drift_limit(values: Sequence[Measure]) -> tuple[tuple[float, str], ...]:
-    """Mean of the first 5 scored values plus 0.10, from where E_resonance counts as drift (docs/lifecycle.md).
+    """Mean of the first 5 scored values plus 0.10, from where E_resonance counts as drift.
 
     Empty before there are 5.
     """
