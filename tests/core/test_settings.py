@@ -28,12 +28,13 @@ def test_any_value_gives_usable_settings(values):
     ("values", "says"),
     [
         ({"turns_kept": 0}, "1..10000"),
-        ({"turns_kept": 2.5}, "must be int"),
-        ({"turns_kept": True}, "must be int"),
-        ({"enabled": "yes"}, "must be bool"),
-        ({"embedder": 3}, "must be str"),
+        ({"turns_kept": 2.5}, "must be a whole number"),
+        ({"turns_kept": True}, "must be a whole number"),
+        ({"enabled": "yes"}, "must be true or false"),
+        ({"embedder": 3}, "must be text"),
         ({"distance_pass": float("nan")}, "0.0..2.0"),
         ({"distance_pass": 0.9}, "above distance_fail"),
+        ({"support_pass": 0.2, "support_fail": 0.6}, "above support_pass"),
         ({"typo": 1}, "no setting 'typo'"),
     ],
 )

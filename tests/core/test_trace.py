@@ -22,7 +22,15 @@ from exllama_guard.core.records import (
     TurnRequest,
     make_snippet,
 )
-from exllama_guard.core.trace import TraceWriter, from_line, read_lines, read_traces, record_of, to_line
+from exllama_guard.core.trace import (
+    TraceWriter,
+    from_line,
+    read_lines,
+    read_traces,
+    reader_in_trace,
+    record_of,
+    to_line,
+)
 from exllama_guard.core.trace_contract import violations
 from exllama_guard.errors import TraceError
 from exllama_guard.testing import make_monitor
@@ -75,9 +83,17 @@ def test_a_line_holds_the_contracts_fields_and_not_the_prompt(report):
 
 def test_without_text_only_hashes_and_numbers_stay(report):
     line = to_line(record_of(report, with_text=False)).decode()
-    for secret in ("How many", "8192 tokens", "The cache"):
+    for secret in ("How many", "8192 tokens", "The cache", "docs/cache.md", '"ann"', '"cache"'):
         assert secret not in line
     assert from_line(line).support.support == report.support.support
+
+
+def test_a_browsers_session_is_written_as_a_hash_only(report):
+    session = Reader(session="a-live-session-key")
+    line = to_line(record_of(replace(report, request=replace(report.request, reader=session))))
+    assert b"a-live-session-key" not in line
+    assert from_line(line).reader == reader_in_trace(session)
+    assert from_line(line).reader != reader_in_trace(Reader(session="another"))
 
 
 def test_a_value_not_scored_is_an_object_with_its_reason(report):

@@ -474,8 +474,8 @@ class Monitor:
         if error is not None:
             log.error("scoring failed", exc_info=error)
             self.report_problem(
-                f"An answer could not be checked ({type(error).__name__}: {error}); "
-                "the chat is not affected. The log has the details.",
+                f"An answer could not be checked ({type(error).__name__}); the chat is not affected. "
+                "The log has the details.",
                 "scoring",
             )
 

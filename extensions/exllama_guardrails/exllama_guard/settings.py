@@ -51,8 +51,8 @@ class Settings:
     # Rotation of the KV cache, and after how many tokens: the seed study.
     rotation: bool = True
     rotation_tokens: int = 8192
-    # Tools: off, check (before a call runs), enforce-calls (free text until a call starts, then only what its
-    # schema allows), enforce-always (the whole reply is a call). The second last, because free text stays free.
+    # Tools: off, check (before a call runs), enforce-calls (free text until a call starts, then only what
+    # its schema allows), enforce-always (the whole reply is a call). Free text stays free by default.
     tool_lock: str = "enforce-calls"
     # A JSON Schema that every answer must fit, as text; empty: none.
     answer_schema: str = ""
@@ -81,6 +81,12 @@ def changed(settings: Settings, values: Mapping[str, object]) -> tuple[Settings,
         except UserError as error:
             problems.append(str(error))
     new = replace(settings, **usable)
+    if new.support_pass is not None and new.support_fail is not None and new.support_fail > new.support_pass:
+        problems.append(
+            f"support_fail ({new.support_fail}) is above support_pass ({new.support_pass}); both keep their "
+            "values before. Set support_fail at or below support_pass."
+        )
+        new = replace(new, support_pass=settings.support_pass, support_fail=settings.support_fail)
     if new.distance_pass > new.distance_fail:
         problems.append(
             f"distance_pass ({new.distance_pass}) is above distance_fail ({new.distance_fail}); both keep "
@@ -124,6 +130,15 @@ def choices(name: str) -> tuple[str, ...]:
     return _CHOICES.get(name, ())
 
 
+_PLAIN_WORDS: dict[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    type(None): "empty",
+}
+
+
 def _checked(name: str, value: object, hint: object) -> object:
     """`value` in the field's type and range.
 
@@ -136,11 +151,11 @@ def _checked(name: str, value: object, hint: object) -> object:
     if float in accepted and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if type(value) not in accepted:
-        wanted = " or ".join(getattr(kind, "__name__", "") for kind in accepted)
+        wanted = " or ".join(_PLAIN_WORDS[kind] for kind in accepted)
         raise UserError(f"Setting '{name}' is {value!r}; it must be {wanted}. The value before is kept.")
     if name in _CHOICES and value not in _CHOICES[name]:
         wanted = ", ".join(_CHOICES[name])
-        raise UserError(f"Setting '{name}' is {value!r}; it must be one of {wanted}. The value before is kept.")
+        raise UserError(f"Setting '{name}' is {value!r}, not one of {wanted}. The value before is kept.")
     if name in _RANGES and isinstance(value, (int, float)):
         low, high = _RANGES[name]
         if not low <= value <= high:

@@ -10,11 +10,12 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exllama_guard.core.records import (
     Channel,
@@ -28,6 +29,7 @@ from exllama_guard.core.records import (
     NotScored,
     Offsets,
     Origin,
+    PairDistance,
     Reader,
     Snippet,
     SupportReport,
@@ -40,6 +42,8 @@ from exllama_guard.errors import TraceError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = "1.0"
 _PATTERN = "traces-*.jsonl"
@@ -118,7 +122,7 @@ def record_of(report: TurnReport, *, with_text: bool = True) -> TraceRecord:
         ts=started.isoformat(timespec="milliseconds"),
         trace_id=request.turn_id,
         chat_id=request.chat_id,
-        reader=request.reader,
+        reader=reader_in_trace(request.reader, with_text=with_text),
         channel=request.channel,
         finish=report.finish,
         question=request.question,
@@ -143,6 +147,14 @@ def record_of(report: TurnReport, *, with_text: bool = True) -> TraceRecord:
         not_measured=_not_measured(report),
     )
     return record if with_text else _without_text(record)
+
+
+def reader_in_trace(reader: Reader, *, with_text: bool = True) -> Reader:
+    """How a trace names a reader: a session by its hash only, and a login too where text is left out."""
+    username, session = reader.username, reader.session
+    if username is not None and not with_text:
+        username = content_hash(username)
+    return Reader(username, content_hash(session) if session is not None else None)
 
 
 def _trace_snippet(snippet: Snippet) -> TraceSnippet:
@@ -181,7 +193,9 @@ def _without_text(record: TraceRecord) -> TraceRecord:
         record,
         question=None,
         answer=None,
-        snippets=tuple(replace(snippet, text=None) for snippet in record.snippets),
+        snippets=tuple(_bare_snippet(snippet) for snippet in record.snippets),
+        distances=_bare(record.distances),
+        coverage=_bare(record.coverage),
         support=replace(
             record.support,
             claims=tuple(_bare_claim(claim) for claim in record.support.claims),
@@ -189,6 +203,27 @@ def _without_text(record: TraceRecord) -> TraceRecord:
         ),
         verdict=replace(record.verdict, reasons=()),
     )
+
+
+def _bare_snippet(snippet: TraceSnippet) -> TraceSnippet:
+    """The snippet with the names of its source as hashes: a heading or an address tells as much as text."""
+    return replace(
+        snippet,
+        text=None,
+        section_id=content_hash(snippet.section_id),
+        source_url=content_hash(snippet.source_url),
+    )
+
+
+def _bare(value: T) -> T:
+    """A record's part with every NotScored, however deep, without its detail."""
+    if isinstance(value, NotScored):
+        return replace(value, detail="")
+    if isinstance(value, tuple):
+        return cast("T", tuple(_bare(part) for part in value))
+    if isinstance(value, (Distances, Coverage, PairDistance)):
+        return replace(value, **{f.name: _bare(getattr(value, f.name)) for f in fields(value)})
+    return value
 
 
 def _bare_claim(claim: ClaimSupport) -> ClaimSupport:
@@ -273,6 +308,10 @@ def json_schema() -> dict[str, Any]:
 # --- files ----------------------------------------------------------------------------------------------
 
 
+# Windows would write \r\n for \n without O_BINARY.
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+
 class TraceWriter:
     """Appends records to files of limited size in one folder, readable by their owner only.
 
@@ -313,7 +352,7 @@ class TraceWriter:
 
     def _append(self, line: bytes) -> None:
         path = self._current(len(line))
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        handle = os.open(path, _APPEND, 0o600)
         try:
             if _ends_cut(path):
                 line = b"\n" + line
@@ -331,7 +370,8 @@ class TraceWriter:
         if self._path.exists() and self._path.stat().st_size + more_bytes > self._file_bytes:
             self._path = self._new_path()
             for old in trace_files(self._folder)[: -(self._files_kept - 1) or None]:
-                old.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows does not remove a file that somebody reads: next time
+                    old.unlink()
         return self._path
 
     def _new_path(self) -> Path:
