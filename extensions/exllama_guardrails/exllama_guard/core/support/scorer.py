@@ -28,6 +28,7 @@ from exllama_guard.core.support.disagreement import disagreements
 from exllama_guard.core.support.evidence import Encoder, Library
 from exllama_guard.core.support.features import Measured, features_of
 from exllama_guard.core.support.language import language_of
+from exllama_guard.core.support.markup import without_markup
 from exllama_guard.core.support.model import Points, Weights, load_weights, probability, variant_for
 from exllama_guard.errors import EmbedderError, VerifierError
 
@@ -131,9 +132,10 @@ class AnswerScorer:
         library = self._prepared()
         if not library.sentences:
             return _not_scored(Reason.NO_SNIPPETS)
-        pieces = pieces_of(answer, self._language)
+        plain = without_markup(answer, self._snippets)
+        pieces = pieces_of(plain, self._language)
         if not final:
-            pieces = tuple(piece for piece in pieces if answer[piece.sentence_end :].strip())
+            pieces = tuple(piece for piece in pieces if plain[piece.sentence_end :].strip())
         counted = [piece for piece in pieces if counts(piece)]
         notes = _too_long(counted)
         counted = counted[:_MOST_CLAIMS]
@@ -141,7 +143,7 @@ class AnswerScorer:
         if final:
             self._verify(counted)
         scored = {piece.span: self._scored[piece.text] for piece in counted}
-        claims = tuple(self._claim(piece, scored.get(piece.span)) for piece in pieces)
+        claims = tuple(self._claim(answer, piece, scored.get(piece.span)) for piece in pieces)
         whole = (*notes, *citation_findings(answer, self._snippets, claims), *self._disagreements(counted))
         worst = min((claim.support for claim in claims if isinstance(claim.support, float)), default=None)
         if worst is None:
@@ -210,12 +212,13 @@ class AnswerScorer:
             logit = one.weights.joined(one.logit, entailment)
             self._scored[text] = replace(one, logit=logit, findings=findings, verified=True)
 
-    def _claim(self, piece: Piece, scored: _Scored | None) -> ClaimSupport:
+    def _claim(self, answer: str, piece: Piece, scored: _Scored | None) -> ClaimSupport:
+        text = answer[piece.span.start : piece.span.end]
         if scored is None:
             reason = NotScored(Reason.SHED if counts(piece) else Reason.NO_CLAIMS)
-            return ClaimSupport(piece.text, piece.span, piece.kind, reason, Gate.NOT_MEASURED)
+            return ClaimSupport(text, piece.span, piece.kind, reason, Gate.NOT_MEASURED)
         return ClaimSupport(
-            piece.text,
+            text,
             piece.span,
             piece.kind,
             probability(scored.logit),
