@@ -182,8 +182,7 @@ def _tools(page: Page) -> None:
     _details(page, "tools")
     page.fill("[name=answer_schema]", SCHEMA)
     page.click("[data-form=schema] button[type=submit]")
-    _answered(page, "Which city is the capital of France? Reply with JSON only.")
-    _until(page, "() => document.querySelector('[data-slot=answers] .eg-badge')")
+    _until(page, "() => document.querySelector('[data-act=clear-schema]')")
     _shoot_panel(page, "tools-light")
     page.click("[data-act=clear-schema]")
     _until(page, "() => document.querySelector('[name=answer_schema]').value === ''")
@@ -267,9 +266,6 @@ def _webui(browser: Browser, url: str, version: str) -> None:
     page.evaluate("() => window.scrollTo(0, 0)")
     clip = {"x": 0, "y": 0, "width": SIZE["width"], "height": 1120}
     _keep(page.screenshot(timeout=90_000, full_page=True, clip=clip), f"webui-{version}")
-    page.evaluate("() => document.body.classList.toggle('dark')")
-    page.wait_for_timeout(500)
-    _keep(page.screenshot(timeout=90_000, full_page=True, clip=clip), f"webui-{version}-other-theme")
 
 
 # --- pictures --------------------------------------------------------------------------------------------
