@@ -144,3 +144,22 @@ def test_renamed_ids_never_meet_an_id_that_was_given(tmp_path):
     snippets = [{"snippet_id": name, "text": text} for name, text in texts]
     item = check.read_item(json.dumps({**GOOD, "snippets": snippets}).encode(), 1)
     assert [snippet.snippet_id for snippet in item.request.snippets] == ["a", "a-3", "a-2", "a-4"]
+
+
+def test_a_fault_of_ours_costs_one_line_and_is_told(tmp_path, monkeypatch, caplog):
+    from exllama_guard.core.support import AnswerScorer
+
+    whole = AnswerScorer.score
+
+    def broken(self, answer, *, final=True):
+        if "9999" in answer:
+            raise ZeroDivisionError("bug")
+        return whole(self, answer, final=final)
+
+    monkeypatch.setattr(AnswerScorer, "score", broken)
+    status, (bad, good) = run(tmp_path, [json.dumps(WRONG).encode(), json.dumps(GOOD).encode()])
+    assert status == 1
+    assert (bad["id"], good["id"]) == (8, 7)
+    assert "ZeroDivisionError" in bad["error"]
+    assert good["supported"] is True
+    assert "scoring failed" in caplog.text

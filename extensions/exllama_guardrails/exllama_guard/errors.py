@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "GuardError",
     "UserError",
+    "ScoringError",
     "EmbedderError",
     "VerifierError",
     "SourceError",
@@ -20,6 +21,10 @@ class GuardError(Exception):
 
 class UserError(GuardError):
     """A setting, a file or an argument is not usable; the text names it and the remedy."""
+
+
+class ScoringError(GuardError):
+    """An answer could not be checked because of a fault of ours; the log has the details."""
 
 
 class EmbedderError(GuardError):

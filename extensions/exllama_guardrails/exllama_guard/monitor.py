@@ -33,7 +33,7 @@ from exllama_guard.core.records import (
 )
 from exllama_guard.core.reply_text import answer_of, is_tool_call
 from exllama_guard.core.scoring import Limits, score_turn, unscored_turn
-from exllama_guard.errors import EmbedderError, TraceError
+from exllama_guard.errors import EmbedderError, ScoringError, TraceError
 from exllama_guard.settings import Settings, changed
 
 log = logging.getLogger(__name__)
@@ -313,9 +313,20 @@ class Monitor:
         return self.measure(request, answer)
 
     def measure(self, request: TurnRequest, answer: str) -> TurnReport:
-        """The report of a whole answer at once; waits for it, keeps and traces nothing."""
+        """The report of a whole answer at once; waits for it, keeps and traces nothing.
+
+        Raises:
+            ScoringError: A fault of ours; it is logged with its traceback.
+        """
         handle = TurnHandle(self, request, None)
-        return self._worker.submit(self._report, handle, answer, Finish.COMPLETE).result()
+        job = self._worker.submit(self._report, handle, answer, Finish.COMPLETE)
+        fault = job.exception()
+        if fault is not None:
+            log.error("scoring failed", exc_info=fault)
+            raise ScoringError(
+                f"This answer could not be checked ({type(fault).__name__}: {fault}); please report it."
+            ) from fault
+        return job.result()
 
     @property
     def knowledge(self) -> Retriever | None:

@@ -25,7 +25,8 @@ from exllama_guard.core.records import (
     make_snippet,
     with_unique_ids,
 )
-from exllama_guard.errors import UserError
+from exllama_guard.errors import ScoringError, UserError
+from exllama_guard.monitor import Monitor
 from exllama_guard.settings import Settings
 
 _HELP = """\
@@ -129,11 +130,19 @@ def _check_all(source: IO[bytes], size: int | None, target: IO[str], options: ar
                 bad += 1
                 result: dict[str, Any] = {"line": number, "error": str(error)}
             else:
-                report = monitor.measure(item.request, item.answer)
-                result = result_of(item, report, time.perf_counter() - started)
+                result = _measured(monitor, item, started)
+                bad += "error" in result
             target.write(json.dumps(result, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
             target.flush()
     return 1 if bad else 0
+
+
+def _measured(monitor: Monitor, item: Item, started: float) -> dict[str, Any]:
+    try:
+        report = monitor.measure(item.request, item.answer)
+    except ScoringError as error:
+        return {"id": item.id, "error": str(error)}
+    return result_of(item, report, time.perf_counter() - started)
 
 
 def _lines(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
