@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -71,4 +72,5 @@ class ModelWatch:
                 self._timer.cancel()
             self._timer = threading.Timer(self._settle_s, self._changed)
             self._timer.daemon = True
-            self._timer.start()
+            with suppress(RuntimeError):  # the interpreter is ending: no new thread, and nobody to tell
+                self._timer.start()
