@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import html
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -147,9 +148,15 @@ def _state(history: chat.History, temperature: float, tokens: float, seed: float
         seed=int(seed if seed is not None else -1),
         custom_system_message=system or "",
         do_sample=float(temperature) > 0,
-        unique_id="stand-in",
+        unique_id=_chat_id(history),
     )
     return state
+
+
+def _chat_id(history: chat.History) -> str:
+    """The chat's own id, made with its first message; *New chat* starts another."""
+    about = history.setdefault("metadata", {}).setdefault("chat", {"id": uuid.uuid4().hex})
+    return str(about["id"])
 
 
 def _turn(text: str, history: chat.History, *values: Any, **kind: bool) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - from the page

@@ -12,6 +12,12 @@ __all__ = ["without_markup"]
 
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _MARKUP = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>|\*\*+|__+|~~")
+# A small model repeats the marked block of its prompt (sources/marked_block): markers and header lines.
+_BLOCK = re.compile(
+    r"<<<GUARDRAIL_SNIPPETS|GUARDRAIL_SNIPPETS>>>"
+    r'|^\[[^\]\n]+\](?: +(?:section_id|source|start|end|unit)=(?:"[^"\n]*"|\d+))+',
+    re.MULTILINE,
+)
 
 
 def without_markup(answer: str, snippets: Sequence[Snippet]) -> str:
@@ -20,7 +26,7 @@ def without_markup(answer: str, snippets: Sequence[Snippet]) -> str:
         return answer
     parts = _CODE.split(answer)
     parts[::2] = [_MARKUP.sub(lambda match: " " * len(match.group()), part) for part in parts[::2]]
-    text = "".join(parts)
+    text = _BLOCK.sub(lambda match: " " * len(match.group()), "".join(parts))
     for citation in find_citations(answer, snippets):
         if citation.snippet_id is not None:
             start, end = citation.span.start, citation.span.end
