@@ -1,0 +1,153 @@
+"""The embedded default as a new user meets it: real model, real documents, real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import EXTENSION
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.model]
+
+START_S = 240
+REPLY_S = 240
+BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
+GLANCE = "#eg-root [data-slot=glance]"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("user_data")
+    log = (folder / "log.txt").open("w+")
+    command = [sys.executable, str(EXTENSION), "--port", str(port), "--no-browser"]
+    process = subprocess.Popen([*command, "--user-data-dir", str(folder)], stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        deadline = time.monotonic() + START_S
+        while True:
+            assert process.poll() is None, (folder / "log.txt").read_text("utf-8")[-3000:]
+            assert time.monotonic() < deadline, f"no page at {url} within {START_S} s"
+            try:
+                urllib.request.urlopen(url, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def page(served: str) -> Iterator[Page]:
+    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if executable is None:
+        pytest.skip("no chromium or Chrome on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(START_S * 1000)
+        page.goto(served)
+        page.wait_for_selector(f"{GLANCE}[data-h]", state="attached")
+        page.wait_for_selector(".dot.ready")
+        page.wait_for_timeout(3000)  # the folder of nine pages is being indexed
+        yield page
+        browser.close()
+
+
+def ask(page: Page, question: str) -> str:
+    """Sends a question in a new chat; the mark of what the panel had settled on before."""
+    page.click("#new-chat")
+    page.wait_for_timeout(500)
+    before: str = page.evaluate("() => window.egGuard.state.settled")
+    page.fill("#question textarea, #question input", question)
+    page.click("#send")
+    return before
+
+
+def settled(page: Page, before: str) -> str:
+    """The panel's line once the reply is settled."""
+    deadline = time.monotonic() + REPLY_S
+    done = "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before"
+    while not page.evaluate(done, before):
+        assert time.monotonic() < deadline, f"not settled: {page.inner_text(GLANCE)}"
+        page.wait_for_timeout(250)
+    return page.inner_text(GLANCE)
+
+
+def test_a_distance_appears_while_the_reply_streams_and_a_verdict_when_it_ends(page: Page) -> None:
+    before = ask(page, "Explain in several sentences what happens when a model is loaded, and why.")
+    seen = []
+    deadline = time.monotonic() + REPLY_S
+    while time.monotonic() < deadline:
+        line, live = page.evaluate(
+            f"() => [document.querySelector('{GLANCE}').innerText, !!document.querySelector('.eg-live')]"
+        )
+        if live and re.search(r"ΔS\s*\d\.\d\d", line):
+            seen.append(line)
+            break
+        page.wait_for_timeout(100)
+    assert seen, "no ΔS was shown while the reply streamed"
+    line = settled(page, before)
+    assert re.search(r"\b(Pass|Review|Fail)\b", line)
+    assert re.search(r"ΔS\s*\d\.\d\d", line)
+    assert re.search(r"Support\s*\d\.\d\d", line)
+
+
+def test_an_invented_number_is_not_passed_and_is_named(page: Page) -> None:
+    line = settled(page, ask(page, "How many books does the Harbour Library have?"))
+    answer = page.inner_text("#chat")
+    number = re.search(r"has (\d[\d,]*)", answer)
+    if number is None:
+        pytest.skip(f"the model invented no number this time: {answer[-200:]}")
+    assert re.search(r"\b(Review|Fail)\b", line)
+    assert number.group(1) in line
+
+
+def test_a_stopped_reply_is_scored_and_said_to_be_stopped(page: Page) -> None:
+    before = ask(page, "Explain in several sentences what a canary is, with every detail of the documents.")
+    page.wait_for_selector(".eg-live", state="attached", timeout=REPLY_S * 1000)
+    page.wait_for_timeout(1500)
+    page.click("#stop")
+    settled(page, before)
+    if page.get_attribute("[data-act=fold]", "aria-expanded") == "false":
+        page.click("[data-act=fold]")
+    page.click("[data-tab=turn]")
+    page.wait_for_timeout(1500)
+    assert "stopped" in page.inner_text("#eg-root").lower()
+
+
+def test_switched_off_nothing_is_measured_and_the_chat_answers(page: Page) -> None:
+    before = page.evaluate("() => window.egGuard.state.settled")
+    switch = page.locator("#eg-root [role=switch], #eg-root .eg-switch").first
+    switch.click()
+    page.wait_for_timeout(1500)
+    ask(page, "Name a colour.")
+    deadline = time.monotonic() + REPLY_S
+    while not re.search(r"Name a colour\.\s*\S+", page.inner_text("#chat")):
+        assert time.monotonic() < deadline, f"no answer: {page.inner_text('#chat')}"
+        page.wait_for_timeout(250)
+    page.wait_for_timeout(1500)
+    assert "off" in page.inner_text(GLANCE).lower()
+    assert page.evaluate("() => window.egGuard.state.settled") in (before, "")
+    switch.click()
