@@ -129,6 +129,7 @@ def main() -> None:
         before, started, own = embedder.seconds, time.perf_counter(), time.thread_time()
         report = scorer.score(row["answer"])
         spent, own = time.perf_counter() - started, time.thread_time() - own
+        own -= embedder.seconds - before
         scored = isinstance(report.support, float)
         vectors = embedder.embed([row["answer"], *row["snippets"]])
         results.append(
@@ -138,7 +139,7 @@ def main() -> None:
                 report.support if scored else -1.0,
                 report.supported is True,
                 spent,
-                own - (embedder.seconds - before),
+                own,
                 float((vectors[1:] @ vectors[0]).max()),
                 token_precision(row["answer"], row["snippets"]),
             )
