@@ -23,15 +23,21 @@ sys.path.insert(0, str(EXTENSION))
 from exllama_guard.assembly import build_monitor, make_scorer  # noqa: E402 - needs the path
 from exllama_guard.core.records import Finish, TurnRequest, make_snippet  # noqa: E402 - needs the path
 from exllama_guard.core.scoring import Limits, score_turn  # noqa: E402 - needs the path
+from exllama_guard.core.similarity import embed_ahead  # noqa: E402 - needs the path
 from exllama_guard.settings import Settings  # noqa: E402 - needs the path
 from exllama_guard.testing import make_monitor  # noqa: E402 - needs the path
 
+FILLER = (
+    "after every long answer the loaded model reads its prompt again before another request can start while"
+    " older text stays in memory and no new page is written until the user sends a second question"
+)
+WORDS = tuple(FILLER.split())
 TOPICS = ("cache", "warm-up", "tool schema", "embedder", "shard", "quantisation", "retriever", "sampler")
 
 
 def sentence(topic: str, number: int, words: int) -> str:
     """One sentence about `topic` that differs by `number`."""
-    filler = " ".join(f"detail{(number * 7 + place) % 40}" for place in range(words - 9))
+    filler = " ".join(WORDS[(number * 7 + place) % len(WORDS)] for place in range(words - 9))
     return f"The {topic} of run {number} holds {number * 128 + 64} tokens and {filler}."
 
 
@@ -74,7 +80,8 @@ def settled_and_baseline(rounds: int) -> None:
         request = request_of(number)
         scorer = make_scorer(request.snippets, request.question, parts, settings)
         kwargs = {"scorer": scorer, "embedder": embedder, "limits": Limits()}
-        score_turn(request, "The weather is fine.", Finish.STREAMING, **kwargs)  # snippets are cached now
+        scorer.prepare()
+        embed_ahead(request.question, request.snippets, embedder)  # as when the turn was opened
         answer = answer_of(number)
         if live_first:
             cut = answer.rindex(". ") + 1

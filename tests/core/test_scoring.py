@@ -35,6 +35,9 @@ class Scripted:
     def __init__(self, report):
         self.report = report
 
+    def prepare(self):
+        pass
+
     def score(self, answer, *, final):
         return self.report
 

@@ -59,6 +59,9 @@ class SentenceScorer:
         """Remembers the snippets."""
         self._snippets = tuple(snippets)
 
+    def prepare(self) -> None:
+        """Nothing to do."""
+
     def score(self, answer: str, *, final: bool) -> SupportReport:
         """PASS from 0.8, FAIL below 0.5."""
         if not self._snippets:

@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one only since Python 3.11
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -33,6 +34,7 @@ from exllama_guard.core.records import (
 )
 from exllama_guard.core.reply_text import answer_of, is_tool_call
 from exllama_guard.core.scoring import Limits, score_turn, unscored_turn
+from exllama_guard.core.similarity import embed_ahead
 from exllama_guard.errors import EmbedderError, ScoringError, TraceError
 from exllama_guard.settings import Settings, changed
 
@@ -117,7 +119,7 @@ class TurnHandle:
         """Made by `Monitor.open_turn`; `collect` finds the snippets later, on the scoring thread."""
         self._monitor = monitor
         self.request = request
-        self.collect = collect
+        self.collect: Callable[[], tuple[Snippet, ...]] | None = collect or tuple
         self.scorer: SupportScorer | None = None
         self.text = ""
         self.scored_text = ""
@@ -188,6 +190,7 @@ class Monitor:
             self._open[request.turn_id] = handle
             while len(self._open) > self.settings.queue_limit:
                 self._open.popitem(last=False)
+        self._worker.submit(self._prepare, handle).add_done_callback(self._after_job)
         return handle
 
     def model_changed(self, model: ModelInfo | None, capabilities: Sequence[str] = ()) -> None:
@@ -408,25 +411,45 @@ class Monitor:
         if report is not None and trace is not None:
             self._write(trace, report)
 
+    def _prepare(self, handle: TurnHandle) -> None:
+        """Reads and embeds the snippets while the model still reads its prompt."""
+        if handle.closed:
+            return
+        self._collect(handle)
+        self._scorer_of(handle).prepare()
+        embedder = self._ready_parts().embedder
+        if embedder is not None and handle.request.snippets:
+            with suppress(EmbedderError):  # told by the score itself
+                embed_ahead(handle.request.question, handle.request.snippets, embedder)
+
+    def _collect(self, handle: TurnHandle) -> None:
+        """Finds the turn's snippets, once."""
+        if handle.collect is None:
+            return
+        found = handle.request.snippets + handle.collect()
+        question = encodable(handle.request.question)
+        handle.request = replace(handle.request, snippets=with_unique_ids(found), question=question)
+        handle.collect = None
+
+    def _scorer_of(self, handle: TurnHandle) -> SupportScorer:
+        if handle.scorer is None:
+            request = handle.request
+            handle.scorer = self._make_scorer(
+                request.snippets, request.question, self._ready_parts(), self.settings
+            )
+        return handle.scorer
+
     def _report(self, handle: TurnHandle, reply: str, finish: Finish) -> TurnReport:
-        if handle.collect is not None:
-            found = handle.request.snippets + handle.collect()
-            handle.request = replace(handle.request, snippets=with_unique_ids(found))
-            handle.collect = None
-        if not handle.request.question.isascii():
-            handle.request = replace(handle.request, question=encodable(handle.request.question))
+        self._collect(handle)
         parts, settings = self._ready_parts(), self.settings
         answer = encodable(answer_of(handle.request.answer_prefix + reply))
         if is_tool_call(reply):
             return unscored_turn(handle.request, answer, finish, Reason.TOOL_CALL)
-        if handle.scorer is None:
-            request = handle.request
-            handle.scorer = self._make_scorer(request.snippets, request.question, parts, settings)
         return score_turn(
             handle.request,
             answer,
             finish,
-            scorer=handle.scorer,
+            scorer=self._scorer_of(handle),
             embedder=parts.embedder,
             limits=Limits(settings.distance_pass, settings.distance_fail),
             time_to_first_token_s=handle.first_token_s,

@@ -62,6 +62,9 @@ class OverlapScorer:
         self._snippets = tuple(snippets)
         self._known = {word for snippet in snippets for word in words(snippet.text)}
 
+    def prepare(self) -> None:
+        """Nothing to do."""
+
     def score(self, answer: str, *, final: bool) -> SupportReport:
         """PASS from 0.5, FAIL below."""
         said = words(answer)

@@ -77,6 +77,10 @@ class Verifier(Protocol):
 class SupportScorer(Protocol):
     """Scores one answer, whole or growing, against fixed snippets; remembers claims it has scored."""
 
+    def prepare(self) -> None:
+        """Reads the snippets ahead, so that the first score is quick; what fails here is told by `score`."""
+        ...
+
     def score(self, answer: str, *, final: bool) -> SupportReport:
         """Support of `answer`; while `final` is False an unfinished last sentence is left out."""
         ...

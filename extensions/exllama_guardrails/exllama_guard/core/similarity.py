@@ -119,6 +119,16 @@ def _to_anchor(retrieved: Sequence[FloatArray | None], first: int | None, anchor
     return pair_distance(anchored, retrieved, first=first, cited=()).top1
 
 
+def embed_ahead(question: str, snippets: Sequence[Snippet], embedder: Embedder) -> None:
+    """Lets a remembering embedder see the question and the snippets before there is an answer.
+
+    Raises:
+        EmbedderError: The model is missing or failed.
+    """
+    if len(snippets) <= _SNIPPETS_EMBEDDED:
+        embedder.embed([question, *(snippet.text for snippet in snippets)])
+
+
 def measure_distances(
     question: str,
     answer: str,

@@ -203,6 +203,15 @@ class Library:
         """
         return self._encoder.encode([(self.sentences[i].text, self.sentences[i].words) for i in indices])
 
+    def encode_ahead(self) -> None:
+        """Encodes all sentences where every claim will need them all.
+
+        Raises:
+            EmbedderError: The model is missing or failed.
+        """
+        if len(self.sentences) <= _EMBED_ALL:
+            self.encoded(range(len(self.sentences)))
+
     def find(self, words: Sequence[Word], claim: Encoded | None) -> Found:
         """The best window for a claim; any sentence where none shares a word with it. Needs a sentence."""
         weights = {word.stem: word.weight * self.rarity(word.stem) for word in words if word.is_content}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from exllama_guard.core.ports import Embedder, Verifier
@@ -121,6 +122,11 @@ class AnswerScorer:
         self._library: Library | None = None
         self._language = "en"
         self._scored: dict[str, _Scored] = {}
+
+    def prepare(self) -> None:
+        """Cuts and encodes the snippets ahead; a failing embedder is left for `score` to tell."""
+        with suppress(EmbedderError):
+            self._prepared().encode_ahead()
 
     def score(self, answer: str, *, final: bool = True) -> SupportReport:
         """Support of `answer`; while `final` is False an unfinished last sentence is left out.
