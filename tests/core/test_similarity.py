@@ -132,3 +132,25 @@ def test_a_vector_that_is_not_finite_is_not_scored_and_never_near(broken):
     for distance in (cosine_distance(bad, good), cosine_distance(good, bad), cosine_distance(bad, bad)):
         assert isinstance(distance, NotScored)
         assert distance.reason is Reason.EMBEDDER_FAILED
+
+
+def test_an_answer_counts_by_its_sentences_and_a_growing_one_costs_the_new_sentence_only():
+    class Counting(FakeEmbedder):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def embed(self, texts):
+            self.seen += texts
+            return super().embed(texts)
+
+    embedder = Counting()
+    snippets = [make_snippet("cache", position=0)]
+    answer = "The cache is full. Nothing else is known."
+    measured = measure_distances("q", answer, snippets, cited=(), anchor=None, embedder=embedder)
+    assert answer not in embedder.seen
+    assert {"The cache is full.", "Nothing else is known."} <= set(embedder.seen)
+    assert 0.0 < measured.answer_context.top1 < 1.0
+    one = measure_distances("q", "The cache.", snippets, cited=(), anchor=None, embedder=embedder)
+    whole = measure_distances("q", "The cache. " * 3, snippets, cited=(), anchor=None, embedder=embedder)
+    assert whole.answer_context.top1 == pytest.approx(one.answer_context.top1, abs=1e-6)

@@ -20,10 +20,12 @@ from exllama_guard.core.records import (
     Zone,
     words,
 )
+from exllama_guard.core.support.text import sentence_ranges
 from exllama_guard.errors import EmbedderError
 
 # One MiniLM forward of 64 passages takes about a second on two cores; a file of 1 MB has 1,500 passages.
 _SNIPPETS_EMBEDDED = 64
+_SENTENCES_EMBEDDED = 64
 _NOT_EMBEDDED = NotScored(Reason.TOO_MANY, f"the {_SNIPPETS_EMBEDDED} closest by their words were embedded")
 
 # Zone borders of the seed study (docs/measures.md): closed below, open above.
@@ -96,6 +98,23 @@ def no_distances(why: NotScored, embedder_id: str | None = None) -> Distances:
     return Distances(embedder_id, pair, pair, why, why, why)
 
 
+def _by_sentence(text: str, embedder: Embedder) -> FloatArray:
+    """Mean of the sentences' vectors by their length, shape (d,): a growing answer costs its last sentence.
+
+    A text of more than 64 sentences is embedded by windows instead, as the embedder does it.
+
+    Raises:
+        EmbedderError: The model is missing or failed.
+    """
+    sentences = [text[start:end] for start, end in sentence_ranges(text)]
+    if not 0 < len(sentences) <= _SENTENCES_EMBEDDED:
+        sentences = [text]
+    vectors = embedder.embed(sentences)
+    weights = np.array([max(1, len(sentence)) for sentence in sentences], dtype=np.float32)
+    mean: FloatArray = (weights / weights.sum()) @ vectors
+    return mean
+
+
 def _worth_embedding(snippets: Sequence[Snippet], text: str, cited: Sequence[int]) -> list[int]:
     """Indices, in order, of the snippets to embed: all, or of many those that share most words."""
     if len(snippets) <= _SNIPPETS_EMBEDDED:
@@ -151,14 +170,15 @@ def measure_distances(
     if embedder is None:
         return no_distances(NotScored(Reason.EMBEDDER_MISSING))
     chosen = _worth_embedding(snippets, f"{question} {answer}", cited)
-    texts = [question, answer, anchor.text if anchor else "", *(snippets[i].text for i in chosen)]
+    texts = [question, anchor.text if anchor else "", *(snippets[i].text for i in chosen)]
     try:
         vectors = embedder.embed(texts)
+        answered = _by_sentence(answer, embedder)
     except EmbedderError as error:
         return no_distances(NotScored(Reason.EMBEDDER_FAILED, str(error)), embedder.id)
-    asked, answered, anchored = vectors[:3]
+    asked, anchored = vectors[:2]
     retrieved: list[FloatArray | None] = [None] * len(snippets)
-    for index, vector in zip(chosen, vectors[3:], strict=True):
+    for index, vector in zip(chosen, vectors[2:], strict=True):
         retrieved[index] = vector
     first = first_choice(snippets)
     no_question = None if question.strip() else NotScored(Reason.NO_QUESTION)

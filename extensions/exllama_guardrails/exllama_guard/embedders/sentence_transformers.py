@@ -87,6 +87,10 @@ class SentenceTransformerEmbedder:
                         f"The embedder {self.id} failed ({error}); check the model named in settings."
                     ) from error
                 out.update(zip(chosen, vectors, strict=True))
+            window = int(model.max_seq_length or 256) - 2
+            for index, text in enumerate(texts):
+                if 0 < len(text) < window:  # surely not cut, so `embed` would give the same vector
+                    self._vectors[text] = out[index].sentence
         return tuple(out[index] for index in range(len(texts)))
 
     def warm(self) -> None:
