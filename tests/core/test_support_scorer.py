@@ -317,3 +317,14 @@ def test_any_text_gives_spans_that_hold_their_claims(answer: str) -> None:
         assert answer[claim.span.start : claim.span.end] == claim.text
         for finding in claim.findings:
             assert finding.answer_span is None or finding.answer_span.end <= len(answer)
+
+
+def test_of_many_undecided_claims_the_four_least_supported_are_asked_about() -> None:
+    answer = " ".join(f"The company sold {count} phones in 2019." for count in range(61, 69))
+    before = AnswerScorer(SNIPPETS).score(answer)
+    verifier = FixedVerifier(0.1, 0.1, 0.8)
+    AnswerScorer(SNIPPETS, verifier=verifier).score(answer)
+    (batch,) = verifier.batches
+    supports = {claim.text: claim.support for claim in before.claims}
+    asked = sorted(supports[text] for _, text in batch)
+    assert asked == sorted(supports.values())[:4]

@@ -34,6 +34,7 @@ from exllama_guard.core.support.model import Points, Weights, load_weights, prob
 from exllama_guard.errors import EmbedderError, VerifierError
 
 _MOST_CLAIMS = 400  # of a longer answer the first so many are scored; the report says so
+_MOST_ASKED = 4  # claims a verifier is asked about, the least supported: an answer is its worst claim
 _CONTRADICTS = 0.9  # probability from which a verifier's contradiction is named
 
 
@@ -196,10 +197,11 @@ class AnswerScorer:
         )
 
     def _verify(self, pieces: Sequence[Piece]) -> None:
-        """Asks the verifier about the undecided claims; leaves them as they are where it fails."""
+        """Asks the verifier about the least supported undecided claims; changes nothing where it fails."""
         if self._verifier is None:
             return
         undecided = [text for text in dict.fromkeys(p.text for p in pieces) if _undecided(self._scored[text])]
+        undecided = sorted(undecided, key=lambda text: self._scored[text].logit)[:_MOST_ASKED]
         if not undecided:
             return
         try:
