@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from exllama_guard.core.records import Origin, make_snippet
@@ -171,3 +172,20 @@ def test_our_own_knowledge_snippets_keep_what_they_know():
     ours = make_snippet("The fence waits.", position=0, section_id="F", source_url="f.md", score=0.7)
     (found,) = collect_snippets(Gathered(format_block([ours]) + "\n\nQ?", knowledge=(ours,)))
     assert (found.origin, found.score) == (Origin.KNOWLEDGE, 0.7)
+
+
+def test_a_short_block_of_an_earlier_turn_is_completed_from_the_folder():
+    known = make_snippet(
+        "The fence waits.", position=0, snippet_id="f.md:5-21", section_id="F", source_url="f.md"
+    )
+    shown = replace(known, snippet_id="s3")
+    other = make_snippet("Nobody knows me.", position=1, snippet_id="s4", source_url="gone.md")
+    prompt = format_block([shown, other], short=True)
+    assert "section_id" not in prompt and "start=" not in prompt
+    found = collect_snippets(Gathered(prompt, lookup={known.text: known}.get))
+    assert found[0] == replace(known, snippet_id="s3", origin=Origin.KNOWLEDGE)
+    assert (found[1].snippet_id, found[1].source_url, found[1].origin) == (
+        "s4",
+        "gone.md",
+        Origin.MARKED_BLOCK,
+    )

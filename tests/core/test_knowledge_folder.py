@@ -215,6 +215,19 @@ def test_questions_from_many_threads_during_a_build_agree(opened):
     assert len(found) == 8 and len(set(found)) == 1
 
 
+def test_a_text_of_the_folder_is_looked_up_with_its_place(opened):
+    knowledge = opened()
+    (found,) = knowledge.retrieve("zebras", 1)
+    known = knowledge.lookup(found.text)
+    assert (known.source_url, known.section_id, known.offsets) == (
+        found.source_url,
+        found.section_id,
+        found.offsets,
+    )
+    assert known.index_hash == knowledge.index_hash
+    assert knowledge.lookup("not in any file") is None
+
+
 def test_the_block_reads_back_and_asks_for_citations(opened):
     snippets = opened().retrieve("zebras", 2)
     block = format_block(snippets)

@@ -49,6 +49,9 @@ class _Retriever:
             raise self.error
         return self.found
 
+    def lookup(self, text):
+        return next((snippet for snippet in self.found if snippet.text == text), None)
+
 
 @pytest.fixture
 def monitor():

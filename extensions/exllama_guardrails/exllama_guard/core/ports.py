@@ -109,3 +109,7 @@ class Retriever(Protocol):
     def retrieve(self, question: str, k: int) -> tuple[Snippet, ...]:
         """At most `k` snippets, nearest first."""
         ...
+
+    def lookup(self, text: str) -> Snippet | None:
+        """The indexed snippet with exactly this text; None where there is none."""
+        ...

@@ -15,6 +15,7 @@ from exllama_guard.core.records import Snippet
 from exllama_guard.errors import GuardError
 from exllama_guard.host.question import question_of_prompt, with_stripped_blocks
 from exllama_guard.host.turn_notes import TurnNotes
+from exllama_guard.host.webui import is_switched_on
 from exllama_guard.sources.marked_block import format_block
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ def _tell(where: str, error: Exception) -> None:
 
 
 def _active() -> Monitor | None:
+    """The monitor while the extension is switched on and ticked, else None."""
     monitor = _monitor
-    return monitor if monitor is not None and monitor.enabled else None
+    return monitor if monitor is not None and monitor.enabled and is_switched_on() else None
 
 
 # --- hooks, with the names and parameters that the host inspects ----------------------------------------
@@ -155,7 +157,7 @@ def output_modifier(text: str, state: dict[str, Any], is_chat: bool = False) -> 
 
 
 def _with_block(snippets: tuple[Snippet, ...], text: str) -> str:
-    return f"{format_block(snippets)}\n\n{text}" if snippets else text
+    return f"{format_block(snippets, short=True)}\n\n{text}" if snippets else text
 
 
 def _nothing(monitor: Monitor, question: str) -> tuple[Snippet, ...]:

@@ -227,11 +227,16 @@ def _request(
         question=question,
         handed_over=handed,
         knowledge=note.knowledge,
+        lookup=monitor.knowledge.lookup if monitor.knowledge is not None else _unknown,
         other_texts=others,
         templates=webui.templates(state),
         look_for_injected=bool(webui.active_text_extensions()),
     )
     return request, gathered
+
+
+def _unknown(text: str) -> None:
+    return None
 
 
 _TEXTS = ("custom_system_message", "context", "user_bio", "greeting")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ class Gathered:
     question: str = ""
     handed_over: tuple[Snippet, ...] = ()
     knowledge: tuple[Snippet, ...] = ()  # that we put into the prompt ourselves
+    lookup: Callable[[str], Snippet | None] = lambda text: None  # in the knowledge folder, for earlier turns
     other_texts: tuple[str, ...] = ()  # system message, context, persona, the answer that is continued
     templates: tuple[str, ...] = ()
     look_for_injected: bool = False  # another extension that changes prompts is switched on
@@ -51,9 +52,16 @@ def _marked(gathered: Gathered) -> tuple[Snippet, ...]:
         return ()
     ours = {snippet.text: snippet for snippet in gathered.knowledge}
     return tuple(
-        replace(ours[snippet.text], origin=Origin.KNOWLEDGE) if snippet.text in ours else snippet
+        _full(snippet, ours.get(snippet.text) or gathered.lookup(snippet.text))
         for snippet in parse_snippets(gathered.prompt)
     )
+
+
+def _full(snippet: Snippet, known: Snippet | None) -> Snippet:
+    """What the folder knows of the snippet, under the id that the prompt gave it."""
+    if known is None:
+        return snippet
+    return replace(known, snippet_id=snippet.snippet_id, origin=Origin.KNOWLEDGE)
 
 
 def _once(snippets: Iterable[Snippet]) -> tuple[Snippet, ...]:

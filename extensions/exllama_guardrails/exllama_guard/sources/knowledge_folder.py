@@ -167,6 +167,13 @@ class KnowledgeFolder:
             for rank, (row, similarity) in enumerate(chosen, start=1)
         )
 
+    def lookup(self, text: str) -> Snippet | None:
+        """The indexed snippet with exactly this text; None where there is none."""
+        with self._lock:
+            index = self._index
+        found = index.by_text.get(text) if index else None
+        return replace(found, index_hash=index.index_hash) if index and found else None
+
     def _recheck(self) -> None:
         now_s = time.monotonic()
         with self._lock:

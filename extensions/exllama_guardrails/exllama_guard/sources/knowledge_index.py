@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +25,14 @@ class Index:
     vectors: FloatArray
     index_hash: str
     vectors_hash: str
+    by_text: Mapping[str, Snippet]
 
     @classmethod
     def of(cls, embedder_id: str, snippets: Sequence[Snippet], vectors: FloatArray) -> Index:
         """The index of `snippets` with its two hashes."""
         recipe_hash = _index_hash(embedder_id, snippets, vectors)
-        return cls(tuple(snippets), vectors, recipe_hash, _vectors_hash(snippets, vectors))
+        by_text = {snippet.text: snippet for snippet in reversed(snippets)}
+        return cls(tuple(snippets), vectors, recipe_hash, _vectors_hash(snippets, vectors), by_text)
 
     def nearest(self, vector: FloatArray, k: int) -> list[tuple[int, float]]:
         """Rows and cosines of at most `k` nearest snippets, nearest first, without near copies."""

@@ -1,7 +1,7 @@
 r"""The marked block: how snippets travel inside a prompt, so that any program can hand them over.
 
     <<<GUARDRAIL_SNIPPETS
-    [s1] section_id="Warm-up" source="warm_up.md" start=0 end=120
+    [s1] source="warm_up.md" section_id="Warm-up" start=0 end=120
     the snippet's text, as many lines as it has
     GUARDRAIL_SNIPPETS>>>
 
@@ -48,11 +48,14 @@ class MarkedBlock:
     problems: tuple[str, ...] = ()
 
 
-def format_block(snippets: Iterable[Snippet]) -> str:
-    """The block's text for `snippets`, in their order, ending with the closing marker and no newline."""
+def format_block(snippets: Iterable[Snippet], *, short: bool = False) -> str:
+    """The block's text for `snippets`, in their order, ending with the closing marker and no newline.
+
+    A `short` header holds id and source only, a third of the tokens; the rest is looked up by the text.
+    """
     lines = [OPENING]
     for snippet in snippets:
-        lines.append(_header(snippet))
+        lines.append(_short_header(snippet) if short else _header(snippet))
         lines.extend(_escaped(line) for line in snippet.text.split("\n"))
     lines.append(CLOSING)
     return "\n".join(lines)
@@ -86,12 +89,16 @@ def without_blocks(text: str) -> str:
     return "\n\n".join(part.strip() for part in kept if part.strip())
 
 
-def _header(snippet: Snippet) -> str:
+def _short_header(snippet: Snippet) -> str:
     name = snippet.snippet_id
     shown = name if _PLAIN_ID.match(name) else _quoted(name)
+    return f"[{shown}] source={_quoted(snippet.source_url)}"
+
+
+def _header(snippet: Snippet) -> str:
     unit = "" if snippet.offsets.unit == "char" else f" unit={_quoted(snippet.offsets.unit)}"
     return (
-        f"[{shown}] section_id={_quoted(snippet.section_id)} source={_quoted(snippet.source_url)} "
+        f"{_short_header(snippet)} section_id={_quoted(snippet.section_id)} "
         f"start={snippet.offsets.start} end={snippet.offsets.end}{unit}"
     )
 
