@@ -67,7 +67,7 @@ def settled_and_baseline(rounds: int) -> None:
     settings = Settings(traces=False)
     monitor = build_monitor(settings)
     monitor.check_pasted("warm", ["warm up text"], "A warm-up answer that says something.")
-    parts = monitor._ready_parts()
+    parts = monitor._outfit.ready()
     embedder = parts.embedder
     model = embedder._loaded()
 

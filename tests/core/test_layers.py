@@ -22,7 +22,7 @@ ALLOWED = {
     "backends": {"backends", "core", "errors"},
     "sources": {"sources", "core", "errors"},
     "locks": {"locks", "core", "errors"},
-    "monitor": {"core", "errors", "settings", "assembly"},
+    "monitor": {"monitor", "core", "errors", "settings", "assembly"},
     "assembly": {"core", "errors", "settings", "monitor", "embedders", "verifiers", "sources"},
     "lifecycle": {"lifecycle", "backends", "core", "errors", "settings", "monitor"},
     "probes": {"probes", "backends", "core", "errors", "standalone"},

@@ -1,0 +1,22 @@
+"""The main path: a turn opens, its text grows, it closes, it is scored off the reply's path, and is kept.
+
+`main` ties it together; `turn` is an open turn, `scoring` the worker, `memory` what a panel shows, `parts`
+what is made from settings.
+"""
+
+from exllama_guard.monitor.main import Monitor, get_monitor
+from exllama_guard.monitor.memory import Event, Snapshot
+from exllama_guard.monitor.parts import MakeParts, MakeScorer, Parts, ReportProblem
+from exllama_guard.monitor.turn import TurnHandle
+
+__all__ = [
+    "Event",
+    "MakeParts",
+    "MakeScorer",
+    "Monitor",
+    "Parts",
+    "ReportProblem",
+    "Snapshot",
+    "TurnHandle",
+    "get_monitor",
+]

@@ -1,0 +1,207 @@
+"""The scoring worker: one thread reads, embeds and scores, so that two chats never compete."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
+
+from exllama_guard.core.ports import SupportScorer, TraceSink
+from exllama_guard.core.records import (
+    Finish,
+    Reader,
+    Reason,
+    TurnReport,
+    encodable,
+    with_unique_ids,
+)
+from exllama_guard.core.reply_text import answer_of, is_tool_call
+from exllama_guard.core.scoring import Limits, score_turn, unscored_turn
+from exllama_guard.core.similarity import embed_ahead
+from exllama_guard.errors import EmbedderError, TraceError
+from exllama_guard.monitor.memory import Memory, may_see
+from exllama_guard.monitor.parts import MakeScorer, Outfit
+from exllama_guard.monitor.turn import TurnHandle
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ScoringWorker:
+    """The open turns, the finished ones that wait, and the one thread that scores both.
+
+    `lock` (the monitor's) protects the open turns and the queue; it is never held while scoring.
+    """
+
+    def __init__(
+        self, outfit: Outfit, memory: Memory, make_scorer: MakeScorer, lock: threading.RLock
+    ) -> None:
+        """The thread starts with the first job."""
+        self._outfit = outfit
+        self._memory = memory
+        self._make_scorer = make_scorer
+        self._lock = lock
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardrails-scoring")
+        self._open: OrderedDict[str, TurnHandle] = OrderedDict()
+        self._queue: deque[tuple[TurnHandle, Future[None]]] = deque()
+        self.shed = 0
+
+    @property
+    def waiting(self) -> int:
+        """Finished replies that wait to be scored."""
+        return len(self._queue)
+
+    def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Has `work` done in its turn; the caller looks at the result."""
+        return self._worker.submit(work, *args, **kwargs)
+
+    def start(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> Future[None]:
+        """Has `work` done in its turn; a fault is logged and told in the panel."""
+        future = self._worker.submit(work, *args, **kwargs)
+        future.add_done_callback(self._after_job)
+        return future
+
+    def open(self, handle: TurnHandle) -> None:
+        """Takes a turn that starts now; the oldest open one is dropped beyond the limit."""
+        with self._lock:
+            self._open[handle.request.turn_id] = handle
+            while len(self._open) > self._outfit.settings.queue_limit:
+                self._open.popitem(last=False)
+        self.start(self._prepare, handle)
+
+    def drop_open(self) -> None:
+        """Forgets the turns that run now."""
+        with self._lock:
+            for handle in self._open.values():
+                handle.closed = True
+            self._open.clear()
+
+    def live(self, reader: Reader | None) -> TurnReport | None:
+        """The newest report of a turn that still runs and that `reader` may see."""
+        with self._lock:
+            return next(
+                (h.report for h in reversed(self._open.values()) if h.report and may_see(h.request, reader)),
+                None,
+            )
+
+    def score_live(self, handle: TurnHandle) -> None:
+        """Queues a scoring of the text so far; called by the handle a few times a second."""
+        self.start(self._score_live, handle)
+
+    def score_final(self, handle: TurnHandle, finish: Finish) -> None:
+        """Queues the scoring of a finished reply; the oldest waiting one is dropped beyond the limit."""
+        with self._lock:
+            future = self._worker.submit(self._score_final, handle, finish)
+            self._queue.append((handle, future))
+            while len(self._queue) > self._outfit.settings.queue_limit:
+                old, waiting = self._queue.popleft()
+                if waiting.cancel():
+                    self._open.pop(old.request.turn_id, None)
+                    self.shed += 1
+        future.add_done_callback(self._after_job)
+
+    def report(self, handle: TurnHandle, reply: str, finish: Finish) -> TurnReport:
+        """The report of a reply, whole or so far; on the worker's thread."""
+        self._collect(handle)
+        parts, settings = self._outfit.ready(), self._outfit.settings
+        answer = encodable(answer_of(handle.request.answer_prefix + reply))
+        if is_tool_call(reply):
+            return unscored_turn(handle.request, answer, finish, Reason.TOOL_CALL)
+        return score_turn(
+            handle.request,
+            answer,
+            finish,
+            scorer=self._scorer_of(handle),
+            embedder=parts.embedder,
+            limits=Limits(settings.distance_pass, settings.distance_fail),
+            time_to_first_token_s=handle.first_token_s,
+        )
+
+    def _score_live(self, handle: TurnHandle) -> None:
+        settings = self._outfit.settings
+        if handle.closed or handle.text == handle.scored_text or not settings.enabled:
+            handle.scheduled = False
+            return
+        text = handle.text
+        report = self.report(handle, text, Finish.STREAMING)
+        pause_s = max(1.0 / settings.live_updates_per_s, 4 * report.elapsed_s)
+        with self._lock:
+            handle.report = report
+            handle.scored_text = text
+            self._memory.touch()
+        handle.due_at_s = time.monotonic() + pause_s
+        handle.scheduled = False
+
+    def _score_final(self, handle: TurnHandle, finish: Finish) -> None:
+        with self._lock:
+            if self._queue and self._queue[0][0] is handle:
+                self._queue.popleft()
+            current = handle.request.turn_id in self._open
+            self.shed += not current  # too many were open at once
+        report = self.report(handle, handle.text, finish) if current else None
+        with self._lock:
+            self._open.pop(handle.request.turn_id, None)
+            if report is not None:
+                self._memory.remember(report, self._outfit.settings.turns_kept)
+            self._memory.touch()
+        trace = self._outfit.ready().trace
+        if report is not None and trace is not None:
+            self._write(trace, report)
+
+    def _prepare(self, handle: TurnHandle) -> None:
+        """Reads and embeds the snippets while the model still reads its prompt."""
+        if handle.closed:
+            return
+        self._collect(handle)
+        self._scorer_of(handle).prepare()
+        embedder = self._outfit.ready().embedder
+        if embedder is not None and handle.request.snippets:
+            with suppress(EmbedderError):  # told by the score itself
+                embed_ahead(handle.request.question, handle.request.snippets, embedder)
+
+    def _collect(self, handle: TurnHandle) -> None:
+        """Finds the turn's snippets, once."""
+        if handle.collect is None:
+            return
+        found = handle.request.snippets + handle.collect()
+        question = encodable(handle.request.question)
+        handle.request = replace(handle.request, snippets=with_unique_ids(found), question=question)
+        handle.collect = None
+
+    def _scorer_of(self, handle: TurnHandle) -> SupportScorer:
+        if handle.scorer is None:
+            request = handle.request
+            handle.scorer = self._make_scorer(
+                request.snippets, request.question, self._outfit.ready(), self._outfit.settings
+            )
+        return handle.scorer
+
+    def _write(self, trace: TraceSink, report: TurnReport) -> None:
+        try:
+            trace.write(report)
+        except TraceError as error:
+            self._memory.report_problem(str(error), "trace")
+        else:
+            self._memory.clear_problem("trace")
+
+    def _after_job(self, future: Future[None]) -> None:
+        """Tells of a job that failed; the executor has caught what it raised and goes on."""
+        try:
+            error = future.exception()
+        except CancelledError:
+            return
+        if error is not None:
+            log.error("scoring failed", exc_info=error)
+            self._memory.report_problem(
+                f"An answer could not be checked ({type(error).__name__}); the chat is not affected. "
+                "The log has the details.",
+                "scoring",
+            )

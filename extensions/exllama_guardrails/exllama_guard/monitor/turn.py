@@ -1,0 +1,64 @@
+"""An open turn, as the host's adapter holds it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from exllama_guard.core.ports import SupportScorer
+from exllama_guard.core.records import Finish, Snippet, TurnReport, TurnRequest
+
+
+class Scoring(Protocol):
+    """What a turn needs of the one who scores it."""
+
+    def score_live(self, handle: TurnHandle) -> None:
+        """Queues a scoring of the text so far."""
+        ...
+
+    def score_final(self, handle: TurnHandle, finish: Finish) -> None:
+        """Queues the scoring of the finished reply."""
+        ...
+
+
+class TurnHandle:
+    """An open turn, as the host's adapter holds it. Not shared between threads of different turns."""
+
+    def __init__(
+        self,
+        scoring: Scoring,
+        request: TurnRequest,
+        collect: Callable[[], tuple[Snippet, ...]] | None,
+    ) -> None:
+        """Made by `Monitor.open_turn`; `collect` finds the snippets later, on the scoring thread."""
+        self._scoring = scoring
+        self.request = request
+        self.collect: Callable[[], tuple[Snippet, ...]] | None = collect or tuple
+        self.scorer: SupportScorer | None = None
+        self.text = ""
+        self.scored_text = ""
+        self.report: TurnReport | None = None
+        self.due_at_s = 0.0
+        self.scheduled = False
+        self.closed = False
+        self.opened_at_s = time.monotonic()
+        self.first_token_s: float | None = None
+
+    def chunk(self, text: str) -> None:
+        """Takes the reply's text so far, the whole of it as the host yields it (without `answer_prefix`)."""
+        self.text = text
+        now = time.monotonic()
+        if self.first_token_s is None and text:
+            self.first_token_s = now - self.opened_at_s
+        if not self.scheduled and now >= self.due_at_s and text:
+            self.scheduled = True
+            self._scoring.score_live(self)
+
+    def close(self, text: str, finish: Finish) -> None:
+        """Ends the turn with its final text; a second call does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        self.text = text
+        self._scoring.score_final(self, finish)
