@@ -419,6 +419,33 @@ def unticked(host):
         host.extensions.state.update(state)
 
 
+def unticked_alone(host):
+    """As where it was the only extension: the host's own list is empty, its hooks are called all the same."""
+    from exllama_guard.core.records import make_snippet
+    from exllama_guard.host import hooks, tool_guard, webui
+    from exllama_guard.settings import Settings
+    from exllama_guard.sources.marked_block import format_block
+
+    block = format_block([make_snippet(CHUNKS[0], position=0)])
+    told = {}
+    for name, ticked in (
+        ("none", None),
+        ("empty", []),
+        ("others", ["gallery"]),
+        ("ours", ["exllama_guardrails"]),
+    ):
+        host.shared.args.extensions = ticked
+        mode = tool_guard.ToolGuard(Settings).mode()
+        said = host.say("What does it do?", host.state(history=history([f"{block}\n\nOld?", "Old."], PAST)))
+        told[name] = {
+            "on": [webui.is_switched_on(), hooks._active() is not None, mode is not tool_guard.LockMode.OFF],
+            "hooks_called": host.extensions.state["exllama_guardrails"][0],
+            "block_in_prompt": CHUNKS[0] in host.model.prompts[-1],
+            "answer": said["internal"][-1][1],
+        }
+    return told
+
+
 def our_probe(host):
     state = host.state(exllama_guardrails_probe=True)
     return {"steps": list(host.text_generation.generate_reply("Say.", state, is_chat=True))}
@@ -458,7 +485,7 @@ SCENARIOS = (
     chat_turn, not_streaming, html_answer, regenerate, continue_, stop, disconnect, api_chat, tool_turn,
     api_tool_turn, completion, notebook_escapes, past_attachment, new_attachment, handed_over,
     marked_block, injected, no_model, loader_breaks, fault_on_open, fault_on_chunk, switched_off,
-    unticked, our_probe, page_errand, set_up_again, model_events, uninstall,
+    unticked, unticked_alone, our_probe, page_errand, set_up_again, model_events, uninstall,
 )  # fmt: skip
 
 

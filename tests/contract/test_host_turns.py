@@ -197,6 +197,17 @@ def test_what_is_not_a_readers_turn_is_not_observed(seen, name):
     assert seen[name]["problems"] == []
 
 
+def test_the_only_extension_is_off_once_it_is_unticked_although_the_host_keeps_its_hooks(seen):
+    told = seen["unticked_alone"]["result"]
+    for name, on in (("none", False), ("empty", False), ("others", False), ("ours", True)):
+        assert told[name]["hooks_called"] is True
+        assert told[name]["on"] == [on, on, on], name
+        assert told[name]["block_in_prompt"] is not on, name  # an old block is taken out by our hook only
+        assert told[name]["answer"] == ANSWER
+    assert len(seen["unticked_alone"]["turns"]) == 1  # the one while it was ticked
+    assert seen["unticked_alone"]["problems"] == []
+
+
 def test_set_up_twice_is_set_up_once(seen):
     assert seen["set_up_again"]["result"]["same"] is True
     assert _only(seen, "set_up_again")["answer"] == ANSWER

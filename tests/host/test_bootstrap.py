@@ -20,7 +20,7 @@ from exllama_guard.standalone.environment import (
     requirement_name,
 )
 from exllama_guard.standalone.launch import commands, main, parser
-from exllama_guard.standalone.run import Options, check_paths, free_port, options_of
+from exllama_guard.standalone.run import Options, _user_settings, check_paths, free_port, options_of
 from exllama_guard.standalone.webui_install import command_line, install_files, webui_python
 
 
@@ -243,3 +243,16 @@ def test_a_webui_without_an_environment_is_told_how_to_get_one(webui):
 def test_a_folder_that_is_no_webui_is_one_sentence(tmp_path, capsys):
     assert main(EXTENSION, ["--webui", str(tmp_path)]) == 2
     assert "no TextGen WebUI" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "read"), [("", {}), ("# nothing\n", {}), ("seed: 3\n", {"seed": 3})])
+def test_the_users_settings_are_read(tmp_path, text, read):
+    (tmp_path / "settings.yaml").write_text(text)
+    assert _user_settings(tmp_path / "settings.yaml") == read
+
+
+@pytest.mark.parametrize(("text", "kind"), [("- seed\n- 3\n", "list"), ("seed\n", "str"), ("3", "int")])
+def test_settings_that_are_no_names_with_values_are_told_of_and_not_passed_over(tmp_path, text, kind):
+    (tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"holds a {kind} instead"):
+        _user_settings(tmp_path / "settings.yaml")

@@ -8,6 +8,7 @@ from exllama_guard import lifecycle
 from exllama_guard.host import tool_guard
 from exllama_guard.host.hooks import guarded
 from exllama_guard.host.lifecycle_hooks import BadLogitsWatch
+from exllama_guard.host.webui import is_switched_on
 
 __all__ = ["logits_processor_modifier"]
 
@@ -15,6 +16,8 @@ __all__ = ["logits_processor_modifier"]
 @guarded(lambda processor_list, input_ids: processor_list)
 def logits_processor_modifier(processor_list: list[Any], input_ids: object) -> list[Any]:
     """The same list; the watch comes first, so that it sees what the model gave."""
+    if not is_switched_on():
+        return processor_list
     follower = lifecycle.current()
     if follower is not None:
         processor_list.insert(0, BadLogitsWatch(follower))

@@ -30,7 +30,13 @@ _WARM_AT_LATEST_S = 30.0  # without a page (--nowebui), or on a host that hides 
 _WARM_AFTER_PAGE_S = 5.0
 _POLL_S = 0.5
 
+_UNTICKED = (
+    "The guardrails are off, because the extension is not ticked: nothing is observed or measured. To switch "
+    "them on, tick exllama_guardrails in the Session tab and press Apply."
+)
+
 _patches = Patches()
+_panel_built = False
 _watch: ModelWatch | None = None
 _last_settings: Settings | None = None
 
@@ -53,8 +59,15 @@ def setup(params: Mapping[str, Any]) -> None:
 @guarded(lambda: None)
 def ui() -> None:
     """Builds the panel where the host asks for it."""
-    from exllama_guard.panel.view import build_panel
+    global _panel_built
+    from exllama_guard.panel.view import build_notice, build_panel
 
+    if not webui.is_switched_on():  # the host draws it all the same where no other extension is ticked
+        build_notice(_UNTICKED)
+        return
+    again, _panel_built = _panel_built, True
+    if again:  # a restart of the page: what was loaded while the extension was not ticked
+        threading.Thread(target=_follow_again, name="guardrails-follow", daemon=True).start()
     shown = getattr(webui.shared_module(), "gradio", {}).get("display")  # changes with each part of a reply
     monitor = get_monitor()
     tools = get_tool_guard(lambda: monitor.settings)
@@ -137,7 +150,16 @@ def _take_settings(monitor: Monitor, params: Mapping[str, Any]) -> None:
     monitor.replace_settings(settings)
 
 
+@guarded(lambda: None)
+def _follow_again() -> None:
+    _tell_model(get_monitor())
+    _follow_model()
+
+
+@guarded(lambda monitor: None)
 def _model_assigned(monitor: Monitor) -> None:
+    if not webui.is_switched_on():
+        return
     _tell_model(monitor)
     _follow_model()
     get_tool_guard(lambda: monitor.settings).model_changed()

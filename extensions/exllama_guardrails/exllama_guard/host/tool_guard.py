@@ -25,7 +25,7 @@ from exllama_guard.host.patches import Patches
 from exllama_guard.host.reader import current_identity
 from exllama_guard.host.tool_constrain import Constrainer, model_key, vocabulary_loader
 from exllama_guard.host.tool_turn import BROKEN_NAME, Services, ToolTurn
-from exllama_guard.host.webui import shared_module
+from exllama_guard.host.webui import is_switched_on, shared_module
 from exllama_guard.locks.cache import LockCache, Outcome
 from exllama_guard.locks.compiled import LockPlan, plan_answer, plan_calls
 from exllama_guard.settings import Settings
@@ -67,9 +67,9 @@ class ToolGuard:
     # --- for the panel ---------------------------------------------------------------------------------
 
     def mode(self) -> LockMode:
-        """The setting `tool_lock`, off while the extension is switched off."""
+        """The setting `tool_lock`, off while the extension is switched off or not ticked."""
         settings = self._settings()
-        return LockMode(settings.tool_lock) if settings.enabled else LockMode.OFF
+        return LockMode(settings.tool_lock) if settings.enabled and is_switched_on() else LockMode.OFF
 
     def _keeps_text(self) -> bool:
         return self._settings().trace_text

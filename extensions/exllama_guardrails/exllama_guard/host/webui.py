@@ -154,14 +154,21 @@ def active_text_extensions() -> tuple[str, ...]:
 
 
 def is_switched_on() -> bool:
-    """Whether the host lists this extension as active; True where it keeps no such list.
+    """Whether this extension is ticked in the Session tab; True where the host keeps no such list.
 
-    Un-ticked in the Session tab, an extension's hooks are no longer called, but what it wrapped stays.
+    Un-ticked, an extension's hooks are no longer called, but what it wrapped stays. Where it was the only
+    one, its hooks are called as well: the host loads no empty list (4.7.3 server.py:105, 3.23 server.py:110)
+    and keeps what was loaded before, so the list itself, which may be None, is read too.
     """
     state = getattr(sys.modules.get("modules.extensions"), "state", None)
     if state is None:
         return True
-    return any(entry[0] and _is_ours(_module(str(name), entry)) for name, entry in tuple(state.items()))
+    args = getattr(sys.modules.get("modules.shared"), "args", None)
+    ticked = getattr(args, "extensions", state) or ()
+    return any(
+        entry[0] and name in ticked and _is_ours(_module(str(name), entry))
+        for name, entry in tuple(state.items())
+    )
 
 
 def templates(state: Mapping[str, Any]) -> tuple[str, ...]:

@@ -47,6 +47,11 @@ def build_panel(source: PanelSource, *, wake_on: Sequence[Any] = (), tools: Tool
         component.change(None, None, None, js="() => { if (window.egGuard) window.egGuard.wake(); }")
 
 
+def build_notice(sentence: str) -> None:
+    """Builds one sentence in the place of the panel, inside the open `gr.Blocks`."""
+    gr.Markdown(sentence, elem_id="eg-notice")
+
+
 def visitor(request: gr.Request | None) -> Visitor:
     """Who sends a request: the login name, where the page has logins, and the browser session."""
     if request is None:

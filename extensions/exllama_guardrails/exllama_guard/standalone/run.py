@@ -117,10 +117,10 @@ def check_paths(options: Options) -> None:
 
 
 def _user_settings(path: Path) -> dict[str, Any]:
-    """The settings.yaml of the user, {} without one.
+    """The settings.yaml of the user, {} without one or with an empty one.
 
     Raises:
-        UserError: It is not YAML.
+        UserError: It is not YAML, or not one `name: value` a line.
     """
     if not path.exists():
         return {}
@@ -130,7 +130,12 @@ def _user_settings(path: Path) -> dict[str, Any]:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); correct it or move it away.") from error
-    return loaded if isinstance(loaded, dict) else {}
+    if not isinstance(loaded, dict | None):
+        raise UserError(
+            f"{path} holds a {type(loaded).__name__} instead of one `name: value` a line; "
+            "correct it or move it away."
+        )
+    return loaded or {}
 
 
 def free_port(wanted: int) -> int:
