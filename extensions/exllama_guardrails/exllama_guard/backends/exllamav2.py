@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from exllama_guard.backends.adapter import Adapter, card_from_files, required
 from exllama_guard.backends.hf_cache import HeldSequence
-from exllama_guard.backends.transformers import forced_logprobs, usable_logits
+from exllama_guard.backends.logits import forced_logprobs, write_greedily
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
 from exllama_guard.core.records import FloatArray, NotScored, Reason
 
@@ -66,27 +65,22 @@ class ExLlamaV2Backend(Adapter):
 
         held = self.loaded.alive()
         ids = required(self.token_ids(prompt), n_tokens)
-        end, made, finite, first_s = held.tokenizer.eos_token_id, list[int](), True, 0.0
-        self.reset_cache()
-        started_s = time.perf_counter()
-        try:
-            feed = torch.tensor([ids])
-            if len(ids) > 1:
+
+        def step(new: Sequence[int]) -> torch.Tensor:
+            feed = torch.tensor([list(new)])
+            if feed.shape[-1] > 1:
                 held.model.forward(feed[:, :-1], held.cache, preprocess_only=True, loras=held.loras)
-            feed = feed[:, -1:]
-            while len(made) < n_tokens and not (cancel is not None and cancel.is_set()):
-                logits = held.model.forward(feed, held.cache, last_id_only=True, loras=held.loras)[0, -1]
-                finite = finite and usable_logits(logits)
-                chosen = int(torch.argmax(logits.float()))
-                first_s = first_s or time.perf_counter() - started_s
-                if chosen == end:
-                    break
-                made.append(chosen)
-                feed = torch.tensor([[chosen]])
+            logits = held.model.forward(feed[:, -1:], held.cache, last_id_only=True, loras=held.loras)
+            return logits[0, -1]  # type: ignore[no-any-return]
+
+        def decode(made: list[int]) -> str:
+            return str(held.tokenizer.decode(torch.tensor([made]))[0])
+
+        self.reset_cache()
+        try:
+            return write_greedily(step, ids, n_tokens, (held.tokenizer.eos_token_id,), decode, cancel)
         finally:
             self.reset_cache()
-        text = held.tokenizer.decode(torch.tensor([made]))[0] if made else ""
-        return Greedy(text, tuple(made), first_s, time.perf_counter() - started_s, finite)
 
     def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """From one pass without the cache, which sees the weights' quantisation and not the cache's."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from exllama_guard.backends.adapter import Adapter, card_from_files, required
 from exllama_guard.backends.hf_cache import HeldSequence
-from exllama_guard.backends.transformers import forced_logprobs, usable_logits
+from exllama_guard.backends.logits import forced_logprobs, write_greedily
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
 from exllama_guard.core.records import FloatArray, NotScored
 from exllama_guard.errors import BackendError
@@ -58,20 +57,18 @@ class ExLlamaV3Backend(Adapter):
         import torch
 
         held = self.loaded.alive()
-        ids = list(required(self.token_ids(prompt), n_tokens))
+        ids = required(self.token_ids(prompt), n_tokens)
         ends = {end for end in held.config.eos_token_id_list if end is not None}
-        made, finite, first_s = list[int](), True, 0.0
-        started_s = time.perf_counter()
-        while len(made) < n_tokens and not (cancel is not None and cancel.is_set()):
-            logits = self._logits(ids + made)[0, -1, : held.model.config.vocab_size]
-            finite = finite and usable_logits(logits)
-            chosen = int(torch.argmax(logits.float()))
-            first_s = first_s or time.perf_counter() - started_s
-            if chosen in ends:
-                break
-            made.append(chosen)
-        text = held.tokenizer.decode(torch.tensor(made)) if made else ""
-        return Greedy(str(text), tuple(made), first_s, time.perf_counter() - started_s, finite)
+        whole = list[int]()
+
+        def step(new: Sequence[int]) -> torch.Tensor:
+            whole.extend(new)
+            return self._logits(whole)[0, -1, : held.model.config.vocab_size]  # type: ignore[no-any-return]
+
+        def decode(made: list[int]) -> str:
+            return str(held.tokenizer.decode(torch.tensor(made)))
+
+        return write_greedily(step, ids, n_tokens, ends, decode, cancel)
 
     def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """From one pass without the cache, which sees the weights' quantisation and not the cache's."""

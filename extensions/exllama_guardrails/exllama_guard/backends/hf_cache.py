@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Sequence
 
 from exllama_guard.backends.adapter import Adapter, card_from_files, required
-from exllama_guard.backends.transformers import usable_logits
+from exllama_guard.backends.logits import write_greedily
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
 from exllama_guard.core.records import NotScored
 
@@ -56,25 +56,23 @@ class HeldSequence(Adapter):
         """By calling the class with the growing sequence, as transformers does; empties the cache."""
         import torch
 
-        ids = list(required(self.token_ids(prompt), n_tokens))
+        ids = required(self.token_ids(prompt), n_tokens)
         model, tokenizer = self.loaded.alive(), self.loaded.alive_tokenizer()
-        made, finite, first_s = list[int](), True, 0.0
+        whole = list[int]()
+
+        def step(new: Sequence[int]) -> torch.Tensor:
+            whole.extend(new)
+            return model(input_ids=torch.tensor([whole])).logits[0, -1]  # type: ignore[no-any-return]
+
+        def decode(made: list[int]) -> str:
+            return str(tokenizer.decode(made, skip_special_tokens=True))
+
         self.reset_cache()
-        started_s = time.perf_counter()
         try:
-            while len(made) < n_tokens and not (cancel is not None and cancel.is_set()):
-                with torch.inference_mode():
-                    logits = model(input_ids=torch.tensor([ids + made])).logits[0, -1]
-                finite = finite and usable_logits(logits)
-                chosen = int(torch.argmax(logits))
-                first_s = first_s or time.perf_counter() - started_s
-                if chosen == tokenizer.eos_token_id:
-                    break
-                made.append(chosen)
+            with torch.inference_mode():
+                return write_greedily(step, ids, n_tokens, (tokenizer.eos_token_id,), decode, cancel)
         finally:
             self.reset_cache()
-        text = tokenizer.decode(made, skip_special_tokens=True)
-        return Greedy(text, tuple(made), first_s, time.perf_counter() - started_s, finite)
 
     def cache_usage(self) -> CacheUsage | NotScored:
         """The sequence that the cache holds."""
