@@ -45,12 +45,19 @@ def allowed(scores):
     return set(torch.isfinite(scores.flatten()).nonzero().flatten().tolist())
 
 
-def test_a_mask_is_applied_and_padding_never_comes(words):
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_a_mask_is_applied_and_padding_never_comes(words, kind):
     mask = np.zeros((words.size + 31) // 32, dtype=np.int32)
     mask[1] = 0b101
-    assert allowed(apply_mask(torch.zeros(1, PADDED), mask, words.size)) == {32, 34}
+    mask[0] = -(2**31)  # the sign bit is token 31
+    for width in (PADDED, words.size, 40):
+        scores = torch.full((1, width), 0.5, dtype=kind)
+        masked = apply_mask(scores, mask, words.size)
+        assert (masked.shape, masked.dtype) == (scores.shape, kind)
+        assert allowed(masked) == {31, 32, 34}
+        assert float(masked[0, 34]) == 0.5
     mask.fill(-1)
-    assert allowed(apply_mask(torch.zeros(1, PADDED), mask, words.size)) == set(range(words.size))
+    assert allowed(apply_mask(torch.zeros(1, PADDED, dtype=kind), mask, words.size)) == set(range(words.size))
 
 
 def test_the_processor_follows_a_reply_and_replays_where_it_goes_back(answer_lock):

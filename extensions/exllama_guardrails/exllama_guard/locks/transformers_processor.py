@@ -14,6 +14,13 @@ __all__ = ["LockProcessor", "apply_mask"]
 
 # The end of the prompt that can hold an opened thinking block, or a call that is to be continued.
 _PROMPT_END_TOKENS = 256
+_FORBIDDEN = np.float32("-inf")
+# By byte of a mask: the largest score that each of its eight tokens may have.
+_LIMITS = np.where(
+    np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little") == 1,
+    np.float32("inf"),
+    _FORBIDDEN,
+)
 
 
 class LockProcessor:
@@ -81,12 +88,31 @@ class LockProcessor:
 
 
 def apply_mask(scores: Any, mask: Any, size: int) -> Any:  # noqa: ANN401 - torch.Tensor, packed bits
-    """`scores` with -inf at every token that the packed `mask` forbids, and past the tokenizer's `size`."""
+    """`scores` with -inf at every token that the packed `mask` forbids, and past the tokenizer's `size`.
+
+    On the CPU by numpy, without a branch a token and on one thread: from 32,768 elements on torch wakes its
+    others, which takes longer than the whole mask. On a device, the packed bits travel: 6 kB for 49k tokens.
+    """
     import torch
 
-    allowed = np.unpackbits(mask.view(np.uint8), bitorder="little")
+    if scores.device.type != "cpu" or scores.dtype is not torch.float32:
+        return _apply_on_device(scores, mask, size)
+    given = scores.detach().numpy()
+    width = given.shape[-1]
+    limits = _LIMITS.take(mask.view(np.uint8), axis=0).reshape(-1)
+    if width > len(limits):
+        limits = np.concatenate([limits, np.full(width - len(limits), _FORBIDDEN)])
+    limits[size:] = _FORBIDDEN
+    return torch.from_numpy(np.minimum(given, limits[:width]))
+
+
+def _apply_on_device(scores: Any, mask: Any, size: int) -> Any:  # noqa: ANN401 - torch.Tensor, packed bits
+    import torch
+
+    words = torch.from_numpy(mask.copy()).to(scores.device, non_blocking=True)
+    places = torch.arange(32, dtype=torch.int32, device=scores.device)
+    banned = ((words.unsqueeze(1) >> places) & 1).flatten()[:size] == 0
     width = scores.shape[-1]
     if width > size:
-        allowed = np.concatenate([allowed[:size], np.zeros(width - size, dtype=np.uint8)])
-    banned = torch.from_numpy(allowed[:width] == 0)
-    return scores.masked_fill(banned.to(scores.device), float("-inf"))
+        banned = torch.nn.functional.pad(banned, (0, width - size), value=True)
+    return scores.masked_fill(banned[:width], float("-inf"))
