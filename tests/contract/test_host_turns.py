@@ -8,33 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from webui_hosts import hosts
 
-ROOT = Path(__file__).resolve().parents[2]
-EMBEDDED = ROOT / "extensions" / "exllama_guardrails" / "exllama_guard" / "standalone" / "webui"
 QUESTION = "What does the fence do?"
 ANSWER = "The fence waits for two equal runs. Then it opens."
 
 
-def _hosts():
-    checkouts = [Path(d) for d in os.environ.get("TEXTGEN_WEBUI_DIR", "").split(os.pathsep) if d]
-    pythons = os.environ.get("TEXTGEN_WEBUI_PYTHON", "").split(os.pathsep)
-    yield pytest.param((EMBEDDED, sys.executable), id="embedded")
-    for number, checkout in enumerate(checkouts):
-        named = pythons[number] if number < len(pythons) and pythons[number] else None
-        python = named or checkout / "installer_files" / "env" / "bin" / "python"
-        yield pytest.param((checkout, str(python)), id=checkout.name, marks=pytest.mark.webui)
-    if not checkouts:
-        reason = "set TEXTGEN_WEBUI_DIR to a checkout of TextGen WebUI (and TEXTGEN_WEBUI_PYTHON) to run this"
-        yield pytest.param(None, id="real", marks=[pytest.mark.webui, pytest.mark.skip(reason=reason)])
-
-
-@pytest.fixture(scope="module", params=_hosts())
+@pytest.fixture(scope="module", params=hosts())
 def seen(request):
     """What the extension saw in each scenario, by the scenario's name."""
     folder, python = request.param

@@ -71,7 +71,7 @@ def read_gold(lines: Iterable[str]) -> GoldSet:
 def _item(line: str, number: int) -> GoldItem:
     try:
         data = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"line {number} is not JSON ({error}); each line must be one JSON object.") from error
     if not isinstance(data, dict):
         raise UserError(f"line {number} is a {type(data).__name__}; each line must be one JSON object.")

@@ -9,8 +9,10 @@ import functools
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from exllama_guard.core.faults import FaultLog
 from exllama_guard.core.records import Snippet
 from exllama_guard.errors import GuardError
 from exllama_guard.host.question import question_of_prompt, with_stripped_blocks
@@ -38,6 +40,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 notes = TurnNotes()
+_faults = FaultLog()
 
 _monitor: Monitor | None = None
 _problems_before: list[tuple[str, str]] = []  # found before there was a monitor to show them
@@ -49,6 +52,7 @@ def use_monitor(monitor: Monitor | None) -> None:
     global _monitor  # one a process: the host re-imports script.py, this package stays
     with _lock:
         _monitor = monitor
+        _faults.forget()
         waiting = list(_problems_before) if monitor is not None else []
         _problems_before.clear()
     for sentence, key in waiting:
@@ -69,7 +73,7 @@ def report(sentence: str, key: str) -> None:
 def guarded(instead: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """A decorator: where the function raises, the result is `instead` of the same arguments.
 
-    What went wrong is shown in the panel; a fault of ours is also logged with its traceback.
+    What went wrong is shown in the panel; a fault of ours is also logged with its traceback, once.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -78,7 +82,8 @@ def guarded(instead: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T
             try:
                 return function(*args, **kwargs)
             except Exception as error:
-                _tell(function.__name__, error)
+                with suppress(Exception):  # what cannot even be told must not end a turn either
+                    _tell(function.__name__, error)
                 return instead(*args, **kwargs)
 
         return safe
@@ -90,7 +95,8 @@ def _tell(where: str, error: Exception) -> None:
     if isinstance(error, GuardError):
         report(str(error), f"{where}: {error}")
         return
-    log.error("a fault in %s; the chat goes on", where, exc_info=error)
+    if _faults.is_new(error):
+        log.error("a fault in %s; the chat goes on", where, exc_info=error)
     report(
         f"A fault in the guardrails ({where}: {type(error).__name__}: {error}). The chat is not affected; "
         "please report it with the lines that the log has on it.",

@@ -197,7 +197,7 @@ def gating(lifecycle: Lifecycle) -> Callable[[Reply], Reply]:
             replies = original(*args, **kwargs)
             try:
                 for text in replies:
-                    if text and first_s is None:
+                    if first_s is None and isinstance(text, str) and text:
                         first_s = time.perf_counter() - started_s
                     yield text
             finally:

@@ -66,7 +66,9 @@ class _Turn:
         self._handle = self._monitor.open_turn(request, functools.partial(collect_snippets, gathered))
 
     def chunk(self, text: str) -> None:
-        """Takes the text so far."""
+        """Takes the text so far; a step that is no text is the host's own affair."""
+        if not isinstance(text, str):
+            return
         self._text_before, self._text = self._text, text
         if self._told:
             self._told = self._tell(text)
@@ -90,6 +92,7 @@ class _Turn:
             text = self._text_before if dropped else self._text
             handle.close(html.unescape(text) if self._escaped else text, finish)
 
+    @guarded(lambda self: self.finish)
     def _how_it_ended(self) -> Finish:
         if self.finish is Finish.FAILED:
             return self.finish

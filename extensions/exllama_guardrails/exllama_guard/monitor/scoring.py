@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
+from exllama_guard.core.faults import FaultLog
 from exllama_guard.core.ports import SupportScorer, TraceSink
 from exllama_guard.core.records import (
     Finish,
@@ -52,6 +53,7 @@ class ScoringWorker:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardrails-scoring")
         self._open: OrderedDict[str, TurnHandle] = OrderedDict()
         self._queue: deque[tuple[TurnHandle, Future[None]]] = deque()
+        self._faults = FaultLog()
         self.shed = 0
 
     @property
@@ -146,12 +148,15 @@ class ScoringWorker:
                 self._queue.popleft()
             current = handle.request.turn_id in self._open
             self.shed += not current  # too many were open at once
-        report = self.report(handle, handle.text, finish) if current else None
-        with self._lock:
-            self._open.pop(handle.request.turn_id, None)
-            if report is not None:
-                self._memory.remember(report, self._outfit.settings.turns_kept)
-            self._memory.touch()
+        report = None
+        try:
+            report = self.report(handle, handle.text, finish) if current else None
+        finally:  # a turn that could not be checked does not stay open
+            with self._lock:
+                self._open.pop(handle.request.turn_id, None)
+                if report is not None:
+                    self._memory.remember(report, self._outfit.settings.turns_kept)
+                self._memory.touch()
         trace = self._outfit.ready().trace
         if report is not None and trace is not None:
             self._write(trace, report)
@@ -199,7 +204,8 @@ class ScoringWorker:
         except CancelledError:
             return
         if error is not None:
-            log.error("scoring failed", exc_info=error)
+            if self._faults.is_new(error):
+                log.error("scoring failed", exc_info=error)
             self._memory.report_problem(
                 f"An answer could not be checked ({type(error).__name__}); the chat is not affected. "
                 "The log has the details.",

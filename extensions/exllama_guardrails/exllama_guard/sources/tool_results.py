@@ -79,7 +79,7 @@ def _as_written_again(prompt: str, content: str) -> bool:
     """Whether a template parsed the result as JSON and wrote it in its own way."""
     try:
         value = json.loads(content)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return False
     return any(
         json.dumps(value, ensure_ascii=escaped, separators=separators) in prompt
