@@ -177,7 +177,7 @@ class Host:
         self.text_generation.encode = lambda text, *_, **__: types.SimpleNamespace(shape=(1, len(text) // 4))
 
     def load(self):
-        monitor = importlib.import_module("exllama_guard.monitor")
+        monitor = importlib.import_module("exllama_guard.monitor.main")
         monitor._monitor = recorder = Recorder()
         self.shared.args.extensions = ["exllama_guardrails"]
         self.extensions.available_extensions[:] = ["exllama_guardrails"]
