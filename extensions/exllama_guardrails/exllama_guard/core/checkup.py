@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from exllama_guard.core.resonance import answer_side, resonance_trend, rolling_m
 from exllama_guard.core.stability import RunState, lambda_step
 from exllama_guard.core.symptoms import CATALOGUE, Observation, fired, unobserved
 
-__all__ = ["Checkup", "checkup_of", "observe_turns", "steps_of"]
+__all__ = ["IN_THE_HOST", "NO_SUCH_TURN", "Checkup", "checkup_of", "observe_turns", "steps_of"]
 
 # Where a symptom is measured that a check did not look at; the rest needs recorded turns.
 _ELSEWHERE = {
@@ -31,6 +31,15 @@ _ELSEWHERE = {
     "T3": "needs several users at once",
     "T5": "measured by the warm-up in the WebUI",
 }
+# The same inside the host, where the loaded model and the chats are at hand.
+IN_THE_HOST = {
+    **_ELSEWHERE,
+    "EX3": "needs a long run: press “Measure drift”, or chat for 10 turns",
+    "EX4": "no tool was called yet",
+    "V5": "no reference was named",
+    "T3": "needs several users at once",
+}
+NO_SUCH_TURN = "no turn of this kind was seen since the start"
 _ENOUGH = 300  # characters of evidence of a symptom that was not seen
 _NEEDS_TURNS = "needs recorded turns (--traces FOLDER)"
 
@@ -81,7 +90,12 @@ def _plain(one: Observation) -> dict[str, Any]:
 _WORST = {Gate.FAIL: 0, Gate.REVIEW: 1, Gate.PASS: 2, Gate.NOT_MEASURED: 3}
 
 
-def checkup_of(observations: Iterable[Observation]) -> Checkup:
+def checkup_of(
+    observations: Iterable[Observation],
+    *,
+    elsewhere: Mapping[str, str] = _ELSEWHERE,
+    otherwise: str = _NEEDS_TURNS,
+) -> Checkup:
     """One observation a symptom, the worst of several; what nobody looked at says where it is measured."""
     worst: dict[str, Observation] = {}
     for one in observations:
@@ -93,7 +107,7 @@ def checkup_of(observations: Iterable[Observation]) -> Checkup:
             told = f"{known.evidence} {one.evidence}" if len(known.evidence) < _ENOUGH else known.evidence
             worst[one.symptom.id] = replace(known, evidence=told, inputs=inputs)
     for id_ in CATALOGUE:
-        worst.setdefault(id_, unobserved(id_, _ELSEWHERE.get(id_, _NEEDS_TURNS)))
+        worst.setdefault(id_, unobserved(id_, elsewhere.get(id_, otherwise)))
     seen = fired(worst.values())
     rest = [one for one in worst.values() if one not in seen]
     rest.sort(key=lambda one: _WORST[one.verdict])

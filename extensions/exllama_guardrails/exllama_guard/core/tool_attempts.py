@@ -11,7 +11,7 @@ from typing import Any
 from exllama_guard.core.json_strict import json_spans, read_json
 from exllama_guard.core.tool_formats import FORMATS, THINKING
 
-__all__ = ["Attempt", "find_attempts", "restore_text", "without_thinking"]
+__all__ = ["Attempt", "find_attempts", "prose_beside", "restore_text", "without_thinking"]
 
 _NAME = re.compile(r'"(?:name|function)"\s*:\s*"([^"\\]{1,256})"')
 _TAGGED = (
@@ -98,6 +98,31 @@ def restore_text(
         if not isinstance(value, str) and key in raw and not fits(key, value) and fits(key, raw[key]):
             out[key] = raw[key]
     return out
+
+
+_MARKS = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{4,24}\]")
+
+
+def prose_beside(reply: str) -> bool | None:
+    """Whether words stand before, between or after the calls of `reply`; None where it holds no call."""
+    text = without_thinking(reply)
+    for form in FORMATS:
+        pattern = form.head or form.body
+        if pattern is None:
+            continue
+        kept, end = "", 0
+        for match in pattern.finditer(text):
+            kept += text[end : max(end, match.start())]
+            end = match.end() if form.head is None else match.end() + _length(text[match.end() :])
+        if end:
+            return any(char.isalnum() for char in _MARKS.sub(" ", kept + text[end:]))
+    return None
+
+
+def _length(text: str) -> int:
+    """Characters of the JSON that `text` begins with; of its first line where there is none."""
+    span = next(json_spans(text), None) if text[:1] in ("{", "[") else None
+    return span[1] if span else len(text.partition("\n")[0])
 
 
 def _headed(text: str, match: re.Match[str]) -> Attempt:

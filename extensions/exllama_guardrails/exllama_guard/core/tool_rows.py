@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from exllama_guard.core.records import Measure, NotScored, Reason
+from exllama_guard.core.records import Measure, NotScored, Reader, Reason
 from exllama_guard.core.tool_calls import CallVerdict
 from exllama_guard.core.tool_promise import Promise
 from exllama_guard.core.tool_schema import ToolState, ToolStatus
 
-__all__ = ["AnswerOutcome", "CallRecord", "ToolLedger", "ToolRow"]
+__all__ = ["AnswerOutcome", "CallRecord", "ToolLedger", "ToolRow", "may_see"]
 
 # Calls kept in memory a chat, and chats: the panel shows the last ones.
 MAX_CALLS = 200
@@ -40,6 +40,7 @@ class CallRecord:
     arguments_sha256: str | None
     arguments: str | None = None
     violation: str = ""
+    codes: tuple[str, ...] = ()  # of the violations, as docs/tools.md names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,19 @@ class ToolRow:
     promise: str
     changes: tuple[str, ...] = ()
     note: str = ""
+
+
+def may_see(chat: str, reader: Reader) -> bool:
+    """Whether a chat of the tool lock is the reader's own; on a single-user host every chat is."""
+    if reader == Reader():
+        return True
+    place, _, rest = chat.partition(":")
+    username, _, session = rest.rpartition(":")
+    if place != "page":
+        return False
+    if reader.username:
+        return username == reader.username
+    return not username and session == reader.session
 
 
 class ToolLedger:
@@ -74,7 +88,14 @@ class ToolLedger:
             f"{first.path or 'the call'}: expected {first.expected}, found {first.found}" if first else ""
         )
         record = CallRecord(
-            verdict.name, verdict.valid, executed, time.time(), verdict.arguments_sha256, arguments, violation
+            verdict.name,
+            verdict.valid,
+            executed,
+            time.time(),
+            verdict.arguments_sha256,
+            arguments,
+            violation,
+            tuple(error.code for error in verdict.errors),
         )
         with self._guard:
             _of(self._calls, chat).append(record)
@@ -94,6 +115,11 @@ class ToolLedger:
         """How the chat's answers under a schema ended, oldest first."""
         with self._guard:
             return tuple(self._answers.get(chat, ()))
+
+    def called(self) -> tuple[str, ...]:
+        """Chats with a call, the least recent first."""
+        with self._guard:
+            return tuple(self._calls)
 
     def answered(self) -> tuple[str, ...]:
         """Chats with an answer under a schema, the least recent first."""

@@ -19,6 +19,7 @@ from exllama_guard.host.observe import observing, seeing_prompt
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tool_guard import get_tool_guard, uninstall_tool_guard
 from exllama_guard.monitor import get_monitor
+from exllama_guard.probes import desk
 from exllama_guard.settings import Settings, from_params
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def setup(params: Mapping[str, Any]) -> None:
     for sentence in (*webui.unknown_settings(params), *webui.missing_parts()):
         report(sentence, sentence)
     first = _install(monitor)
+    _open_desk(monitor)
     _tell_model(monitor)
     if first:
         threading.Thread(target=_warm_later, args=(monitor,), name="guardrails-warm", daemon=True).start()
@@ -82,6 +84,7 @@ def uninstall() -> tuple[str, ...]:
     if follower is not None:
         follower.model_changed(None)
         lifecycle.use(None)
+    desk.use(None)
     left = uninstall_tool_guard() + _patches.undo()
     if _watch is not None and not _watch.uninstall():
         left += ("modules.shared",)
@@ -111,6 +114,15 @@ def _install(monitor: Monitor) -> bool:
         _watch.install()
     _install_tools(monitor)
     return first
+
+
+@guarded(lambda monitor: None)
+def _open_desk(monitor: Monitor) -> None:
+    """The probes' desk, which the panel finds."""
+    from exllama_guard.host.probe_desk import desk_for
+
+    if desk.current() is None:
+        desk.use(desk_for(monitor))
 
 
 @guarded(lambda monitor: None)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one only since Python 3.11
 
-from exllama_guard.core.ports import Retriever
+from exllama_guard.core.ports import Retriever, Verifier
 from exllama_guard.core.records import (
     Channel,
     Finish,
@@ -181,6 +181,11 @@ class Monitor:
     def knowledge(self) -> Retriever | None:
         """The knowledge folder's retriever, or None where no folder is set or its index is not ready."""
         return self._outfit.ready().knowledge if self.settings.knowledge_folder else None
+
+    @property
+    def verifier(self) -> Verifier | None:
+        """The verifier in use, or None where none is set."""
+        return self._outfit.ready().verifier
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Unit vectors by the embedder in use, shape (texts, dimensions); answers are checked in between.

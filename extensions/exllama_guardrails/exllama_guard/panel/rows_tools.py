@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from exllama_guard.core.records import Reader
 from exllama_guard.core.tool_promise import LockMode, promise_on
-from exllama_guard.core.tool_rows import AnswerOutcome, ToolRow
+from exllama_guard.core.tool_rows import AnswerOutcome, ToolRow, may_see
 from exllama_guard.core.tool_schema import ToolState
 from exllama_guard.panel.source import ToolSource
 
@@ -83,19 +83,6 @@ def tools_card(tools: ToolSource | None, reader: Reader, loader: str, mode: str)
         chats=tuple(chat for chat in reversed(chats) if chat.rows),
         answers=_answers(outcomes),
     )
-
-
-def may_see(chat: str, reader: Reader) -> bool:
-    """Whether a chat of the tool lock is the reader's own; on a single-user host every chat is."""
-    if reader == Reader():
-        return True
-    place, _, rest = chat.partition(":")
-    username, _, session = rest.rpartition(":")
-    if place != "page":
-        return False
-    if reader.username:
-        return username == reader.username
-    return not username and session == reader.session
 
 
 def _promise(loader: str, mode: LockMode) -> str:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from exllama_guard.probes.writer import Sampling, Written
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LocalMode", "ModeSpec", "read_mode"]
+__all__ = ["LocalMode", "ModeSpec", "read_mode", "rotary_of"]
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _WEIGHT_ONLY = {"int8": 8.0, "int4": 4.0}
@@ -132,11 +133,18 @@ class LocalMode:
             logs: FloatArray = torch.log_softmax(logits.float(), dim=-1).numpy().astype(np.float32)
         return logs
 
+    def logprobs(self, ids: Sequence[int]) -> FloatArray:
+        """Shape (n - 1,): natural log of P(id i | ids before), for i = 1 .. n - 1."""
+        logs: FloatArray = self.distributions(ids)[range(len(ids) - 1), list(ids[1:])]
+        return logs
+
     def rotary(self) -> Any:  # noqa: ANN401 - a module of the architecture's own class
         """The model's one rotary embedding with plain frequencies; None where it has another kind."""
-        found = [m for m in self._model.modules() if isinstance(getattr(m, "inv_freq", None), _tensor())]
-        plain = [m for m in found if getattr(m, "rope_type", "default") == "default"]
-        return plain[0] if len(plain) == len(found) == 1 else None
+        return rotary_of(self._model)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else uses it."""
+        return nullcontext()
 
     def close(self) -> None:
         """Lets the model go, so that the next mode has room."""
@@ -154,6 +162,13 @@ class LocalMode:
             )
             return torch.tensor([self._tokenizer.encode(filled, add_special_tokens=False)])
         return torch.tensor([self._tokenizer.encode(text)])
+
+
+def rotary_of(model: Any) -> Any:  # noqa: ANN401 - a torch module and a part of it
+    """The one rotary embedding with plain frequencies of a model; None where it has another kind."""
+    found = [m for m in model.modules() if isinstance(getattr(m, "inv_freq", None), _tensor())]
+    plain = [m for m in found if getattr(m, "rope_type", "default") == "default"]
+    return plain[0] if len(plain) == len(found) == 1 else None
 
 
 class _Watch:

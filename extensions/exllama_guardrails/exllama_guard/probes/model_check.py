@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from exllama_guard.backends.files import weight_files_or_none
 from exllama_guard.core.detect_model import (
@@ -17,7 +19,7 @@ from exllama_guard.core.detect_model import (
 )
 from exllama_guard.core.fixed_text import PLAIN_ENGLISH
 from exllama_guard.core.logit_drift import logit_drift
-from exllama_guard.core.records import FloatArray
+from exllama_guard.core.records import FloatArray, NotScored
 from exllama_guard.core.symptoms import Observation, unobserved
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.local_mode import LocalMode, ModeSpec
@@ -25,13 +27,38 @@ from exllama_guard.probes.local_mode import LocalMode, ModeSpec
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_reading", "own_form"]
+__all__ = ["Reading", "check_reading", "own_form", "read_plain_english"]
 
 BASES = (DEFAULT_ROPE, 100_000.0, 500_000.0, 1_000_000.0)  # of SmolLM2 and most others since 2023
 TOKENS = 240  # the fixed text is about as long; on fewer, bases differ less
 _BIG_BYTES = 3 << 30  # weights beyond this are read in bfloat16
+_READ = ("PC1", "PC5", "V5")  # what reading shows
 
 Say = Callable[[str], None]
+
+
+class Reading(Protocol):
+    """A model that reads given tokens. Every method may raise BackendError: the model is gone or busy."""
+
+    def token_ids(self, text: str) -> tuple[int, ...]:
+        """Ids without special tokens added."""
+        ...
+
+    def logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+        """Shape (n - 1,): natural log of P(id i | ids before), for i = 1 .. n - 1."""
+        ...
+
+    def distributions(self, ids: Sequence[int]) -> FloatArray | NotScored:
+        """Shape (n - 1, vocabulary): natural logs of P(next | ids[: i + 1])."""
+        ...
+
+    def rotary(self) -> Any:  # noqa: ANN401 - a module of the architecture's own class
+        """The model's one rotary embedding with plain frequencies, or None."""
+        ...
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else's reply runs inside; readings take place here."""
+        ...
 
 
 def own_form(path: Path) -> str:
@@ -48,38 +75,57 @@ def check_reading(
     try:
         mode = LocalMode(ModeSpec(path.name, path, form=own_form(path)))
     except BackendError as error:
-        return tuple(unobserved(id_, str(error)) for id_ in ("PC1", "PC5", "V5"))
-    ids = mode.token_ids(PLAIN_ENGLISH)[:TOKENS]
+        return tuple(unobserved(id_, str(error)) for id_ in _READ)
     try:
-        say("reading plain English")
-        logs = mode.distributions(ids)
-        nll = _nll(logs, ids)
-        found = [plain_english(nll), _rope(mode, ids, nll, say)]
-        again = mode.distributions(ids)
-    except (BackendError, IndexError) as error:
-        return (plain_english(20.0) if isinstance(error, IndexError) else unobserved("PC1", str(error)),)
+        return read_plain_english(mode, reference, say)
     finally:
         mode.close()
+
+
+def read_plain_english(
+    model: Reading,
+    reference: ModeSpec | None,
+    say: Say = lambda _: None,
+    cancel: threading.Event | None = None,
+) -> tuple[Observation, ...]:
+    """PC1, PC5 and, with a reference, V5 of an open model; what cannot be read gives the reason instead."""
+    cancel = cancel or threading.Event()
+    try:
+        ids = model.token_ids(PLAIN_ENGLISH)[:TOKENS]
+        say("reading plain English")
+        with model.alone():
+            logs = model.logprobs(ids)
+        if isinstance(logs, NotScored):
+            return tuple(unobserved(id_, logs) for id_ in _READ)
+        nll = float(-logs.mean())
+        found = [plain_english(nll), _rope(model, ids, nll, say, cancel)]
+    except IndexError:  # an id beyond the model's vocabulary
+        return (plain_english(20.0),)
+    except BackendError as error:
+        return tuple(unobserved(id_, str(error)) for id_ in _READ)
     if reference is None:
-        return (*found, unobserved("V5", "no reference was named (--reference)"))
-    return (*found, *_beside(reference, mode.token_ids(PLAIN_ENGLISH)[:TOKENS], logs, again, say))
+        return (*found, unobserved("V5", "no reference was named"))
+    if cancel.is_set():
+        return (*found, unobserved("V5", "stopped by the user"))
+    return (*found, *_beside(reference, model, ids, say))
 
 
-def _nll(logs: FloatArray, ids: Sequence[int]) -> float:
-    return float(-logs[range(len(ids) - 1), list(ids[1:])].mean())
-
-
-def _rope(mode: LocalMode, ids: Sequence[int], nll: float, say: Say) -> Observation:
-    rotary = mode.rotary()
+def _rope(model: Reading, ids: Sequence[int], nll: float, say: Say, cancel: threading.Event) -> Observation:
+    rotary = model.rotary()
     if rotary is None:
-        return unobserved("PC5", "this architecture has no plain rotary embedding to try other bases with")
+        return unobserved("PC5", "the loader shows no plain rotary embedding to try other bases with")
     configured = _base(rotary)
     read = {configured: nll}
     for base in BASES:
+        if cancel.is_set():
+            return unobserved("PC5", "stopped by the user")
         if all(abs(base / known - 1.0) > 0.05 for known in read):
             say(f"reading it with rope_theta {base:g}")
-            with _with_base(rotary, base):
-                read[base] = _nll(mode.distributions(ids), ids)
+            with model.alone(), _with_base(rotary, base):
+                logs = model.logprobs(ids)
+            if isinstance(logs, NotScored):
+                return unobserved("PC5", logs)
+            read[base] = float(-logs.mean())
     return rope_fit(configured, read)
 
 
@@ -97,31 +143,37 @@ def _with_base(rotary: Any, base: float) -> Iterator[None]:  # noqa: ANN401
     before: torch.Tensor = rotary.inv_freq
     n = len(before)
     powers = torch.arange(n, dtype=torch.float64) / n
-    rotary.inv_freq = (1.0 / base**powers).to(before.dtype)
+    rotary.inv_freq = (1.0 / base**powers).to(before.device, before.dtype)
     try:
         yield
     finally:
         rotary.inv_freq = before
 
 
-def _beside(
-    reference: ModeSpec, ids: tuple[int, ...], logs: FloatArray, again: FloatArray, say: Say
-) -> tuple[Observation, ...]:
+def _beside(reference: ModeSpec, model: Reading, ids: tuple[int, ...], say: Say) -> tuple[Observation, ...]:
+    """The same fixed tokens through both, twice through the model itself for its floor."""
     say(f"loading the reference {reference.label}")
     try:
+        with model.alone():
+            logs, again = model.distributions(ids), model.distributions(ids)
+        if isinstance(logs, NotScored) or isinstance(again, NotScored):
+            return (unobserved("V5", logs if isinstance(logs, NotScored) else "the second reading failed"),)
         other = LocalMode(reference)
     except BackendError as error:
         return (unobserved("V5", str(error)),)
     try:
         theirs = other.token_ids(PLAIN_ENGLISH)[:TOKENS]
+        pair = tokenizer_pair("", "", (theirs, ids))
         if theirs != ids:
             return (
-                tokenizer_pair("", "", (theirs, ids)),
+                pair,
                 unobserved("V5", "the tokenizers differ, so there are no fixed tokens to compare on"),
             )
         say("comparing with the reference")
-        drift = logit_drift(other.distributions(ids), logs, ids)
-        floor = logit_drift(logs, again, ids)
-        return (tokenizer_pair("", "", (theirs, ids)), loader_against_reference(drift, floor))
+        wanted = other.distributions(ids)
+        if wanted.shape != logs.shape:
+            told = f"the reference has {wanted.shape[1]} tokens, this model {logs.shape[1]}"
+            return (pair, unobserved("V5", told))
+        return (pair, loader_against_reference(logit_drift(wanted, logs, ids), logit_drift(logs, again, ids)))
     finally:
         other.close()

@@ -1,0 +1,203 @@
+"""Builds the probes' desk over the host: its model, its lock, its turns, its tools, its extensions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exllama_guard import lifecycle
+from exllama_guard.backends import backend_for
+from exllama_guard.core.backend import Capabilities
+from exllama_guard.core.kv_cache import DriftReport
+from exllama_guard.core.model_signs import Fence, ModelSigns, ToolCounts, tool_counts
+from exllama_guard.core.records import FloatArray, NotScored, Reader, Reason, TurnReport
+from exllama_guard.core.tool_rows import may_see
+from exllama_guard.core.verification import VerifyLimits
+from exllama_guard.errors import BackendError
+from exllama_guard.host import webui
+from exllama_guard.host.lifecycle_hooks import HostPath, loaded_model
+from exllama_guard.host.probe_writer import HostWriter, users_first
+from exllama_guard.host.tool_guard import get_tool_guard
+from exllama_guard.lifecycle import LifecycleSnapshot
+from exllama_guard.lifecycle.fence import FenceReport, FenceState
+from exllama_guard.lifecycle.path import alone
+from exllama_guard.probes.command_line import environment
+from exllama_guard.probes.desk import DeskParts, ProbeDesk
+from exllama_guard.probes.loaded_reading import LoadedReading
+
+if TYPE_CHECKING:
+    from exllama_guard.monitor import Monitor
+
+__all__ = ["desk_for"]
+
+_ENTER_S = 0.25  # one try for the lock; between two of them `cancel` is looked at
+
+
+def desk_for(monitor: Monitor) -> ProbeDesk:
+    """A desk over the host's loaded model and `monitor`'s turns."""
+    return ProbeDesk(
+        DeskParts(
+            writer=HostWriter(),
+            users_first=users_first,
+            embedder=lambda: _SharedEmbedder(monitor),
+            verifier=lambda: monitor.verifier,
+            retriever=lambda: monitor.knowledge,
+            turns=lambda reader: monitor.snapshot(reader).turns,
+            path=_path,
+            reading=_reading,
+            signs=lambda reader: _signs(monitor, reader),
+            drift=_drift,
+            modes=lambda: None,
+            extensions=webui.active_text_extensions,
+            limits=lambda: _limits(monitor),
+            window=lambda: monitor.settings.resonance_window,
+            environment=lambda: _environment(monitor),
+            keep=webui.user_data_dir() / "exllama_guardrails" / "probes.jsonl",
+        )
+    )
+
+
+class _SharedEmbedder:
+    """The embedder that answers are checked with, on the worker that checks them."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    @property
+    def id(self) -> str:
+        """Name of the embedder in use."""
+        return self._monitor.snapshot(Reader()).embedder
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Unit vectors, shape (texts, dimensions)."""
+        return self._monitor.embed(texts)
+
+
+def _limits(monitor: Monitor) -> VerifyLimits:
+    settings = monitor.settings
+    return VerifyLimits(settings.distance_pass, settings.distance_fail, settings.coverage_pass)
+
+
+def _environment(monitor: Monitor) -> dict[str, str]:
+    model = webui.model_info()
+    if model is None:
+        return environment(embedder=monitor.snapshot(Reader()).embedder)
+    return environment(
+        model=model.name,
+        loader=model.loader,
+        quantisation=model.quantisation or "not told by the loader",
+        cache=model.cache_type or "not told by the loader",
+        embedder=monitor.snapshot(Reader()).embedder,
+    )
+
+
+# --- the loaded model -----------------------------------------------------------------------------------
+
+
+def _path() -> Path | None:
+    loaded = loaded_model()
+    return loaded.path if loaded is not None else None
+
+
+def _reading(cancel: threading.Event) -> LoadedReading | NotScored:
+    """The loaded model as one that reads, or why it cannot."""
+    loaded = loaded_model()
+    if loaded is None:
+        return NotScored(Reason.NO_MODEL)
+    try:
+        backend = backend_for(loaded)
+    except BackendError as error:
+        return NotScored(Reason.NOT_SUPPORTED, str(error))
+    return LoadedReading(loaded, backend, _enter, cancel)
+
+
+@contextmanager
+def _enter(cancel: threading.Event) -> Iterator[bool]:
+    """The host's generation lock once users' requests went first; False when cancelled before."""
+    users_first(cancel)
+    while not cancel.is_set():
+        with alone(HostPath(), _ENTER_S) as entered:
+            if entered:
+                yield True
+                return
+    yield False
+
+
+# --- what use has shown ---------------------------------------------------------------------------------
+
+
+def _drift() -> DriftReport | None:
+    follower = lifecycle.current()
+    return follower.snapshot().cache.drift if follower is not None else None
+
+
+def _signs(monitor: Monitor, reader: Reader) -> ModelSigns:
+    follower = lifecycle.current()
+    tools = _tools(monitor, reader)
+    if follower is None:
+        return ModelSigns(tools=tools)
+    seen = follower.snapshot()
+    canary = seen.canary
+    return ModelSigns(
+        fence=_fence(seen),
+        finite=_finite(seen, seen.capabilities),
+        warm_is_cold=_warm_is_cold(seen.cache.drift),
+        shards_before=canary.shards_before if canary is not None else None,
+        shards_now=seen.card.shard_hash if seen.card is not None else "",
+        canary=canary.sentence() if canary is not None and canary.same is False else "",
+        tools=tools,
+    )
+
+
+_BEFORE_WARM = {
+    FenceState.WARM: True,
+    FenceState.UNSETTLED: True,
+    FenceState.LATE: False,
+    FenceState.FAILED: False,
+}
+
+
+def _fence(seen: LifecycleSnapshot) -> Fence | None:
+    if seen.state is FenceState.NONE:
+        return None
+    report: FenceReport | None = seen.report
+    if report is None:
+        return Fence(
+            seen.state.value,
+            _BEFORE_WARM.get(seen.state),
+            NotScored(Reason.NOT_ENOUGH_DATA, seen.state.value),
+        )
+    differs = report.first_run_differs
+    return Fence(
+        state=seen.state.value,
+        kept=_BEFORE_WARM.get(seen.state),
+        ratio=report.first_run_ratio,
+        same_text=None if differs is None else not differs,
+        slowest_s=max((run.elapsed_s for run in report.runs), default=None),
+    )
+
+
+def _finite(seen: LifecycleSnapshot, can: Capabilities | None) -> bool | None:
+    """False once NaN or Inf was seen; True where they would have been seen in a reply since the load."""
+    if seen.bad_logits:
+        return False
+    watched = can is not None and can.sees_bad_logits and seen.cache.tokens_since_reset > 0
+    return True if watched else None
+
+
+def _warm_is_cold(drift: DriftReport | None) -> bool | None:
+    if drift is None or isinstance(drift.numeric_at_tokens, NotScored):
+        return None
+    return drift.numeric_at_tokens is None
+
+
+def _tools(monitor: Monitor, reader: Reader) -> ToolCounts:
+    ledger = get_tool_guard(lambda: monitor.settings).ledger
+    records = [record for chat in ledger.called() if may_see(chat, reader) for record in ledger.calls(chat)]
+    if not records:
+        return ToolCounts()
+    turns: tuple[TurnReport, ...] = monitor.snapshot(reader).turns
+    return tool_counts(records, [turn.answer for turn in turns])

@@ -1,0 +1,274 @@
+"""What a panel, or anybody inside the host, asks of the probes: start, stop, poll. No gradio, no host."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from exllama_guard.core.checkup import Checkup
+from exllama_guard.core.comparison import ModeVerdict
+from exllama_guard.core.diagnosis import Diagnosis, Findings, diagnosis_of
+from exllama_guard.core.gold import GoldSet, read_gold
+from exllama_guard.core.kv_cache import DriftReport
+from exllama_guard.core.model_signs import ModelSigns
+from exllama_guard.core.ports import Embedder, Retriever, Verifier
+from exllama_guard.core.probe_reports import checkup_report, lambda_report, verify_report
+from exllama_guard.core.records import NotScored, Reader, TurnReport
+from exllama_guard.core.report import Report
+from exllama_guard.core.stability import LambdaReport
+from exllama_guard.core.symptoms import Observation, fired
+from exllama_guard.core.verification import ItemResult, VerifyLimits
+from exllama_guard.errors import GuardError, UserError
+from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_thread
+from exllama_guard.probes.examine import Patient, by_chat, examine, observe_use
+from exllama_guard.probes.kept import KeptRuns
+from exllama_guard.probes.lambda_probe import LambdaProbe
+from exllama_guard.probes.local_mode import read_mode
+from exllama_guard.probes.model_check import Reading
+from exllama_guard.probes.run import Runner
+from exllama_guard.probes.service import ProbeService, ProbeState
+from exllama_guard.probes.verify import VerifyJob, verify
+from exllama_guard.probes.writer import GREEDY, Writer
+
+__all__ = ["DeskParts", "DoctorState", "ProbeDesk", "Verified", "VerifyState", "current", "use"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeskParts:
+    """Where the desk finds things; each is asked when it is needed, so that a change counts at once."""
+
+    writer: Writer
+    users_first: Callable[[threading.Event], None]
+    embedder: Callable[[], Embedder]
+    verifier: Callable[[], Verifier | None]
+    retriever: Callable[[], Retriever | None]
+    turns: Callable[[Reader], tuple[TurnReport, ...]]  # newest first
+    path: Callable[[], Path | None]  # of the loaded model
+    reading: Callable[[threading.Event], Reading | NotScored]
+    signs: Callable[[Reader], ModelSigns]
+    drift: Callable[[], DriftReport | None]
+    modes: Callable[[], tuple[ModeVerdict, ...] | None]
+    extensions: Callable[[], tuple[str, ...] | None]
+    limits: Callable[[], VerifyLimits]
+    window: Callable[[], int]
+    environment: Callable[[], dict[str, str]]
+    keep: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A gold set that was run; `results` are fewer than `planned` where it was stopped."""
+
+    results: tuple[ItemResult, ...]
+    problems: tuple[str, ...]
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Gold:
+    """A gold set to run, with answers of the loaded model or for retrieval only."""
+
+    items: GoldSet
+    answers: bool
+
+
+DoctorState = TaskState[Patient, Checkup]
+VerifyState = TaskState[_Gold, Verified]
+
+
+class ProbeDesk:
+    """The probes of one host. Thread-safe. What a reader started is shown to that reader only.
+
+    Every `start_…` gives "" or one sentence that says why it was not started.
+    """
+
+    def __init__(self, parts: DeskParts, *, spawn: Spawn = on_a_thread) -> None:
+        """Nothing runs before it is started."""
+        self._parts = parts
+        self._lambda = ProbeService(
+            writer=parts.writer,
+            embedder=parts.embedder,
+            verifier=parts.verifier,
+            users_first=parts.users_first,
+            keep=parts.keep,
+            spawn=spawn,
+        )
+        self._doctor: Task[Patient, Checkup] = Task("checkup", examine, spawn=spawn)
+        self._verify: Task[_Gold, Verified] = Task("verification", self._run_gold, spawn=spawn)
+        self._lock = threading.Lock()  # protects the two lines below
+        self._seen_key: object = None
+        self._seen: tuple[Observation, ...] = ()
+
+    # --- λ ----------------------------------------------------------------------------------------------
+
+    def probe_for(self, reader: Reader, turn_id: str = "") -> LambdaProbe | str:
+        """A probe of a turn of the reader's (the last one), its forms ready to be edited; else a sentence."""
+        try:
+            turn = self._turn(reader, turn_id)
+            probe = LambdaProbe(turn.request.question, turn.request.snippets)
+            return replace(probe, forms=probe.all_forms())
+        except GuardError as error:
+            return str(error)
+
+    def start_probe(self, reader: Reader, probe: LambdaProbe) -> str:
+        """Starts the λ probe; finished generations are kept, so that the same probe goes on where it was."""
+        return self._lambda.start(probe, reader)
+
+    def stop_probe(self, reader: Reader) -> None:
+        """Ends the reader's probe at its next token."""
+        self._lambda.stop(reader)
+
+    def probe_state(self, reader: Reader) -> ProbeState:
+        """The running or the last probe."""
+        return self._lambda.state_for(reader)
+
+    def probe_report(self, reader: Reader) -> Report | None:
+        """The last probe as a report (core/report_html.as_html makes a file of it)."""
+        result = self.probe_state(reader).result
+        if result is None:
+            return None
+        return lambda_report(result.report, result.forms, self._parts.environment(), stopped=result.stopped)
+
+    # --- doctor -----------------------------------------------------------------------------------------
+
+    def start_doctor(self, reader: Reader, reference: str = "") -> str:
+        """Starts the checkup; `reference` as the command takes it: [LABEL=]PATH[@FORM], or ""."""
+        parts = self._parts
+        try:
+            patient = Patient(
+                path=parts.path(),
+                open=parts.reading,
+                reference=read_mode(reference) if reference.strip() else None,
+                signs=parts.signs(reader),
+                turns=parts.turns(reader)[::-1],
+                embedder=parts.embedder(),
+                window=parts.window(),
+            )
+        except GuardError as error:
+            return str(error)
+        return self._doctor.start(patient, reader)
+
+    def stop_doctor(self, reader: Reader) -> None:
+        """Ends the reader's checkup after the step that runs."""
+        self._doctor.stop(reader)
+
+    def doctor_state(self, reader: Reader) -> DoctorState:
+        """The running or the last checkup."""
+        return self._doctor.state_for(reader)
+
+    def doctor_report(self, reader: Reader) -> Report | None:
+        """The last checkup as a report."""
+        checkup = self.doctor_state(reader).result
+        return None if checkup is None else checkup_report(checkup, self._parts.environment())
+
+    def findings(self, reader: Reader) -> tuple[Observation, ...]:
+        """What use has shown so far without asking anything, what to repair first in front. Cheap to poll."""
+        signs, turns = self._parts.signs(reader), self._parts.turns(reader)
+        key = (signs, tuple(turn.request.turn_id for turn in turns))
+        with self._lock:
+            if key == self._seen_key:
+                return self._seen
+        seen = fired(observe_use(signs, turns[::-1], window=self._parts.window()))
+        with self._lock:
+            self._seen_key, self._seen = key, seen
+        return seen
+
+    # --- the diagnostic prompt --------------------------------------------------------------------------
+
+    def diagnosis(self, reader: Reader, turn_id: str = "") -> Diagnosis | str:
+        """The prompt of a turn of the reader's (the last one), from what is measured by now; else a sentence.
+
+        Takes milliseconds. `offers` names what is slow and was not measured; `start_missing` measures λ.
+        """
+        parts = self._parts
+        try:
+            turn = self._turn(reader, turn_id)
+        except UserError as error:
+            return str(error)
+        chat = next(c for c in by_chat(parts.turns(reader)[::-1]) if turn in c)
+        before = chat[: chat.index(turn) + 1]
+        return diagnosis_of(
+            Findings(
+                turn,
+                parts.extensions(),
+                self._agreement(reader, turn),
+                parts.modes(),
+                parts.drift(),
+                observe_use(parts.signs(reader), before, window=parts.window()),
+                parts.limits().distance_fail,
+            )
+        )
+
+    def start_missing(self, reader: Reader, turn_id: str = "") -> str:
+        """Starts the λ probe of that turn; the next `diagnosis` holds its result."""
+        probe = self.probe_for(reader, turn_id)
+        return probe if isinstance(probe, str) else self.start_probe(reader, probe)
+
+    def _agreement(self, reader: Reader, turn: TurnReport) -> LambdaReport | None:
+        state = self.probe_state(reader)
+        if state.result is None or state.asked is None:
+            return None
+        same = state.asked.question == turn.request.question and state.asked.snippets == turn.request.snippets
+        return state.result.report if same else None
+
+    def _turn(self, reader: Reader, turn_id: str) -> TurnReport:
+        turns = self._parts.turns(reader)
+        turn = next((one for one in turns if turn_id in ("", one.request.turn_id)), None)
+        if turn is None:
+            raise UserError("There is no answer yet; ask the model something first.")
+        if not turn.request.question.strip():
+            raise UserError("This answer has no question to ask again; choose another one.")
+        return turn
+
+    # --- gold set ---------------------------------------------------------------------------------------
+
+    def start_verify(self, reader: Reader, text: str, *, answers: bool) -> str:
+        """Runs a gold set of JSON lines; without `answers` only retrieval is measured, without a model."""
+        gold = read_gold(text.splitlines())
+        if not gold.items:
+            return f"The gold set holds no usable question: {' '.join(gold.problems[:3]) or 'it is empty.'}"
+        return self._verify.start(_Gold(gold, answers), reader)
+
+    def stop_verify(self, reader: Reader) -> None:
+        """Ends the reader's verification at its next token."""
+        self._verify.stop(reader)
+
+    def verify_state(self, reader: Reader) -> VerifyState:
+        """The running or the last verification."""
+        return self._verify.state_for(reader)
+
+    def verify_report(self, reader: Reader) -> Report | None:
+        """The last verification as a report: its first line is the verdict, then one line an item."""
+        done = self.verify_state(reader).result
+        if done is None:
+            return None
+        return verify_report(done.results, done.problems, self._parts.environment(), planned=done.planned)
+
+    def _run_gold(self, gold: _Gold, tell: Tell, cancel: threading.Event) -> Verified:
+        parts = self._parts
+        runner = Runner(KeptRuns(parts.keep), tell, cancel, parts.users_first)
+        job = VerifyJob(gold.items.items, sampling=GREEDY, limits=parts.limits())
+        results = verify(
+            job,
+            runner,
+            embedder=parts.embedder(),
+            writer=parts.writer if gold.answers else None,
+            retriever=parts.retriever(),
+        )
+        return Verified(results, gold.items.problems, len(gold.items.items))
+
+
+_current: ProbeDesk | None = None
+
+
+def current() -> ProbeDesk | None:
+    """The process's one desk, which the host's adapter has put here; None before it has started."""
+    return _current
+
+
+def use(desk: ProbeDesk | None) -> None:
+    """Makes `desk` the one that the panel finds."""
+    global _current  # one a process: the host re-imports script.py, this package stays
+    _current = desk
