@@ -141,7 +141,7 @@ def test_distance_and_verdict_change_while_the_reply_streams_and_settle(served, 
     before = page.evaluate("() => document.querySelector('#eg-root .eg-bar').offsetHeight")
     served.send("stream 100")
     wake(page)
-    page.wait_for_selector(".eg-live", timeout=WAIT_MS)
+    page.wait_for_selector(".eg-live", state="attached", timeout=WAIT_MS)
     answers: set[str] = set()
     heights: set[int] = set()
     while page.query_selector(".eg-live"):

@@ -30,6 +30,7 @@ from exllama_guard.panel.markup_plot import plot as plot_markup
 from exllama_guard.panel.markup_shell import shell
 from exllama_guard.panel.markup_turn import glance as glance_markup
 from exllama_guard.panel.over_time import plot
+from exllama_guard.panel.packet import Part, Slot
 from exllama_guard.panel.rows import glance
 from exllama_guard.panel.turn_page import turn_page
 from exllama_guard.settings import Settings
@@ -117,6 +118,10 @@ def hostile(text: str) -> TurnReport:
     )
 
 
+def htmls_of(part: Part) -> list[str]:
+    return [part.html] if isinstance(part, Slot) else [html for _, html in part.items]
+
+
 def everything(text: str) -> list[str]:
     report = hostile(text)
     settings = replace(Settings(), embedder=text, trace_folder=text)
@@ -124,8 +129,7 @@ def everything(text: str) -> list[str]:
     row = row_of(record_of(report))
     events = scripted_monitor().snapshot().events
     return [
-        *(slot.html for slot in page.slots),
-        *(html for each in page.lists for _, html in each.items),
+        *(html for part in (*page.first, *page.parts) for html in htmls_of(part)),
         glance_markup(glance(report, settings)),
         plot_markup(plot([report], [replace(events[0], text=text)], settings)),
         history(page_of([row], Filter()), Filter(chat=text)),

@@ -109,7 +109,7 @@ def test_the_segments_give_back_the_whole_answer_whatever_the_claims_are(answer,
     )
     report = replace(checked(GOOD), answer=answer, support=SupportReport(0.5, Gate.REVIEW, claims=claims))
     rows = segments(report)
-    assert "".join(row.text for row in rows) == answer
+    assert "".join(row.text + row.after for row in rows) == answer
     assert len({row.key for row in rows}) == len(rows)
 
 

@@ -32,7 +32,7 @@ from exllama_guard.panel.history import (
 from exllama_guard.panel.markup import Html
 from exllama_guard.panel.message import Message, read_message
 from exllama_guard.panel.over_time import plot
-from exllama_guard.panel.packet import Page, Slot, packet
+from exllama_guard.panel.packet import STREAMED_BYTES, Page, Slot, packet
 from exllama_guard.panel.rows import glance
 from exllama_guard.panel.source import PanelSource, ToolSource
 from exllama_guard.panel.turn_page import turn_page
@@ -77,7 +77,9 @@ class Desk:
         if message.same and settled and not message.action:
             return ""
         said = self._act(message, visitor) if message.action else {}
-        return packet(self._page(message, visitor, said), message.have)
+        page = self._page(message, visitor, said)
+        streamed = message.same and not message.action and page.facts["live"] is True
+        return packet(page, message.have, STREAMED_BYTES if streamed else None)
 
     # --- what somebody does -----------------------------------------------------------------------------
 
@@ -152,17 +154,17 @@ class Desk:
     def _page(self, message: Message, visitor: Visitor, said: Mapping[str, object]) -> Page:
         snapshot = self._source.snapshot(self._reader(visitor))
         newest = snapshot.live or (snapshot.turns[0] if snapshot.turns else None)
-        slots = [
+        always = (
             Slot("glance", self._glance(snapshot, newest)),
             Slot("problems", markup_cards.problems(snapshot.problems, snapshot.shed)),
-        ]
+        )
         live = snapshot.live is not None or snapshot.waiting > 0
         told: dict[str, object] = {"v": snapshot.version, "on": snapshot.enabled, "live": live, **said}
         if newest is not None and newest.finish is not Finish.STREAMING:
             row = glance(newest, self._source.settings)
             told["settled"] = f"{newest.request.turn_id}|{row.badge.word}. {row.reason}"
         more = self._tab(message, visitor, snapshot, newest)
-        return Page((*slots, *more.slots), more.lists, {**told, **more.facts})
+        return Page((*always, *more.parts), {**told, **more.facts}, more.first)
 
     def _glance(self, snapshot: Snapshot, newest: TurnReport | None) -> Html:
         if not snapshot.enabled:
@@ -184,7 +186,7 @@ class Desk:
             head = markup_turn.glance(glance(pasted, settings)) if pasted else Html("")
             page = turn_page(pasted, "p.", message.claim, settings, latest=True)
             return Page(
-                (Slot("checked", head), *page.slots), page.lists, {**page.facts, "checked": bool(pasted)}
+                (Slot("checked", head), *page.first, *page.parts), {**page.facts, "checked": bool(pasted)}
             )
         if message.tab == "time":
             rows = [row_of(record_of(turn)) for turn in snapshot.turns]

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from exllama_guard.core.records import Gate
 from exllama_guard.panel.history import Filter, HistoryPage, HistoryRow
-from exllama_guard.panel.markup import Html, badge, button, el, empty, join
+from exllama_guard.panel.markup import Html, badge, button, el, empty, icon, join
 from exllama_guard.panel.words import (
     CHOICE_WORDS,
     GATE_TONES,
@@ -256,4 +256,8 @@ def problems(sentences: Iterable[str], shed: int) -> Html:
         lines.append(
             f"{replies} not checked because too many waited; raise “Replies that may wait” or ask slower."
         )
-    return el("ul", [el("li", line) for line in lines], cls="eg-problems") if lines else Html("")
+    return (
+        el("ul", [el("li", icon(), line) for line in lines], cls="eg-problems eg-review")
+        if lines
+        else Html("")
+    )

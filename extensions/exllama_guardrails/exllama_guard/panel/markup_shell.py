@@ -38,6 +38,7 @@ def shell() -> Html:
         el("div", glance_empty("Guardrails", "Connecting…"), cls="eg-glance", data_slot="glance"),
         el(
             "div",
+            button("Chat", "chat", cls="eg-btn eg-up", hidden=True, title="Back up to the chat"),
             button("Details", "fold", cls="eg-btn", aria_expanded="false", aria_controls="eg-body"),
             el(
                 "button",
@@ -90,6 +91,7 @@ def shell() -> Html:
     return el(
         "section",
         style,
+        _line(),
         bar,
         _place("problems"),
         body,
@@ -97,6 +99,19 @@ def shell() -> Html:
         id="eg-root",
         cls="eg",
         aria_label="ExLlama Guardrails",
+    )
+
+
+def _line() -> Html:
+    """The one line as it sits in the host's chat; the script puts it there, and elsewhere it stays hidden."""
+    return el(
+        "section",
+        el("div", glance_empty("Guardrails", "Connecting…"), cls="eg-glance", data_slot="glance"),
+        button("Details", "peek", cls="eg-btn"),
+        id="eg-line",
+        cls="eg eg-line",
+        aria_label="Verdict of the newest answer",
+        hidden=True,
     )
 
 

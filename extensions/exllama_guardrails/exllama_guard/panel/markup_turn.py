@@ -17,12 +17,12 @@ def glance(row: GlanceRow) -> Html:
     """The one line: verdict, gauge, support, and the sentence that decides."""
     why = el("span", row.reason, cls="eg-why")
     quote = el("q", row.sentence, cls="eg-quote") if row.sentence else None
-    live = el("span", "live", cls="eg-live") if row.streaming else None
+    live = el("span", el("span", "live", cls="eg-vh"), cls="eg-live") if row.streaming else None
     return join(
         el("span", badge(row.badge.word, row.badge.tone), live, cls="eg-verdict"),
         gauge(row.gauge),
         el("span", el("span", "Support", cls="eg-label"), el("b", row.support, cls="eg-num"), cls="eg-stat"),
-        el("span", quote, why, cls="eg-worst", title=f"{row.sentence} {row.reason}".strip()),
+        el("span", quote, why, cls="eg-worst"),
     )
 
 
@@ -50,7 +50,7 @@ def gauge(row: GaugeRow) -> Html:
         el("span", "ΔS", cls="eg-label"),
         el("b", row.value, cls="eg-num"),
         track,
-        el("span", row.zone, cls="eg-zone"),
+        el("span", row.zone, cls="eg-zone") if row.zone else None,
         cls=f"eg-gauge eg-{row.tone}",
         title=row.spoken,
     )
@@ -60,8 +60,8 @@ def gauge(row: GaugeRow) -> Html:
 def segment(row: SegmentRow, prefix: str) -> Html:
     """A piece of the answer; a checked sentence can be pointed at, clicked and reached with Tab."""
     if row.claim is None or row.badge is None:
-        return el("code", row.text) if row.code else join(row.text)
-    return el(
+        return join(el("code", row.text) if row.code else row.text, row.after)
+    marked = el(
         "span",
         row.text,
         el("span", f" ({row.badge.word})", cls="eg-vh"),
@@ -72,6 +72,7 @@ def segment(row: SegmentRow, prefix: str) -> Html:
         data_claim=f"{prefix}{row.claim}",
         aria_pressed="false",
     )
+    return join(marked, row.after)
 
 
 @lru_cache(maxsize=128)

@@ -50,10 +50,20 @@ def read_message(text: str) -> Message | None:
             model=_text(chosen.get("model")),
             page=page if isinstance(page, int) else 0,
         ),
-        have={key: value for key, value in _mapping(raw.get("have")).items() if isinstance(value, str)},
+        have={**_prints(raw.get("have")), **_list_prints(raw.get("lists"))},
         action=_text(values.get("name")),
         values=_mapping(values.get("values")),
     )
+
+
+def _prints(value: object) -> dict[str, str]:
+    return {key: item for key, item in _mapping(value).items() if isinstance(item, str)}
+
+
+def _list_prints(value: object) -> dict[str, str]:
+    """`list/key` to fingerprint, from each list's `key=fingerprint` one after the other."""
+    pairs = ((name, item.split("=")) for name, items in _prints(value).items() for item in items.split())
+    return {f"{name}/{pair[0]}": pair[1] for name, pair in pairs if len(pair) == 2}
 
 
 def _mapping(value: object) -> dict[str, object]:

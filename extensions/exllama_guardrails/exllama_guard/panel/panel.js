@@ -2,12 +2,12 @@
   // One messenger a page: it says what the page has, and puts what comes back into its places.
   // All markup comes from the server, which escapes it; this script never makes markup from text.
   if (window.egGuard) { window.egGuard.wake(); return; }
-  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140, AWAKE_FOR_MS = 25000, MOST_BYTES = 8000000;
+  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140, SPOT = "#chat-col", AWAKE_FOR_MS = 25000, MOST_BYTES = 8000000;
   const state = {
     v: -1, tab: remembered("tab", "turn"), open: remembered("open", "") === "1", turn: "", claim: "",
     filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, busy: false, on: true,
     asked: 0, failures: 0, awakeUntil: 0, next: 0, action: null, acting: "", settled: "", cancelled: false,
-    dressed: null,
+    dressed: null, line: null,
   };
 
   function remembered(key, otherwise) {
@@ -18,6 +18,8 @@
   }
   const root = () => document.getElementById("eg-root");
   const all = (selector, from) => Array.from((from || root()).querySelectorAll(selector));
+  const places = (name) => all("[data-slot]", document).filter((el) => el.dataset.slot === name && ours(el));
+  const ours = (el) => el.closest && el.closest("#eg-root, #eg-line");
   const panel = () => root().querySelector('[data-panel="' + state.tab + '"]');
 
   // --- asking ------------------------------------------------------------------------------------------
@@ -26,9 +28,14 @@
     const scopes = [root().querySelector('[data-slot="glance"]'), root().querySelector('[data-slot="problems"]')];
     if (state.open) scopes.push(...all("[data-slot]", panel()));
     scopes.forEach((el) => { if (el.dataset.h) known[el.dataset.slot] = el.dataset.h; });
+    return known;
+  }
+
+  function haveLists() {
+    const known = {};
     if (state.open) {
       all("[data-list]", panel()).forEach((list) => {
-        Array.from(list.children).forEach((el) => { known[list.dataset.list + "/" + el.dataset.k] = el.dataset.h; });
+        known[list.dataset.list] = Array.from(list.children).map((el) => el.dataset.k + "=" + el.dataset.h).join(" ");
       });
     }
     return known;
@@ -41,6 +48,7 @@
     if (state.action) { asked.do = state.action; state.action = null; }
     else if (state.same) asked.same = true;
     asked.have = have();
+    asked.lists = haveLists();
     return JSON.stringify(asked);
   }
 
@@ -95,11 +103,9 @@
   function apply(text) {
     if (!text || !root()) return;
     const packet = JSON.parse(text);
-    (packet.l || []).forEach(([name, keys, items]) => fillList(name, keys, items));
-    (packet.s || []).forEach(([name, print, html]) => {
-      all("[data-slot]").filter((el) => el.dataset.slot === name).forEach((el) => fill(el, print, html));
-    });
-    Object.assign(state, { v: packet.v, same: true, live: packet.live, busy: Boolean(packet.busy), on: packet.on });
+    (packet.l || []).forEach(([name, same, keys, items]) => fillList(name, same, keys, items));
+    (packet.s || []).forEach(([name, print, html]) => places(name).forEach((el) => fill(el, print, html)));
+    Object.assign(state, { v: packet.more ? -1 : packet.v, same: true, live: packet.live, busy: Boolean(packet.busy), on: packet.on });
     if (packet.settled !== undefined && packet.settled !== state.settled) {
       if (state.settled) say(packet.settled.slice(packet.settled.indexOf("|") + 1), true);
       state.settled = packet.settled;
@@ -125,10 +131,11 @@
     return parts.join("");
   }
 
-  function fillList(name, keys, items) {
+  function fillList(name, same, rest, items) {
     const fresh = new Map(items.map(([key, print, html]) => [key, [print, html]]));
     all("[data-list]").filter((el) => el.dataset.list === name).forEach((list) => {
       const old = new Map(Array.from(list.children).map((el) => [el.dataset.k, el]));
+      const keys = Array.from(old.keys()).slice(0, same).concat(rest);
       keys.forEach((key, place) => {
         let el = old.get(key);
         if (!el) { el = document.createElement(list.classList.contains("eg-answer") ? "span" : "div"); el.dataset.k = key; }
@@ -169,6 +176,7 @@
   // --- the frame ---------------------------------------------------------------------------------------
   function dress(force) {
     const here = root();
+    seat();
     if (here === state.dressed && !force) return;
     if (here !== state.dressed) state.same = false;
     state.dressed = here;
@@ -181,6 +189,24 @@
       tab.tabIndex = chosen ? 0 : -1;
     });
     all("[data-panel]").forEach((el) => { el.hidden = el.dataset.panel !== state.tab; });
+  }
+
+  // The WebUI draws its extensions below a chat that fills the window. There the one line sits under the
+  // chat's input, in room of its own: nothing covers the chat, and nothing moves when the verdict changes.
+  function seat() {
+    const spot = document.querySelector(SPOT);
+    const fresh = root().querySelector("#eg-line");
+    if (fresh && spot) {
+      all("#eg-line", document).forEach((el) => { if (el !== fresh) el.remove(); });
+      spot.append(fresh);
+      spot.classList.add("eg-seat");
+      fresh.hidden = false;
+      state.line = fresh;
+    } else if (spot && state.line && !state.line.isConnected) {
+      spot.append(state.line);
+      spot.classList.add("eg-seat");
+    }
+    all('[data-act="chat"]').forEach((el) => { el.hidden = !(state.line && state.line.isConnected); });
   }
 
   function show(tab) {
@@ -203,6 +229,15 @@
   }
 
   const doing = {
+    peek: () => {
+      if (!state.open) doing.fold();
+      root().scrollIntoView({ block: "start", behavior: "smooth" });
+      root().querySelector('[role="tab"][aria-selected="true"]').focus({ preventScroll: true });
+    },
+    chat: () => {
+      window.scrollTo({ top: 0, behavior: "smooth" });
+      state.line.querySelector("button").focus({ preventScroll: true });
+    },
     fold: () => { state.open = !state.open; remember("open", state.open ? "1" : ""); dress(true); changedView(); },
     switch: () => { state.on = !state.on; dress(true); act("switch", { value: state.on }); },
     tab: (el) => show(el.dataset.tab),
@@ -223,8 +258,8 @@
 
   document.addEventListener("click", (event) => {
     const el = event.target.closest ? event.target.closest("[data-act]") : null;
-    if (el && root() && root().contains(el)) { const run = doing[el.dataset.act]; if (run) run(el); }
-    else if (!root() || !event.target.closest || !(event.target.closest("#eg-ask, #eg-act") || root().contains(event.target))) wake();
+    if (el && ours(el)) { const run = doing[el.dataset.act]; if (run) run(el); }
+    else if (!event.target.closest || !event.target.closest("#eg-ask, #eg-act, #eg-root, #eg-line")) wake();
   });
 
   document.addEventListener("keydown", (event) => {
@@ -249,6 +284,8 @@
   let hover = 0;
   document.addEventListener("pointerover", (event) => {
     if (event.pointerType !== "mouse" || !event.target.closest) return;
+    const cut = event.target.closest(".eg-worst");
+    if (cut && ours(cut)) cut.title = cut.innerText;
     const el = event.target.closest('#eg-root [data-act="claim"]');
     clearTimeout(hover);
     if (el) hover = setTimeout(() => { if (el.isConnected) point(el, false); }, HOVER_MS);

@@ -118,7 +118,7 @@ def gauge(value: Measure, zone: Zone | None, settings: Settings) -> GaugeRow:
     places = (min(accept / GAUGE_TOP, 1.0), min(reject / GAUGE_TOP, 1.0))
     if isinstance(value, NotScored) or zone is None:
         text = number(value)
-        return GaugeRow("–", text, "none", None, *places, spoken=f"{text}; {limits}")
+        return GaugeRow("–", "", "none", None, *places, spoken=f"{text}; {limits}")
     tone = ZONE_TONES[zone]
     at = min(max(value / GAUGE_TOP, 0.0), 1.0)
     return GaugeRow(

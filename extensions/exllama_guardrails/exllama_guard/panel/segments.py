@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from exllama_guard.core.records import ClaimKind, ClaimSupport, Span, TurnReport
-from exllama_guard.panel.rows import Badge, claim_reason, number
+from exllama_guard.core.records import ClaimKind, ClaimSupport, Gate, Span, TurnReport
+from exllama_guard.panel.rows import Badge
 from exllama_guard.panel.words import CLAIM_WORDS, GATE_TONES
+
+_BADGES = {gate: Badge(CLAIM_WORDS[gate], GATE_TONES[gate]) for gate in Gate}
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A piece of the answer. `claim` is its index among the claims, None for text between them."""
+    """A piece of the answer. `claim` is its index among the claims, None for text between them.
+
+    `after` is the white space behind it, which is not marked.
+    """
 
     key: str
     text: str
+    after: str
     claim: int | None
     badge: Badge | None
-    support: str
-    why: str
     code: bool
 
 
@@ -32,17 +36,22 @@ def segments(report: TurnReport) -> tuple[SegmentRow, ...]:
         start, end = max(claim.span.start, at), min(claim.span.end, len(report.answer))
         if end <= start:
             continue
-        if start > at:
-            rows.append(_plain(report.answer, Span(at, start)))
+        _between(rows, report.answer, Span(at, start))
         rows.append(_segment(report.answer[start:end], start, index, claim))
         at = end
-    if at < len(report.answer):
-        rows.append(_plain(report.answer, Span(at, len(report.answer))))
+    _between(rows, report.answer, Span(at, len(report.answer)))
     return tuple(rows)
 
 
-def _plain(answer: str, span: Span) -> SegmentRow:
-    return SegmentRow(f"g{span.start}", answer[span.start : span.end], None, None, "", "", False)
+def _between(rows: list[SegmentRow], answer: str, span: Span) -> None:
+    """Adds the text between two claims: white space to the piece before it, anything else as its own."""
+    text = answer[span.start : span.end]
+    if not text:
+        return
+    if rows and text.isspace():
+        rows[-1] = replace(rows[-1], after=text)
+    else:
+        rows.append(SegmentRow(f"g{span.start}", text, "", None, None, False))
 
 
 def _segment(text: str, start: int, index: int, claim: ClaimSupport) -> SegmentRow:
@@ -50,9 +59,8 @@ def _segment(text: str, start: int, index: int, claim: ClaimSupport) -> SegmentR
     return SegmentRow(
         key=f"c{start}",
         text=text,
+        after="",
         claim=index if counted else None,
-        badge=Badge(CLAIM_WORDS[claim.gate], GATE_TONES[claim.gate]) if counted else None,
-        support=number(claim.support),
-        why=claim_reason(claim),
+        badge=_BADGES[claim.gate] if counted else None,
         code=claim.kind is ClaimKind.CODE,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from exllama_guard.core.records import Finish, Gate, TurnReport
 from exllama_guard.panel import markup_turn
 from exllama_guard.panel.evidence import evidence_row
 from exllama_guard.panel.markup import Html, empty
-from exllama_guard.panel.packet import Page, Slot, SlotList
+from exllama_guard.panel.packet import Page, Part, Slot, SlotList
 from exllama_guard.panel.rows import facts, measures, snippet_rows
 from exllama_guard.panel.segments import segments
 from exllama_guard.settings import Settings
@@ -23,59 +24,49 @@ def turn_page(
     if report is None:
         nothing = Html("")
         head = empty("No answer yet", "Ask the model something; the marked answer appears here.")
+        lists = (SlotList(prefix + name, ()) for name in ("answer", "numbers", "snippets"))
         return Page(
-            (Slot(prefix + "head", head), Slot(prefix + "evidence", nothing)),
-            tuple(SlotList(prefix + name, ()) for name in ("answer", "numbers", "snippets")),
+            (Slot(prefix + "head", head), Slot(prefix + "evidence", nothing), *lists),
             {"claim": "", "shown": False},
         )
     claim = _claim(report, chosen.removeprefix(prefix) if chosen.startswith(prefix) else "")
     row = evidence_row(report, claim) if claim is not None else None
-    numbers = measures(report, settings)
-    snippets = snippet_rows(report)
-    slots = [
-        Slot(
-            prefix + "head", markup_turn.heading(report.request.question, facts(report), latest, report.notes)
+    settled = bool(report.answer) and report.finish is not Finish.STREAMING
+    answer = tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report))
+    heading = markup_turn.heading(report.request.question, facts(report), latest, report.notes)
+    beside = markup_turn.evidence(row) if row else markup_turn.evidence_empty(settled)
+    return Page(
+        (
+            Slot(prefix + "head", heading),
+            *_numbers(report, settings, prefix),
+            *_snippets(report, prefix),
         ),
-        Slot(
-            prefix + "evidence",
-            markup_turn.evidence(row)
-            if row
-            else markup_turn.evidence_empty(bool(report.answer) and report.finish is not Finish.STREAMING),
-        ),
-    ]
-    for number in numbers:
-        place = f"{prefix}numbers/{number.key}"
-        slots.append(Slot(f"{prefix}m.{number.key}", markup_turn.measure_value(number), place))
-    for index, snippet in enumerate(snippets):
-        place = f"{prefix}snippets/{index}"
-        slots.append(
-            Slot(
-                f"{prefix}s.{index}",
-                markup_turn.snippet_distances(snippet.to_question, snippet.to_answer),
-                place,
-            )
-        )
-    lists = (
-        SlotList(
-            prefix + "answer",
-            tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report)),
-        ),
-        SlotList(
-            prefix + "numbers",
-            tuple((number.key, markup_turn.measure(number, f"{prefix}m.{number.key}")) for number in numbers),
-        ),
-        SlotList(
-            prefix + "snippets",
-            tuple(
-                (
-                    str(index),
-                    markup_turn.snippet(replace(snippet, to_question="", to_answer=""), f"{prefix}s.{index}"),
-                )
-                for index, snippet in enumerate(snippets)
-            ),
-        ),
+        {"claim": "" if claim is None else f"{prefix}{claim}", "shown": True},
+        (SlotList(prefix + "answer", answer), Slot(prefix + "evidence", beside)),
     )
-    return Page(tuple(slots), lists, {"claim": "" if claim is None else f"{prefix}{claim}", "shown": True})
+
+
+def _numbers(report: TurnReport, settings: Settings, prefix: str) -> Iterator[Part]:
+    """The rows of the numbers, and in each the place of its value, which alone changes while it streams."""
+    rows = measures(report, settings)
+    names = [f"{prefix}m.{row.key}" for row in rows]
+    items = zip(rows, names, strict=True)
+    yield SlotList(
+        prefix + "numbers", tuple((row.key, markup_turn.measure(row, name)) for row, name in items)
+    )
+    for row, name in zip(rows, names, strict=True):
+        yield Slot(name, markup_turn.measure_value(row), f"{prefix}numbers/{row.key}")
+
+
+def _snippets(report: TurnReport, prefix: str) -> Iterator[Part]:
+    """The snippets, and in each the place of its distances."""
+    rows = snippet_rows(report)
+    still = (replace(row, to_question="", to_answer="") for row in rows)
+    items = ((str(i), markup_turn.snippet(row, f"{prefix}s.{i}")) for i, row in enumerate(still))
+    yield SlotList(prefix + "snippets", tuple(items))
+    for i, row in enumerate(rows):
+        distances = markup_turn.snippet_distances(row.to_question, row.to_answer)
+        yield Slot(f"{prefix}s.{i}", distances, f"{prefix}snippets/{i}")
 
 
 def _claim(report: TurnReport, chosen: str) -> int | None:
