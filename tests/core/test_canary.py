@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
-from exllama_guard.core.canary import Canary, CanaryStore, compare, digest_of
+from exllama_guard.core.canary import Canary, CanaryStore, compare, digest_of, recipe_of
 from exllama_guard.errors import TraceError
 
 
@@ -45,6 +45,36 @@ def test_a_different_text_under_equal_circumstances_says_that_nothing_known_chan
     assert "nothing that is recorded" in compare(_canary(), _canary("xyz")).sentence()
 
 
+def test_a_canary_that_was_taken_in_another_way_is_not_compared():
+    finding = compare(_canary(recipe="1" * 64), _canary("xyz", recipe="2" * 64))
+    assert finding.same is None
+    assert "another way" in finding.sentence()
+
+
+def test_a_recipe_holds_prompt_length_and_sampling_in_any_order():
+    plain = recipe_of("p", 10, {"top_k": 1, "add_bos_token": True})
+    assert plain == recipe_of("p", 10, {"add_bos_token": True, "top_k": 1})
+    others = [("q", 10, {}), ("p", 11, {}), ("p", 10, {"add_bos_token": False, "top_k": 1})]
+    assert plain not in {recipe_of(*other) for other in others}
+
+
+def test_a_model_that_does_not_repeat_itself_gives_no_finding():
+    finding = compare(_canary(), _canary("xyz"), ["xyz", "other"])
+    assert finding.same is None
+    assert "2 different texts in 3 greedy runs" in finding.sentence()
+
+
+def test_a_text_that_repeats_itself_is_a_finding_and_says_how_often():
+    finding = compare(_canary(), _canary("xyz", options={"bf16": "True"}), ["xyz", "xyz"])
+    assert finding.same is False
+    assert finding.changed == ("bf16 absent → True",)
+    assert "3 of 3 runs" in finding.sentence()
+
+
+def test_a_text_that_was_seen_as_noise_before_is_no_change():
+    assert compare(_canary(variants=(digest_of(["xyz"]),)), _canary("xyz")).same is True
+
+
 def test_a_canary_survives_a_restart_in_a_file_that_only_its_owner_reads(tmp_path):
     path = tmp_path / "deep" / "canaries.json"
     CanaryStore(path).keep(_canary())
@@ -59,7 +89,16 @@ def test_a_canary_survives_a_restart_in_a_file_that_only_its_owner_reads(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"canaries": [{"loader": 3}]}', '{"canaries": [1]}', "\0"]
+    "content",
+    [
+        '{"canaries": [{"loras": 1}]}',
+        "",
+        "[]",
+        "{}",
+        '{"canaries": [{"loader": 3}]}',
+        '{"canaries": [1]}',
+        "\0",
+    ],
 )
 def test_an_unreadable_file_is_set_aside_and_the_next_load_starts_anew(tmp_path, content):
     path = tmp_path / "canaries.json"

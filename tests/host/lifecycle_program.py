@@ -21,7 +21,7 @@ import torch  # noqa: E402
 from exllama_guard import lifecycle  # noqa: E402
 from exllama_guard.errors import BackendError  # noqa: E402
 from exllama_guard.host import logits  # noqa: E402
-from exllama_guard.host.lifecycle_hooks import HostPath  # noqa: E402
+from exllama_guard.host.host_path import HostPath  # noqa: E402
 from exllama_guard.monitor import get_monitor  # noqa: E402
 from exllama_guard.standalone.small_model import load_small_model  # noqa: E402
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from exllama_guard.core.backend import Shards
 from exllama_guard.errors import BackendError
 
-__all__ = ["LoadSettings", "LoadedModel", "cuda_devices", "library_versions", "reference"]
+__all__ = ["LoadSettings", "LoadedModel", "cuda_devices", "library_versions", "reference", "surroundings"]
 
 _LIBRARIES = ("torch", "transformers", "exllamav2", "exllamav3", "flash-attn", "llama_cpp_binaries", "peft")
 
@@ -55,6 +55,7 @@ class LoadedModel:
     tokenizer: Callable[[], Any]
     path: Path | None = None  # folder or GGUF file
     settings: LoadSettings = LoadSettings()
+    options: Mapping[str, str] = field(default_factory=dict)  # what else the host was told, by its names
 
     def alive(self) -> Any:  # noqa: ANN401 - the host's object, of a class of the loader's
         """The model.
@@ -104,6 +105,17 @@ def library_versions() -> dict[str, str]:
         if torch.cuda.is_available():
             versions["GPU"] = torch.cuda.get_device_name(0)
     return versions
+
+
+def surroundings() -> dict[str, str]:
+    """What of this process may change a greedy output on a CPU: torch's threads and instruction set."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    return {
+        "torch threads": str(torch.get_num_threads()),
+        "CPU instructions": str(torch.backends.cpu.get_cpu_capability()),
+    }
 
 
 def _version(library: str) -> str | None:

@@ -38,14 +38,15 @@ def run(argv: Sequence[str]) -> int:
         from exllama_guard.standalone.direct_model import open_model
 
         direct = open_model(options.model, lambda text: print(text, file=sys.stderr))
+        path = BackendPath(direct.backend)
         report = run_fence(
-            BackendPath(direct.backend),
+            path,
             direct.backend.count_tokens,
             limit_s=options.limit_s,
             cancel=threading.Event(),
         )
         card = direct.backend.card()
-        finding = CanaryKeeper(CanaryStore(options.canaries)).compare(card, report)
+        finding = CanaryKeeper(CanaryStore(options.canaries), path).compare(card, report)
     except GuardError as error:
         print(error, file=sys.stderr)
         return 2

@@ -7,13 +7,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from exllama_guard.errors import TraceError
 
-__all__ = ["Canary", "CanaryFinding", "CanaryStore", "compare", "digest_of"]
+__all__ = ["Canary", "CanaryFinding", "CanaryStore", "compare", "digest_of", "recipe_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +29,34 @@ class Canary:
     context_tokens: int | None = None
     loras: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)  # torch, CUDA, the loader's library
+    options: Mapping[str, str] = field(default_factory=dict)  # how it was loaded, and what else may matter
+    recipe: str = ""  # 64 hex digits over prompt, length and sampling: only equal recipes are compared
+    variants: tuple[str, ...] = ()  # digests of other texts that it wrote within one load
     at_s: float = 0.0  # seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryFinding:
-    """Outcome of a comparison. `same` is None for the first canary of a model; `changed` in plain words."""
+    """Outcome of a comparison. `same` is None where nothing can be said; `changed` in plain words."""
 
     same: bool | None
     changed: tuple[str, ...] = ()
+    shards_before: str | None = None  # shard hash of the load before
+    runs: int = 1  # runs within this load that wrote the same new text
+    note: str = ""  # why nothing can be said, where there is more to say than that it is the first
 
     def sentence(self) -> str:
         """One sentence for the panel."""
         if self.same is None:
-            return "First canary of this model; it is kept and compared on the next load."
+            return self.note or "First canary of this model; it is kept and compared on the next load."
         if self.same:
             return "The canary is the same as on the load before."
         what = "; ".join(self.changed) or "nothing that is recorded here; check drivers, clocks and memory"
-        return f"The same model now writes something else than on the load before. What changed: {what}."
+        times = f"in {self.runs} of {self.runs} runs" if self.runs > 1 else "in 1 run, which was not repeated"
+        return (
+            f"The same model now writes something else than on the load before ({times}). "
+            f"What changed: {what}."
+        )
 
 
 def digest_of(texts: Iterable[str]) -> str:
@@ -55,13 +65,39 @@ def digest_of(texts: Iterable[str]) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def compare(before: Canary | None, now: Canary) -> CanaryFinding:
-    """Whether `now` wrote what `before` wrote; when not, every recorded circumstance that differs."""
+def recipe_of(prompt: str, n_tokens: int, settings: Mapping[str, object]) -> str:
+    """64 hex digits over everything that a canary was asked with."""
+    asked = {"prompt": prompt, "n_tokens": n_tokens, "settings": dict(settings)}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def compare(before: Canary | None, now: Canary, repeats: Sequence[str] = ()) -> CanaryFinding:
+    """Whether `now` wrote what `before` wrote; when not, every recorded circumstance that differs.
+
+    `repeats` are more texts of the same prompt from the same load: where they differ, the model's own noise
+    is larger than what a changed text could tell.
+    """
     if before is None:
         return CanaryFinding(None)
-    if before.digest == now.digest:
-        return CanaryFinding(True)
-    return CanaryFinding(False, tuple(_changes(before, now)))
+    if before.recipe != now.recipe:
+        return CanaryFinding(
+            None,
+            shards_before=before.shard_hash,
+            note="The canary is taken in another way than on the load before (another version of the "
+            "guardrails or of the WebUI), so the two are not compared; this one is kept for the next load.",
+        )
+    if now.digest in (before.digest, *before.variants):
+        return CanaryFinding(True, shards_before=before.shard_hash)
+    texts = {now.text, *repeats}
+    if len(texts) > 1:
+        return CanaryFinding(
+            None,
+            shards_before=before.shard_hash,
+            note=f"Within this load the model wrote {len(texts)} different texts in {len(repeats) + 1} "
+            "greedy runs of one prompt. Its own noise hides whether it changed since the load before; fewer "
+            "parallel requests, or deterministic kernels, make it repeat itself.",
+        )
+    return CanaryFinding(False, tuple(_changes(before, now)), before.shard_hash, len(repeats) + 1)
 
 
 def _changes(before: Canary, now: Canary) -> list[str]:
@@ -76,10 +112,11 @@ def _changes(before: Canary, now: Canary) -> list[str]:
         for name, label in labels.items()
         if getattr(before, name) != getattr(now, name)
     ]
-    for name in sorted({*before.versions, *now.versions}):
-        old, new = before.versions.get(name, "absent"), now.versions.get(name, "absent")
-        if old != new:
-            changes.append(f"{name} {old} → {new}")
+    for old, new in ((before.versions, now.versions), (before.options, now.options)):
+        for name in sorted({*old, *new}):
+            was, became = old.get(name, "absent"), new.get(name, "absent")
+            if was != became:
+                changes.append(f"{name} {was or 'none'} → {became or 'none'}")
     return changes
 
 
@@ -156,16 +193,26 @@ def _key(model_hash: str, loader: str, loras: tuple[str, ...]) -> str:
     return "|".join((model_hash, loader, *loras))
 
 
-def _canary(entry: Mapping[str, object]) -> Canary:
+def _canary(entry: object) -> Canary:
     """A canary from its JSON.
 
     Raises:
         TypeError: A field is missing or of another type.
     """
-    canary = Canary(**{**entry, "loras": tuple(entry.get("loras") or ())})  # type: ignore[arg-type]
-    for name in ("model_hash", "loader", "digest", "text"):
+    if not isinstance(entry, Mapping):
+        raise TypeError("an entry is no object")
+    lists: dict[str, tuple[str, ...]] = {}
+    for name in ("loras", "variants"):
+        value = entry.get(name, [])
+        if not isinstance(value, list):
+            raise TypeError(f"{name} is no list")
+        lists[name] = tuple(map(str, value))
+    canary = Canary(**{**entry, **lists})  # type: ignore[arg-type]
+    for name in ("model_hash", "loader", "digest", "text", "recipe"):
         if not isinstance(getattr(canary, name), str):
             raise TypeError(f"{name} is no text")
-    if not isinstance(canary.versions, Mapping) or not isinstance(canary.at_s, (int, float)):
-        raise TypeError("versions or at_s is of another type")
+    if not isinstance(canary.versions, Mapping) or not isinstance(canary.options, Mapping):
+        raise TypeError("versions or options is no object")
+    if not isinstance(canary.at_s, (int, float)):
+        raise TypeError("at_s is no number")
     return canary

@@ -1,39 +1,33 @@
-"""Ties the lifecycle to the host: what is loaded, probes through the host's generation, requests that wait.
-
-A probe calls `_generate_reply` itself while it holds the host's generation lock, so that a user's request,
-which waits for that lock, cannot come between two probes of a warm-up (4.7.3 and 3.23).
-"""
+"""Ties the lifecycle to the host: what is loaded, and requests that wait until it is warm."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
 from exllama_guard.core.backend import Capabilities, ModelCard
 from exllama_guard.core.canary import CanaryStore
-from exllama_guard.core.warmup import Run
-from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
+from exllama_guard.host.generation_lock import stopped_while_waiting
 from exllama_guard.host.hooks import guarded
+from exllama_guard.host.host_path import HostPath
 from exllama_guard.host.loaders import capabilities
+from exllama_guard.host.model_watch import stop_presses
+from exllama_guard.host.observe import PROBE
 from exllama_guard.lifecycle import Lifecycle
-from exllama_guard.lifecycle.path import Turnstile
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
 
-__all__ = ["PROBE", "BadLogitsWatch", "HostPath", "gating", "lifecycle_for", "loaded_model"]
-
-PROBE = "exllama_guardrails_probe"  # a state with this key is our own generation (host/observe.py)
+__all__ = ["BadLogitsWatch", "HostPath", "gating", "lifecycle_for", "loaded_model"]
 
 Reply = Callable[..., Generator[str, Any, Any]]
 
@@ -89,7 +83,36 @@ def loaded_model() -> LoadedModel | None:
             parallel=_positive(getattr(args, "parallel", None)) or 1,
             draft_model=str(getattr(args, "model_draft", None) or ""),
         ),
+        options=_options(args),
     )
+
+
+# Told of as settings of the load, under names of our own.
+_SETTINGS = frozenset(
+    (
+        "cache_type",
+        "gpu_split",
+        "tensor_split",
+        "ctx_size",
+        "enable_tp",
+        "tp_backend",
+        "parallel",
+        "model_draft",
+    )
+)
+
+
+def _options(args: object) -> dict[str, str]:
+    """What the host was told for this loader besides LoadSettings, and the active extensions, by name.
+
+    `modules.loaders.loaders_and_params` lists each loader's own settings (4.7.3 and 3.23).
+    """
+    params = getattr(sys.modules.get("modules.loaders"), "loaders_and_params", None) or {}
+    names = params.get(getattr(args, "loader", None), ())
+    told = {name: str(getattr(args, name)) for name in names if name not in _SETTINGS and hasattr(args, name)}
+    extensions = getattr(sys.modules.get("modules.extensions"), "state", None) or {}
+    active = sorted(str(name) for name, entry in tuple(extensions.items()) if entry[0])
+    return {**told, "extensions": ", ".join(active)}
 
 
 def _tokenizer() -> object | None:
@@ -111,74 +134,6 @@ def _path(name: str, model: object, args: object) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-class HostPath:
-    """Generates through the host: its lock, its state, its `_generate_reply`."""
-
-    def enter(self, wait_s: float) -> Turnstile | None:
-        """The host's generation lock; None when it was not free in time, or the host has none yet."""
-        lock = getattr(webui.shared_module(), "generation_lock", None)
-        if lock is None:
-            time.sleep(min(wait_s, 0.05))
-            return None
-        return Turnstile(lock) if lock.acquire(timeout=max(0.0, wait_s)) else None
-
-    def run(self, prompt: str, n_tokens: int, cancel: threading.Event) -> Run:
-        """A greedy streamed reply, as the host would give it to a user; `tokens` is what was asked for."""
-        if getattr(webui.shared_module(), "model", None) is None:
-            raise BackendError("no model is loaded any more.")
-        replies = webui.text_generation_module()._generate_reply(
-            prompt, _greedy_state(n_tokens), None, is_chat=True
-        )
-        started_s = time.perf_counter()
-        first_s, text = None, ""
-        try:
-            for text in replies:
-                if text and first_s is None:
-                    first_s = time.perf_counter() - started_s
-                if cancel.is_set():
-                    break
-        finally:
-            replies.close()
-        elapsed_s = time.perf_counter() - started_s
-        if webui.stopped():
-            raise BackendError("it was ended by the Stop button.")
-        if first_s is None:
-            raise BackendError("the model wrote nothing; the host's log says why.")
-        return Run(first_s, elapsed_s, n_tokens, text)
-
-
-def _greedy_state(n_tokens: int) -> dict[str, Any]:
-    """A state for `_generate_reply` with the host's own defaults and the likeliest token each time.
-
-    top_k = 1 is greedy with every loader; a temperature of 0 is not understood by all of them.
-    """
-    shared = webui.shared_module()
-    state: dict[str, Any] = dict(getattr(shared, "settings", None) or {})
-    if find_spec("modules.presets") is not None:  # the embedded default has none
-        state.update(import_module("modules.presets").default_preset())
-    state.update(
-        {
-            PROBE: True,
-            "max_new_tokens": n_tokens,
-            "auto_max_new_tokens": False,
-            "do_sample": False,
-            "temperature": 1,
-            "top_k": 1,
-            "repetition_penalty": 1,
-            "seed": 0,
-            "stream": True,
-            "max_tokens_second": 0,
-            "custom_stopping_strings": "",
-            "custom_token_bans": "",
-            "negative_prompt": "",
-            "grammar_string": "",
-            "ban_eos_token": False,
-            "prompt_lookup_num_tokens": 0,
-        }
-    )
-    return state
-
-
 def gating(lifecycle: Lifecycle) -> Callable[[Reply], Reply]:
     """A wrapper for `_generate_reply`: a request waits until the model is warm, and is counted afterwards."""
 
@@ -190,7 +145,9 @@ def gating(lifecycle: Lifecycle) -> Callable[[Reply], Reply]:
             prompt, state = _given(signature, args, kwargs)
             if not isinstance(prompt, str) or not isinstance(state, dict) or not _concerns_us(state):
                 return (yield from original(*args, **kwargs))
-            _wait(lifecycle)
+            if _wait(lifecycle, state):
+                yield ""  # what the host gives where nothing was written
+                return
             started_s = time.perf_counter()
             first_s: float | None = None
             text = ""
@@ -209,6 +166,7 @@ def gating(lifecycle: Lifecycle) -> Callable[[Reply], Reply]:
     return wrap
 
 
+@guarded(lambda signature, args, kwargs: (None, None))
 def _given(
     signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[object, object]:
@@ -225,9 +183,27 @@ def _concerns_us(state: dict[str, Any]) -> bool:
     return PROBE not in state and webui.is_switched_on()
 
 
-@guarded(lambda lifecycle: None)
-def _wait(lifecycle: Lifecycle) -> None:
-    lifecycle.before_reply(loaded_model())
+class _Patience:
+    """Whether the person behind a request still waits for it: no Stop since it came, and no client gone."""
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        """A request with this state comes now; it may have waited for the host's lock before."""
+        self._stopped = stopped_while_waiting()
+        self._presses = stop_presses()
+        self._left = state.get("stop_event")  # the API sets it when the client is gone
+
+    def over(self) -> bool:
+        """True once the request is to be dropped."""
+        left = getattr(self._left, "is_set", None)
+        return self._stopped or stop_presses() != self._presses or bool(left is not None and left())
+
+
+@guarded(lambda lifecycle, state: False)
+def _wait(lifecycle: Lifecycle, state: Mapping[str, Any]) -> bool:
+    """Waits until the model is warm; True where nobody waits for the reply any more."""
+    patience = _Patience(state)
+    lifecycle.before_reply(loaded_model(), patience.over)
+    return patience.over()
 
 
 @guarded(lambda lifecycle, prompt, text, first_s: None)

@@ -1,7 +1,8 @@
 """Tells of a load that failed: the host raises or gives None, and assigns nothing that could be watched.
 
-`load_model` is bound by name in many modules of the host (`__main__`, `modules.ui_model_menu`, its API), so
-the wrapper goes into each module that holds the original (4.7.3 and 3.23).
+`load_model` is bound by name in many modules (`__main__`, `modules.ui_model_menu`, the API, which is an
+extension in 3.23), so the wrapper goes into each module that holds the original. `modules.models` is one of
+them: a module that is imported later binds the wrapper (4.7.3 and 3.23).
 """
 
 from __future__ import annotations
@@ -26,9 +27,8 @@ def watch_loads(patches: Patches, tell: Tell) -> None:
     original = getattr(import_module("modules.models"), "load_model", None)
     if original is None:
         return
-    for name, module in list(sys.modules.items()):
-        ours = name == "__main__" or name.partition(".")[0] == "modules"
-        if ours and getattr(module, "load_model", None) is original:
+    for module in list(sys.modules.values()):
+        if getattr(module, "__dict__", {}).get("load_model") is original:
             patches.replace(module, "load_model", functools.partial(_telling, tell))
 
 

@@ -1,7 +1,7 @@
-"""Notices every load and unload of a model, by the page and the API, in each version of the host.
+"""Notices every load and unload of a model, LoRA changes and the Stop button, in each version of the host.
 
-The host has no event for it: it assigns `modules.shared.model`. A module's class may be replaced by a
-subclass, whose `__setattr__` sees each assignment; reading stays as fast as it was.
+The host has no events: it assigns `model`, `lora_names` and `stop_everything` of `modules.shared`. A module's
+class may be replaced by a subclass, whose `__setattr__` sees each assignment; reading stays as fast.
 """
 
 from __future__ import annotations
@@ -12,13 +12,27 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-__all__ = ["ModelWatch"]
+from exllama_guard.host.hooks import guarded
+
+__all__ = ["ModelWatch", "stop_presses"]
 
 _SETTLE_S = 0.2  # the host assigns the tokenizer and the settings right after the model
 
+_presses = 0  # one a process, as `shared` is; a press that two threads count as one is still a change
+
+
+def stop_presses() -> int:
+    """How often Stop was pressed since the watch began; only whether it grew tells something."""
+    return _presses
+
+
+def _count_press() -> None:
+    global _presses
+    _presses += 1
+
 
 class ModelWatch:
-    """Calls `changed()` on a thread of its own soon after `shared.model` was assigned.
+    """Calls `changed()` on a thread of its own soon after `shared.model` or the LoRAs were assigned.
 
     `changed` never runs on the assigning thread: an API load runs on the API's event loop. The lock
     protects the timer. Nothing of the model is kept.
@@ -43,8 +57,10 @@ class ModelWatch:
 
         def set_attribute(module: ModuleType, name: str, value: Any) -> None:  # noqa: ANN401 - as the base
             base.__setattr__(module, name, value)
-            if name == "model":
+            if name in ("model", "lora_names"):
                 seen()
+            elif name == "stop_everything" and value:
+                _count_press()
 
         ours = type("WatchedShared", (base,), {"__setattr__": set_attribute})
         self._before, self._ours = base, ours
@@ -64,6 +80,7 @@ class ModelWatch:
         self._ours = None
         return top
 
+    @guarded(lambda self: None)
     def _seen(self) -> None:
         if self._ours is None:
             return

@@ -25,6 +25,8 @@ from exllama_guard.lifecycle.path import GenerationPath
 
 __all__ = ["FenceReport", "FenceState", "Gate", "run_fence"]
 
+_LOOK_S = 0.05  # how often a request that waits looks whether it was given up
+
 
 class FenceState(str, Enum):
     """Where a model stands on its way to being warm."""
@@ -56,6 +58,7 @@ class FenceReport:
     first_run_differs: bool | None  # run 1's greedy text is not the warm one's (EX1); None: not known
     digest: str | None  # the canary
     canary_text: str
+    canary_prompt: str  # "" where none was taken
     elapsed_s: float
     own_cost_s: float
     ready_at_s: float  # seconds since the epoch
@@ -96,13 +99,14 @@ def run_fence(
     timer.start()
     runs: list[Run] = []
     warm: Run | None = None
-    failure = ""
+    failure = prompt = ""
     try:
         prompts = probe_prompts(count_tokens)
         while needs_another_run(runs) and not cancel.is_set() and still_wanted():
             runs.append(path.run(prompts[len(runs)], PROBE_TOKENS, cancel))
         if not cancel.is_set() and still_wanted():
-            warm = path.run(prompts[0], PROBE_TOKENS, cancel)
+            prompt = prompts[0]
+            warm = path.run(prompt, PROBE_TOKENS, cancel)
     except BackendError as error:
         failure = str(error)
     finally:
@@ -115,10 +119,12 @@ def run_fence(
         warm = None
     if runs and count_tokens is not None and not failure:
         runs[-1] = replace(runs[-1], tokens=count_tokens(runs[-1].text))  # fewer where the model ended early
-    return _report(runs, warm, elapsed_s, failure, late=cancel.is_set())
+    return _report(runs, warm, prompt, elapsed_s, failure, late=cancel.is_set())
 
 
-def _report(runs: list[Run], warm: Run | None, elapsed_s: float, failure: str, *, late: bool) -> FenceReport:
+def _report(
+    runs: list[Run], warm: Run | None, prompt: str, elapsed_s: float, failure: str, *, late: bool
+) -> FenceReport:
     if failure:
         state = FenceState.LATE if late else FenceState.FAILED
     else:
@@ -135,6 +141,7 @@ def _report(runs: list[Run], warm: Run | None, elapsed_s: float, failure: str, *
         first_run_differs=None if warm is None or not runs else warm.text != runs[0].text,
         digest=None if warm is None else digest_of([warm.text]),
         canary_text="" if warm is None else warm.text,
+        canary_prompt="" if warm is None else prompt,
         elapsed_s=elapsed_s,
         own_cost_s=max(0.0, elapsed_s - generating_s),
         ready_at_s=time.time(),
@@ -204,12 +211,16 @@ class Gate:
                 self._claimed = True
                 self._open.set()
 
-    def wait(self, limit_s: float) -> bool:
-        """True once the gate is open; False when `limit_s` went by."""
+    def wait(self, limit_s: float, given_up: Callable[[], bool] = lambda: False) -> bool:
+        """True once the gate is open; False when `limit_s` went by, or soon after `given_up()`."""
+        until_s = time.monotonic() + limit_s
         with self._lock:
             self.waiting += 1
         try:
-            return self._open.wait(limit_s)
+            while not self._open.wait(min(_LOOK_S, max(0.0, until_s - time.monotonic()))):
+                if given_up() or time.monotonic() >= until_s:
+                    return False
+            return True
         finally:
             with self._lock:
                 self.waiting -= 1

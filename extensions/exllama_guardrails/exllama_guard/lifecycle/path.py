@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from exllama_guard.core.backend import Backend
@@ -13,10 +13,18 @@ from exllama_guard.core.warmup import Run
 __all__ = ["BackendPath", "GenerationPath", "Turnstile", "alone"]
 
 
+class Lock(Protocol):
+    """As much of a lock as is needed to give it back."""
+
+    def release(self) -> None:
+        """Gives it back."""
+        ...
+
+
 class Turnstile:
     """The host's generation lock while we hold it; `leave` gives it back once, from any thread."""
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: Lock) -> None:
         """Takes over a lock that was acquired."""
         self._lock = lock
         self._own = threading.Lock()  # protects `_held`
@@ -45,6 +53,10 @@ class GenerationPath(Protocol):
         """
         ...
 
+    def settings(self) -> Mapping[str, object]:
+        """What a generation is asked with besides prompt and length; part of a canary's recipe."""
+        ...
+
 
 class BackendPath:
     """Straight to an adapter: the command line, which has no host."""
@@ -63,6 +75,10 @@ class BackendPath:
         made = self._backend.greedy(prompt, n_tokens, cancel)
         tokens = len(made.ids) or self._backend.count_tokens(made.text)
         return Run(made.ttft_s, made.elapsed_s, tokens, made.text)
+
+    def settings(self) -> Mapping[str, object]:
+        """The adapter's way of being greedy, which has no settings."""
+        return {"path": "adapter"}
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ class LifecycleSnapshot:
     rotation_on: bool = True
     requests_waiting: int = 0
     last_wait_s: float | None = None
+    bad_logits: bool = False  # NaN or Inf was seen since the load
 
 
 class Lifecycle:
@@ -64,7 +65,7 @@ class Lifecycle:
         """Knows of no model yet; `on_card` hears what is loaded once its files are hashed."""
         self._settings, self._path, self._tell = settings, path, tell
         self._spawn, self._make_backend, self._on_card = spawn, make_backend, on_card
-        self._canaries = CanaryKeeper(store)
+        self._canaries = CanaryKeeper(store, path)
         self._lock = threading.RLock()
         self._gate = Gate()
         self._upkeep = Upkeep(settings, path, tell, spawn)
@@ -100,21 +101,27 @@ class Lifecycle:
             self._spawn(lambda: self._warm_when_free(ticket, loaded, cancel))
         return True
 
-    def before_reply(self, loaded: LoadedModel | None) -> float:
+    def before_reply(self, loaded: LoadedModel | None, given_up: Callable[[], bool] = lambda: False) -> float:
         """Seconds that a user's request waited here until the model was warm, or the limit was reached.
 
         Called where the host generates; the caller may hold the host's generation lock, in which case no
         worker of ours can, so the request that comes first has the warm-up run on its own right of way.
+        A request that is `given_up` returns at once; one that lent its right of way, once that is free.
         """
         self.model_changed(loaded)
         if self._gate.is_open:
             return 0.0
         started_s = time.perf_counter()
         ticket, cancel = self._gate.ticket, self._cancel
-        if loaded is not None and self._gate.claim(ticket):
+        lent = loaded is not None and self._gate.claim(ticket)
+        if lent and loaded is not None:
             self._spawn(lambda: self._warm(ticket, loaded, cancel, None))
         limit_s = self._settings().warmup_limit_s + _GRACE_S
-        if not self._gate.wait(limit_s):
+        opened = self._gate.wait(limit_s, given_up)
+        if not opened and given_up():
+            if lent:
+                self._gate.wait(limit_s)
+        elif not opened:
             self._tell.record_event(
                 "warm-up", f"A request passed after {limit_s:g} s although the model is not warm yet."
             )
@@ -129,6 +136,7 @@ class Lifecycle:
     def saw_bad_logits(self) -> None:
         """NaN or Inf came out of the model: the cache is reset as soon as the answer is written."""
         self._upkeep.force(Cause.BAD_LOGITS)
+        self._show(bad_logits=True)
         self._tell.report_problem(
             "The model's logits held NaN or Inf, so the answer may be damaged. The cache is reset after it; "
             "if it comes again, reload the model and check its quantisation, torch and CUDA.",
@@ -233,13 +241,13 @@ class Lifecycle:
         self._take_canary(ticket, loaded, report)
 
     def _take_canary(self, ticket: int, loaded: LoadedModel, report: FenceReport) -> None:
-        backend = self._backend
+        backend, cancel = self._backend, self._cancel
         if backend is None or not self._gate.current(ticket):
             return
         try:
             card = backend.card()
             self._on_card(card, backend.capabilities)
-            finding = self._canaries.compare(card, report)
+            finding = self._canaries.compare(card, report, loaded.options, cancel)
         except (BackendError, TraceError) as error:
             self._tell.report_problem(str(error), "canary")
             return
