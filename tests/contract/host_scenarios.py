@@ -55,6 +55,9 @@ class LlamaServer:
     def generate(self, prompt, state):
         return list(self.generate_with_streaming(prompt, state))[-1]
 
+    def prepare_payload(self, state):
+        return {}
+
     chat_template = ""
 
     def apply_chat_template(self, messages, *, chat_template, add_generation_prompt, **rest):

@@ -44,3 +44,72 @@ def test_whatever_the_host_hands_over_it_gets_its_own_value_back(host):
     assert len(seen["problems"]) <= 20
     assert len(seen["log"]) == len(set(seen["log"])), "a fault was logged twice"
     print(f"{CALLS} calls in {seen['seconds']:.1f} s, {len(seen['log'])} kinds of faults logged once each")
+
+
+# Stand in the place of a host's function and pass its call on: a fault in one would be the call's own.
+CARRIERS = {
+    "host/hooks:guarded.<locals>.decorate.<locals>.safe",
+    "host/lifecycle_hooks:gating.<locals>.wrap.<locals>.gated",
+    "host/model_watch:ModelWatch.install.<locals>.set_attribute",
+    "host/observe:_watched",
+    "host/observe:observing.<locals>.wrap.<locals>.observed",
+    "host/observe:seeing_prompt.<locals>.seen",
+    "host/tool_api:with_repairs",
+    "host/tool_guard:ToolGuard._api.<locals>.chat_completions_common",
+    "host/tool_guard:ToolGuard._executing.<locals>.execute_tool",
+    "host/tool_guard:ToolGuard._loading.<locals>.load",
+    "host/tool_guard:ToolGuard._page.<locals>.generate_chat_reply_wrapper",
+    "host/tool_guard:ToolGuard._parsing.<locals>.parse_tool_call",
+    "host/tool_guard:ToolGuard._reply.<locals>.generate_chat_reply",
+    "host/tool_guard:following",
+}
+TELLERS = {  # what would tell of the fault is what was broken
+    "monitor/main:Monitor.report_problem",
+    "monitor/main:Monitor.wait_until_idle",
+    "monitor/memory:Memory.report_problem",
+    "monitor/scoring:ScoringWorker._after_job",
+    "monitor/scoring:ScoringWorker.submit",
+}
+CLOSERS = {  # what would close a turn is what was broken: the queue's limit bounds what stays
+    "host/observe:_Turn.close",
+    "monitor/scoring:ScoringWorker._score_final",
+    "monitor/scoring:ScoringWorker.score_final",
+    "monitor/turn:TurnHandle.close",
+}
+
+
+@pytest.fixture(scope="module")
+def faults(host):
+    """What each function did to the host's turns when it raised."""
+    return host("fault_program.py")
+
+
+def test_every_function_that_a_turn_reaches_may_raise_and_the_host_gets_its_reply(faults):
+    good = faults["good"]
+    broken = faults["results"]
+    assert len(broken) > 300
+    assert len(faults["not_live"]) < 12
+    raised = {name for name, result in broken.items() if result["raised"]}
+    assert raised <= CARRIERS
+    changed = {
+        name: result["given"]
+        for name, result in broken.items()
+        if name not in CARRIERS and result["given"] != [good[result["turn"]]] * 2
+    }
+    assert changed == {}
+    assert faults["after"] == good
+
+
+def test_a_fault_in_every_turn_is_shown_once_and_logged_once(faults):
+    for name, result in faults["results"].items():
+        if name in CARRIERS or not result["hits"]:
+            continue
+        assert result["problems"] or name in TELLERS, f"nothing tells of {name}"
+        # The hooks and the scoring thread each tell of what they met.
+        assert len(result["problems"]) <= 2, (name, result["problems"])
+        assert len(result["log"]) == len({line.split()[0] for line in result["log"]}), (name, result["log"])
+
+
+def test_a_turn_with_a_fault_does_not_stay_open(faults):
+    left = {name for name, result in faults["results"].items() if result["open"]}
+    assert left <= CLOSERS | CARRIERS

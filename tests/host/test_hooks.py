@@ -120,8 +120,37 @@ def test_a_fault_is_logged_with_its_traceback_and_told_in_one_sentence(monitor, 
         assert broken("kept") == "kept"
         assert broken("kept") == "kept"
     assert caplog.records[0].exc_info[0] is ZeroDivisionError
-    assert list(monitor.problems) == ["fault broken"]
-    assert "The chat is not affected" in monitor.problems["fault broken"]
+    assert len(caplog.records) == 1
+    (sentence,) = monitor.problems.values()
+    assert "(broken: ZeroDivisionError: by accident). The chat is not affected" in sentence
+
+
+def test_one_fault_that_many_hooks_meet_is_told_once_and_a_second_kind_again(monitor, caplog):
+    def part(kind):
+        raise kind("by accident")
+
+    @hooks.guarded(lambda kind: None)
+    def first(kind):
+        part(kind)
+
+    @hooks.guarded(lambda kind: None)
+    def second(kind):
+        part(kind)
+
+    for _ in range(3):
+        first(ZeroDivisionError)
+        second(ZeroDivisionError)
+    second(KeyError)
+    assert len(monitor.problems) == len(caplog.records) == 2
+
+
+def test_a_fault_that_cannot_be_told_of_ends_no_turn(monitor):
+    def broken(sentence, key):
+        raise ZeroDivisionError("the panel too")
+
+    monitor.report_problem = broken
+    hook = hooks.guarded(lambda value: value)(lambda value: value.missing)
+    assert hook("kept") == "kept"
 
 
 def test_what_goes_wrong_before_the_panel_is_there_is_told_later():

@@ -95,13 +95,14 @@ def _tell(where: str, error: Exception) -> None:
     if isinstance(error, GuardError):
         report(str(error), f"{where}: {error}")
         return
-    if _faults.is_new(error):
-        log.error("a fault in %s; the chat goes on", where, exc_info=error)
-    report(
+    fault = _faults.note(
+        error,
         f"A fault in the guardrails ({where}: {type(error).__name__}: {error}). The chat is not affected; "
         "please report it with the lines that the log has on it.",
-        f"fault {where}",
     )
+    if fault.is_new:
+        log.error("a fault in %s; the chat goes on", where, exc_info=error)
+    report(fault.sentence, fault.key)
 
 
 def _active() -> Monitor | None:

@@ -65,21 +65,21 @@ class _Turn:
         request, gathered = _request(self._monitor, self._prompt, self._state, self._is_chat)
         self._handle = self._monitor.open_turn(request, functools.partial(collect_snippets, gathered))
 
+    def _tell_no_more(self, text: str) -> None:
+        self._told = False
+
+    @guarded(_tell_no_more)
     def chunk(self, text: str) -> None:
         """Takes the text so far; a step that is no text is the host's own affair."""
         if not isinstance(text, str):
             return
         self._text_before, self._text = self._text, text
-        if self._told:
-            self._told = self._tell(text)
-
-    @guarded(lambda self, text: False)
-    def _tell(self, text: str) -> bool:
+        if not self._told:
+            return
         if not self._tried:
             self.begin(None)
         if self._handle is not None:
             self._handle.chunk(html.unescape(text) if self._escaped else text)
-        return True
 
     @guarded(lambda self: None)
     def close(self) -> None:

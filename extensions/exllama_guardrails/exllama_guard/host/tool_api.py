@@ -12,6 +12,7 @@ from exllama_guard.core.tool_attempts import without_thinking
 from exllama_guard.core.tool_calls import CallError, compile_checker
 from exllama_guard.core.tool_rows import AnswerOutcome, ToolLedger
 from exllama_guard.errors import SchemaError
+from exllama_guard.host.hooks import guarded
 from exllama_guard.host.tool_turn import ToolTurn
 
 __all__ = ["answer_schema", "chat_key", "is_new_chat", "judge", "with_repairs", "with_response_format"]
@@ -138,6 +139,7 @@ def with_repairs(
         messages += problem if problem is not None else turn.repair_messages()
 
 
+@guarded(lambda turn, held: None)
 def _note_broken(turn: ToolTurn, held: list[Any]) -> None:
     """Refuses the calls that the host could not read, unless it read others."""
     if turn.refused or not turn.statuses or any(_finish(item) == "tool_calls" for item in held):
@@ -146,6 +148,7 @@ def _note_broken(turn: ToolTurn, held: list[Any]) -> None:
         turn.note_refused(turn.check(attempt.name, attempt.arguments), attempt.arguments)
 
 
+@guarded(lambda turn, ledger: None)
 def _answer_problem(turn: ToolTurn, ledger: ToolLedger) -> list[dict[str, Any]] | None:
     """The messages that ask for a better answer under the turn's schema; None where it is good or free."""
     if turn.answer_schema is None:
@@ -182,11 +185,13 @@ def _given_up(turn: ToolTurn, held: list[Any], stream: bool) -> Iterator[Any]:
         yield item
 
 
+@guarded(lambda item: None)
 def _finish(item: object) -> str | None:
     choices = item.get("choices") if isinstance(item, Mapping) else None
     return choices[0].get("finish_reason") if choices else None
 
 
+@guarded(lambda item: False)
 def _opens(item: object) -> bool:
     choices: Any = item.get("choices") if isinstance(item, Mapping) else None
     return bool(choices) and "role" in (choices[0].get("delta") or {})

@@ -155,12 +155,18 @@ class ToolGuard:
     def _page(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def generate_chat_reply_wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401 - the host's signature
-            state = _argument(original, "state", args, kwargs)
-            turn = ToolTurn(self._services, _page_key(state))
+            turn = self._page_turn(_argument(original, "state", args, kwargs))
+            if turn is None:
+                yield from original(*args, **kwargs)
+                return
             yield from following(turn, original(*args, **kwargs))
             self._judge_answer(turn)
 
         return generate_chat_reply_wrapper
+
+    @guarded(lambda self, state: None)
+    def _page_turn(self, state: object) -> ToolTurn | None:
+        return ToolTurn(self._services, _page_key(state))
 
     def _api(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -314,7 +320,7 @@ class ToolGuard:
         ) -> Any:  # noqa: ANN401 - the host's signature
             calls = original(answer, tool_names, return_prefix, *args, **kwargs)
             turn = _current.get()
-            if turn is None or self.mode() is LockMode.OFF:
+            if turn is None:
                 return calls
             if return_prefix:
                 found, prefix = calls
@@ -326,6 +332,8 @@ class ToolGuard:
     @guarded(lambda self, turn, answer, calls: calls)
     def _seen_calls(self, turn: ToolTurn, answer: str, calls: list[Any]) -> list[Any]:
         """While a reply grows: on the page whatever the host sees; for the API only valid calls."""
+        if self.mode() is LockMode.OFF:
+            return calls
         if turn.exhausted or not calls:
             return []
         calls = turn.reread(answer, calls)
@@ -345,6 +353,8 @@ class ToolGuard:
     @guarded(lambda self, turn, answer, calls: calls)
     def _final_calls(self, turn: ToolTurn, answer: str, calls: list[Any]) -> list[Any]:
         """The page's last reading of a reply: broken calls go to `execute_tool` too, which refuses them."""
+        if self.mode() is LockMode.OFF:
+            return calls
         if turn.exhausted:
             return []
         calls = turn.reread(answer, calls or [])
@@ -357,8 +367,6 @@ class ToolGuard:
     def _executing(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def execute_tool(func_name: str, arguments: Any, executors: Any) -> Any:  # noqa: ANN401 - the host's
-            if self.mode() is LockMode.OFF:
-                return original(func_name, arguments, executors)
             refusal, clean = self._admit(func_name, arguments)
             return refusal if refusal is not None else original(func_name, clean, executors)
 
@@ -367,6 +375,8 @@ class ToolGuard:
     @guarded(_unchecked)
     def _admit(self, name: str, arguments: object) -> tuple[str | None, object]:
         """(None, arguments) for a call that may run, else (the message for the model, None)."""
+        if self.mode() is LockMode.OFF:
+            return None, arguments
         turn = _current.get() or self._stray
         if turn is None:
             return _UNCHECKED, None
@@ -444,6 +454,7 @@ def _module(name: str) -> Any:  # noqa: ANN401 - a module, or None
         return None
 
 
+@guarded(lambda function, name, args, kwargs: None)
 def _argument(
     function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> object:
@@ -459,6 +470,7 @@ def _page_key(state: object) -> str:
     return f"page:{username or ''}:{unique or session or ''}"
 
 
+@guarded(lambda history: "")
 def _last(history: object) -> str:
     rows = history.get("internal") if isinstance(history, Mapping) else None
     return str(rows[-1][1]) if rows else ""

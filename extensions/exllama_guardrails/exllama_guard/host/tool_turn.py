@@ -24,6 +24,7 @@ from exllama_guard.core.tool_promise import LockMode
 from exllama_guard.core.tool_rows import ToolLedger
 from exllama_guard.core.tool_schema import Tool, ToolLocks, ToolState, ToolStatus, tool_from_openai
 from exllama_guard.errors import SchemaError
+from exllama_guard.host.hooks import guarded
 from exllama_guard.locks.cache import Outcome
 from exllama_guard.locks.compiled import LockPlan
 
@@ -131,6 +132,7 @@ class ToolTurn:
         self.rounds += 1
         return repair_message(verdict, rounds_left=MAX_REPAIR_ROUNDS + 1 - self.rounds)
 
+    @guarded(lambda self: None)
     def begin_round(self) -> None:
         """Forgets the refusals of the round before."""
         self.refused = []

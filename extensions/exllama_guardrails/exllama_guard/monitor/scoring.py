@@ -73,11 +73,11 @@ class ScoringWorker:
 
     def open(self, handle: TurnHandle) -> None:
         """Takes a turn that starts now; the oldest open one is dropped beyond the limit."""
+        self.start(self._prepare, handle)
         with self._lock:
             self._open[handle.request.turn_id] = handle
             while len(self._open) > self._outfit.settings.queue_limit:
                 self._open.popitem(last=False)
-        self.start(self._prepare, handle)
 
     def drop_open(self) -> None:
         """Forgets the turns that run now."""
@@ -204,10 +204,11 @@ class ScoringWorker:
         except CancelledError:
             return
         if error is not None:
-            if self._faults.is_new(error):
-                log.error("scoring failed", exc_info=error)
-            self._memory.report_problem(
+            fault = self._faults.note(
+                error,
                 f"An answer could not be checked ({type(error).__name__}); the chat is not affected. "
                 "The log has the details.",
-                "scoring",
             )
+            if fault.is_new:
+                log.error("scoring failed", exc_info=error)
+            self._memory.report_problem(fault.sentence, "scoring")
