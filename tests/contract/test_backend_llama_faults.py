@@ -51,7 +51,22 @@ def test_an_error_of_the_server_is_told_with_its_own_words(status):
         assert isinstance(_backend(server).cache_usage(), NotScored)
 
 
-def test_a_busy_slot_forbids_a_reset():
+def test_a_slot_that_is_busy_for_a_moment_is_waited_for():
+    """A request whose client left runs on until its next token: seen on a real server."""
+    asked = []
+
+    def answer(method, path, body):
+        asked.append(path)
+        busy = asked.count("/slots") < 3
+        return 200, json.dumps([{"id": 0, "is_processing": busy}]) if path == "/slots" else "{}"
+
+    with llama_server.answering(answer) as server:
+        _backend(server).reset_cache()
+    assert asked == ["/slots", "/slots", "/slots", "/slots/0?action=erase"]
+
+
+def test_a_busy_slot_forbids_a_reset(monkeypatch):
+    monkeypatch.setattr("exllama_guard.backends.llama_cpp._IDLE_S", 0.1)
     slots = json.dumps([{"id": 0, "is_processing": True}, {"id": 1, "is_processing": False}])
     with (
         llama_server.answering(lambda *_: (200, slots)) as server,

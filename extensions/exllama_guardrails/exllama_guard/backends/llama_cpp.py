@@ -21,6 +21,8 @@ from exllama_guard.errors import BackendError
 __all__ = ["LlamaCppBackend"]
 
 _TIMEOUT_S = 20.0  # of a request that generates nothing
+_IDLE_S = 2.0  # for a request that was just broken off
+_POLL_S = 0.05
 _STALL_S = 120.0  # without a token; symptom EX5: a canary that takes longer counts as stuck
 
 
@@ -122,19 +124,31 @@ class LlamaCppBackend(Adapter):
         Raises:
             BackendError: A slot is busy.
         """
-        slots = self._slots()
-        if isinstance(slots, NotScored):
-            raise BackendError(f"The cache of llama.cpp's server cannot be reset: {slots}.")
-        busy = sum(bool(slot.get("is_processing")) for slot in slots)
-        if busy:
-            raise BackendError(f"{busy} slots are busy and 0 may be; wait until the answers are written.")
-        for slot in slots:
+        for slot in self._idle_slots():
             number = int(slot.get("id", 0))
             status, _ = self._request("POST", f"/slots/{number}?action=erase", {}, _TIMEOUT_S)
             if status != 200:
                 self._object("POST", "/completion", _overwriting(number), timeout_s=_STALL_S)
 
     # --- HTTP -----------------------------------------------------------------------------------------------
+
+    def _idle_slots(self) -> list[dict[str, Any]]:
+        """All slots; waits a moment, because a request whose client left runs on until its next token.
+
+        Raises:
+            BackendError: One stays busy, or the server shows no slots.
+        """
+        until_s = time.monotonic() + _IDLE_S
+        while True:
+            slots = self._slots()
+            if isinstance(slots, NotScored):
+                raise BackendError(f"The cache of llama.cpp's server cannot be reset: {slots}.")
+            busy = sum(bool(slot.get("is_processing")) for slot in slots)
+            if not busy:
+                return slots
+            if time.monotonic() >= until_s:
+                raise BackendError(f"{busy} slots are busy and 0 may be; wait until the answers are written.")
+            time.sleep(_POLL_S)
 
     def _slots(self) -> list[dict[str, Any]] | NotScored:
         status, body = self._request("GET", "/slots", None, _TIMEOUT_S)
