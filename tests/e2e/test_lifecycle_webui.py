@@ -1,130 +1,52 @@
 """Load, unload and reload in the real WebUI, by its API and its page: events, warm-up, freed memory.
 
-TEXTGEN_WEBUI_DIR names checkouts, TEXTGEN_WEBUI_PYTHON their Pythons, TEXTGEN_MODEL a small Hugging Face
-folder that both can read. Checkouts are copied; nothing is written into them.
+How to name the hosts: real_webui.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
-import socket
 import subprocess
+import threading
 import time
 import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
-from conftest import EXTENSION, SHARED
+from e2e.real_webui import MODEL, copied, hosts, running
 
 pytestmark = pytest.mark.webui
-CHECKOUTS = [Path(folder) for folder in os.environ.get("TEXTGEN_WEBUI_DIR", "").split(os.pathsep) if folder]
-PYTHONS = os.environ.get("TEXTGEN_WEBUI_PYTHON", "").split(os.pathsep)
-MODEL = Path(os.environ.get("TEXTGEN_MODEL", ""))
 
 
-def _hosts():
-    for number, checkout in enumerate(CHECKOUTS):
-        yield pytest.param((checkout, PYTHONS[number] if number < len(PYTHONS) else ""), id=checkout.name)
-    if not CHECKOUTS or not MODEL.is_dir():
-        reason = "set TEXTGEN_WEBUI_DIR, TEXTGEN_WEBUI_PYTHON and TEXTGEN_MODEL to run this in the real WebUI"
-        yield pytest.param(None, id="real", marks=pytest.mark.skip(reason=reason))
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-class Server:
-    def __init__(self, process, page, api, probe, log):
-        self.process, self.page, self.api, self.probe, self.log = process, page, api, probe, log
-
-    def ask(self, path, body=None, timeout_s=180):
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.api}{path}", data, headers)
-        with opener.open(request, timeout=timeout_s) as answer:
-            return json.loads(answer.read() or "null")
-
-    def chat(self, text="What is the capital of France?"):
-        body = {
-            "messages": [{"role": "user", "content": text}],
-            "max_tokens": 12,
-            "temperature": 0,
-            "top_k": 1,
-        }
-        return self.ask("/v1/chat/completions", body)["choices"][0]["message"]["content"]
-
-    def known(self):
-        with contextlib.suppress(OSError, ValueError):
-            return json.loads(self.probe.read_text(encoding="utf-8"))
-        return {}
-
-    def wait_for(self, wanted, limit_s=120):
-        until_s = time.monotonic() + limit_s
-        while time.monotonic() < until_s:
-            known = self.known()
-            if known and wanted(known):
-                return known
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
-            time.sleep(0.2)
-        raise AssertionError(f"not seen within {limit_s} s: {json.dumps(self.known(), indent=1)}")
-
-
-@contextlib.contextmanager
-def _started(checkout: Path, python: str, folder: Path):
-    host = folder / "host"
-    shutil.copytree(checkout, host, ignore=shutil.ignore_patterns(".git", "user_data/models"))
-    v4 = not (host / "modules" / "exllamav2.py").exists()
-    extensions = (host / "user_data" if v4 else host) / "extensions"
-    extensions.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(
-        EXTENSION, extensions / "exllama_guardrails", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    (extensions / "lifecycle_probe").mkdir()
-    shutil.copy(Path(__file__).with_name("lifecycle_probe.py"), extensions / "lifecycle_probe" / "script.py")
-    page, api, probe, log = _free_port(), _free_port(), folder / "probe.json", folder / "log"
-    command = [
-        python, "server.py", "--cpu", "--loader", "Transformers", "--model-dir", str(MODEL.parent),
-        "--model", MODEL.name, "--api", "--api-port", str(api), "--listen-port", str(page),
-        "--extensions", "exllama_guardrails", "lifecycle_probe",
-    ]  # fmt: skip
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(SHARED / "webui-shim"),
-        "LIFECYCLE_PROBE": str(probe),
-        "OMP_NUM_THREADS": "2",
-        "no_proxy": "127.0.0.1,localhost",
-    }
-    with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=host, env=environment, stdout=out, stderr=subprocess.STDOUT)
-    server = Server(process, page, api, probe, log)
-    try:
-        until_s = time.monotonic() + 180
-        while time.monotonic() < until_s and process.poll() is None:
-            with contextlib.suppress(OSError):
-                server.ask("/v1/models", timeout_s=2)
-                break
-            time.sleep(0.5)
-        yield server
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture(scope="module", params=_hosts())
-def server(request, tmp_path_factory):
+@pytest.fixture(scope="module", params=hosts())
+def copy(request, tmp_path_factory):
     checkout, python = request.param
-    with _started(checkout, python, tmp_path_factory.mktemp("webui")) as started:
+    return copied(checkout, python, tmp_path_factory.mktemp("webui"))
+
+
+@pytest.fixture(scope="module")
+def loras(copy, tmp_path_factory):
+    """A folder with one LoRA that changes the model's output a little."""
+    folder = tmp_path_factory.mktemp("loras")
+    subprocess.run([copy.python, "-c", _MAKE_LORA, str(MODEL), str(folder / "bent")], check=True, timeout=300)
+    return folder
+
+
+_MAKE_LORA = """
+import sys, torch, peft, transformers
+model = transformers.AutoModelForCausalLM.from_pretrained(sys.argv[1])
+bent = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+torch.manual_seed(0)
+for name, weight in bent.named_parameters():
+    if "lora_B" in name:
+        torch.nn.init.normal_(weight, std=0.5)
+bent.save_pretrained(sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def server(copy, loras):
+    with running(copy, "--cpu", "--lora-dir", str(loras)) as started:
         yield started
 
 
@@ -200,3 +122,68 @@ def test_unload_and_reload_by_the_page_are_noticed(server):
         server.wait_for(lambda known: known["loaded"] and _warm(known, 4))
         browser.close()
     assert len(server.known()["alive"]) == before + 1
+
+
+def _warm_ups(known):
+    return sum(kind == "warm-up" for kind, _ in known["events"])
+
+
+def test_a_lora_of_the_hosts_own_loading_has_the_model_warmed_up_again(server):
+    if not server.known()["loaded"]:
+        server.ask("/v1/internal/model/load", {"model_name": MODEL.name})
+    server.wait_for(lambda known: known["card"] and known["state"] != "warming up")
+    before = _warm_ups(server.known())
+    server.ask("/v1/internal/lora/load", {"lora_names": ["bent"]})
+    known = server.wait_for(lambda known: known["card"] and known["card"]["loras"] == ["bent"])
+    assert _warm_ups(known) > before  # no request was needed
+    assert known["canary"] is None  # with this LoRA it is the first
+    server.ask("/v1/internal/lora/unload", {})
+    known = server.wait_for(lambda known: known["card"] and known["card"]["loras"] == [] and known["canary"])
+    assert known["problems"] == []
+
+
+def test_an_idle_unload_frees_the_model_and_the_next_request_is_answered_warm(server):
+    before = len(server.known()["alive"])
+    server.do("idle")
+    server.wait_for(lambda known: not known["loaded"] and known["state"] == "no model")
+    server.wait_for(lambda known: not any(known["alive"]), limit_s=30)
+    assert "Paris" in server.chat()  # the host loads within the request, with its lock held
+    known = server.wait_for(lambda known: known["canary"] is True and known["turns"] > 0)
+    assert len(known["alive"]) == before + 1
+    assert known["last_wait_s"] > 0
+    assert known["problems"] == []
+    print(f"\nidle reload: the request waited {known['last_wait_s']:.2f} s")
+
+
+def test_stop_releases_a_request_that_waits_for_the_warm_up(server):
+    server.ask("/v1/internal/model/load", {"model_name": MODEL.name})
+    answers = []
+    started_s = time.monotonic()
+    request = threading.Thread(target=lambda: answers.append(server.chat("Tell me a long story.")))
+    request.start()
+    server.wait_for(lambda known: known["state"] == "warming up")
+    time.sleep(0.5)
+    pressed_s = time.monotonic()
+    server.ask("/v1/internal/stop-generation", {})
+    request.join(60)
+    released_s = time.monotonic() - pressed_s
+    assert answers == [""]
+    print(f"\nwaited {pressed_s - started_s:.2f} s, released {released_s:.2f} s after Stop")
+    assert released_s < 5.0  # one token of the probe, on a busy CPU
+    assert "Paris" in server.chat()
+
+
+def test_a_restart_with_other_settings_of_the_users_has_the_same_canary(copy, server):
+    """A settings.yaml that says add_bos_token: false made the canary differ for no reason that was told."""
+    server.process.terminate()
+    server.process.wait(30)
+    settings = copy.user_data / "settings.yaml"
+    settings.write_text(
+        "add_bos_token: false\nskip_special_tokens: false\nmax_tokens_second: 5\npreset: Creative\n"
+        "custom_stopping_strings: '\"the\"'\n",
+        encoding="utf-8",
+    )
+    with running(copy, "--cpu") as again:
+        known = again.wait_for(lambda known: known["card"] and known["canary"] is not None)
+    assert known["canary"] is True, json.dumps(known["events"], indent=1)
+    assert known["problems"] == []

@@ -220,6 +220,26 @@ def test_a_probe_that_stop_ends_has_no_result(host):
     watch.uninstall()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionResetError("reset by peer"), RuntimeError("CUDA error"), AttributeError("NoneType")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_model_that_breaks_under_a_probe_is_told_as_the_models_fault_and_blocks_nobody(
+    host, watched, error
+):
+    def breaks(question, state, *rest, **more):
+        yield "one word"
+        raise error
+
+    host.text_generation._generate_reply = gating(watched)(breaks)
+    host.load()
+    wait_for(lambda: watched.snapshot().state is FenceState.FAILED)
+    assert f"{type(error).__name__}: {error}" in watched.snapshot().report.failure
+    host.text_generation._generate_reply = gating(watched)(host.write)
+    assert list(host.generate_reply("hello", dict(ASKED), None))[-1] == " word0 word1 word2"
+
+
 # --- loads that fail ------------------------------------------------------------------------------------
 
 

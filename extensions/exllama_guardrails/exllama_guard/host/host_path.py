@@ -46,6 +46,20 @@ _GREEDY: dict[str, Any] = {
 }
 
 
+# What comes out of the host's loaders when a model goes away under a generation, or breaks: a server that was
+# killed (requests' errors are OSErrors), CUDA's RuntimeErrors, `shared.model` that became None.
+_HOST_RAISES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 class HostPath:
     """Generates through the host."""
 
@@ -76,6 +90,11 @@ class HostPath:
                     first_s = time.perf_counter() - started_s
                 if cancel.is_set():
                     break
+        except _HOST_RAISES as error:
+            raise BackendError(
+                f"the host could not generate ({type(error).__name__}: {str(error)[:120]}); "
+                "its log says more, and reloading the model helps where its process has ended."
+            ) from error
         finally:
             replies.close()
         elapsed_s = time.perf_counter() - started_s
