@@ -10,9 +10,9 @@ import pytest
 from exllama_guard.commands.doctor import run
 from exllama_guard.core.checkup import checkup_of
 from exllama_guard.core.records import Gate
-from exllama_guard.probes.local_mode import ModeSpec, read_mode
 from exllama_guard.probes.model_check import check_reading
 from exllama_guard.probes.model_files import observe_files
+from exllama_guard.probes.opening import choose_mode
 
 SMALL_FILES = (
     "config.json",
@@ -131,8 +131,11 @@ def test_command_files_only(tmp_path, capsys):
 
 @pytest.mark.model
 def test_the_model_as_it_is(model_folder):
-    reference = ModeSpec("itself", model_folder)
-    found = {one.symptom.id: one for one in checkup_of(check_reading(model_folder, reference)).observations}
+    reference = choose_mode(f"itself={model_folder}")
+    found = {
+        one.symptom.id: one
+        for one in checkup_of(check_reading(choose_mode(str(model_folder)), reference)).observations
+    }
     assert (found["PC5"].verdict, found["PC1"].verdict, found["V5"].verdict) == (Gate.PASS,) * 3, found
     assert found["V5"].inputs["kl"] == pytest.approx(0.0, abs=1e-6)
 
@@ -140,7 +143,9 @@ def test_the_model_as_it_is(model_folder):
 @pytest.mark.model
 def test_a_missing_rope_base_is_found_by_reading_alone(model_folder, tmp_path):
     bad = variant(model_folder, tmp_path / "bad", rope_theta=None, rope_parameters=None)
-    found = {one.symptom.id: one for one in checkup_of(check_reading(bad, None)).observations}
+    found = {
+        one.symptom.id: one for one in checkup_of(check_reading(choose_mode(str(bad)), None)).observations
+    }
     assert found["PC5"].verdict is Gate.FAIL
     assert "100000" in found["PC5"].evidence
     assert found["PC1"].verdict is Gate.PASS
@@ -152,7 +157,9 @@ def test_a_wrong_rope_base_is_found_by_reading_and_by_the_reference(model_folder
     bad = variant(model_folder, tmp_path / "bad", **wrong)
     found = {
         one.symptom.id: one
-        for one in checkup_of(check_reading(bad, read_mode(f"{model_folder}@float32"))).observations
+        for one in checkup_of(
+            check_reading(choose_mode(str(bad)), choose_mode(f"{model_folder}@float32"))
+        ).observations
     }
     assert found["PC5"].verdict is Gate.FAIL
     assert "100000" in found["PC5"].evidence
@@ -164,11 +171,11 @@ def test_a_wrong_rope_base_is_found_by_reading_and_by_the_reference(model_folder
 def test_a_swapped_tokenizer_is_found_without_and_with_a_reference(model_folder, tmp_path):
     bad = variant(model_folder, tmp_path / "bad")
     swap_tokenizer(bad)
-    alone = verdicts(check_reading(bad, None))
+    alone = verdicts(check_reading(choose_mode(str(bad)), None))
     assert alone["PC1"] is Gate.FAIL
     beside = {
         one.symptom.id: one
-        for one in check_reading(bad, ModeSpec("ref", model_folder))
+        for one in check_reading(choose_mode(str(bad)), choose_mode(f"ref={model_folder}"))
         if one.symptom.id == "V5"
     }
     assert "tokenizers differ" in beside["V5"].evidence
@@ -177,6 +184,6 @@ def test_a_swapped_tokenizer_is_found_without_and_with_a_reference(model_folder,
 @pytest.mark.model
 def test_a_model_that_cannot_be_loaded_gives_the_reason(tmp_path):
     folder = write_model(tmp_path / "m", GOOD)
-    found = check_reading(folder, None)
+    found = check_reading(choose_mode(str(folder)), None)
     assert {one.verdict for one in found} == {Gate.NOT_MEASURED}
     assert "cannot be loaded" in found[0].evidence

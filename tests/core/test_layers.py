@@ -25,7 +25,7 @@ ALLOWED = {
     "monitor": {"monitor", "core", "errors", "settings", "assembly"},
     "assembly": {"core", "errors", "settings", "monitor", "embedders", "verifiers", "sources"},
     "lifecycle": {"lifecycle", "backends", "core", "errors", "settings", "monitor"},
-    "probes": {"probes", "backends", "core", "errors", "standalone"},
+    "probes": {"probes", "backends", "locks", "core", "errors", "standalone"},
     "panel": {"probes", "panel", "core", "errors", "settings", "monitor", "lifecycle", "commands", "host"},
 }
 ONLY_IN = {"gradio": {"panel", "standalone"}, "modules": {"host", "standalone"}}

@@ -5,30 +5,28 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from exllama_guard.core.fixed_text import PLAIN_ENGLISH
 from exllama_guard.core.gold import read_gold_file
 from exllama_guard.core.probe_reports import compare_report
-from exllama_guard.core.records import Gate
 from exllama_guard.core.report import Report
-from exllama_guard.errors import GuardError, UserError
+from exllama_guard.errors import UserError
 from exllama_guard.probes.command_line import (
     add_report_options,
     add_run_options,
     environment,
+    report_command,
     running,
-    write_reports,
 )
 from exllama_guard.probes.compare import CompareJob, ModeSource, compare
-from exllama_guard.probes.local_mode import LocalMode, ModeSpec, read_mode
+from exllama_guard.probes.opening import MODE_HELP, Choice, choose_mode
 from exllama_guard.probes.writer import Sampling
 
-_HELP = """\
-A mode is [LABEL=]PATH[@FORM]: a Hugging Face folder or a GGUF file, and float32, bfloat16, float16,
-int8 or int4 (weight-only, by torchao). The first mode is the reference: the most precise one.
-One mode is loaded at a time; one that cannot be loaded is told, the others are still compared.
+_HELP = f"""\
+{MODE_HELP}
+The first mode is the reference: the most precise one. One mode is loaded at a time; one that cannot be
+loaded is told, the others are still compared.
 With --keep FILE finished generations are kept: after Ctrl+C or a crash the same command goes on.
 
 Exit status: 0 every mode passes, 1 one does not (or could not be measured), 2 could not run.
@@ -41,16 +39,7 @@ example:
 
 def run(argv: Sequence[str]) -> int:
     """Exit status: 0 every mode passes, 1 not, 2 could not run."""
-    options = _parser().parse_args(argv)
-    try:
-        report = _compared(options)
-        write_reports(report, options)
-    except GuardError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 2
-    for line in report.lines:
-        print(f"{line.gate.value} {line.name}: {line.sentence}", file=sys.stderr)
-    return 0 if all(line.gate is Gate.PASS for line in report.lines) else 1
+    return report_command("compare", _parser().parse_args(argv), _compared)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,7 +85,7 @@ def _compared(options: argparse.Namespace) -> Report:
         options.probe_items,
         drawn=Sampling(options.temperature, max_tokens=options.max_tokens),
     )
-    sources = [ModeSource(spec.label, spec.kind, spec.bits, partial(LocalMode, spec)) for spec in specs]
+    sources = [ModeSource(spec.label, spec.kind, spec.bits, spec.open) for spec in specs]
     embedder = load_embedder(options.embedder)
     with running(options.keep, options.quiet) as runner:
         runs = compare(job, sources, runner, embedder=embedder, tell_mode=_tell_mode)
@@ -107,13 +96,13 @@ def _compared(options: argparse.Namespace) -> Report:
     return compare_report(runs, told, stopped=stopped)
 
 
-def _specs(texts: Sequence[str], reference: str) -> list[ModeSpec]:
+def _specs(texts: Sequence[str], reference: str) -> list[Choice]:
     """The modes, the reference first.
 
     Raises:
         UserError: There are fewer than two, two have one label, or the reference is not among them.
     """
-    specs = [read_mode(text) for text in texts]
+    specs = [choose_mode(text) for text in texts]
     if len(specs) < 2:
         raise UserError(f"{len(specs)} modes were named; a comparison needs at least two --mode.")
     labels = [spec.label for spec in specs]

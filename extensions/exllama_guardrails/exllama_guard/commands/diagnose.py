@@ -13,7 +13,7 @@ from exllama_guard.core.records import TurnReport
 from exllama_guard.core.stability import LambdaReport
 from exllama_guard.core.trace import TraceRecord, read_traces
 from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes.command_line import add_run_options, open_mode, running
+from exllama_guard.probes.command_line import add_run_options, opened, running
 
 _HELP = """\
 Prints a prompt for a model: paste it into a chat. The numbers come from the turn's trace; --model lets λ be
@@ -89,9 +89,5 @@ def _probed(turn: TurnReport, options: argparse.Namespace) -> LambdaReport:
     from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
 
     probe = LambdaProbe(turn.request.question, turn.request.snippets)
-    mode = open_mode(options.model)
-    try:
-        with running(options.keep, options.quiet) as runner:
-            return run_probe(probe, mode, runner, embedder=load_embedder(options.embedder)).report
-    finally:
-        mode.close()
+    with opened(options.model) as mode, running(options.keep, options.quiet) as runner:
+        return run_probe(probe, mode, runner, embedder=load_embedder(options.embedder)).report

@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", type=Path, help="a Hugging Face folder or a GGUF file")
+    parser.add_argument(
+        "--model", help="[LABEL=]PATH[@FORM]: a Hugging Face, EXL2 or EXL3 folder, or a GGUF file"
+    )
     parser.add_argument("--reference", help="what --model is held against: [LABEL=]PATH[@FORM]")
     parser.add_argument("--files-only", action="store_true", help="read the model's files, do not load it")
     parser.add_argument("--traces", type=Path, help="folder of recorded turns")
@@ -73,18 +75,16 @@ def _observations(options: argparse.Namespace) -> list[Observation]:
 
 
 def _model(options: argparse.Namespace) -> list[Observation]:
-    from exllama_guard.probes.local_mode import read_mode
-    from exllama_guard.probes.model_check import check_reading
+    from exllama_guard.probes.model_check import check_reading, own_form
     from exllama_guard.probes.model_files import observe_files
+    from exllama_guard.probes.opening import choose_mode
 
-    path: Path = options.model.expanduser()
-    if not path.exists():
-        raise UserError(f"There is no model at {path}; name a Hugging Face folder or a GGUF file.")
-    found = list(observe_files(path))
+    chosen = choose_mode(options.model, own_form)
+    found = list(observe_files(chosen.path))
     if options.files_only:
         return found
-    reference = read_mode(options.reference) if options.reference else None
-    return found + list(check_reading(path, reference, _say))
+    reference = choose_mode(options.reference, own_form) if options.reference else None
+    return found + list(check_reading(chosen, reference, _say))
 
 
 def _say(text: str) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.core.probe_reports import lambda_report
-from exllama_guard.core.records import Gate, Snippet, make_snippet
+from exllama_guard.core.records import Snippet, make_snippet
 from exllama_guard.core.report import Report
-from exllama_guard.errors import GuardError, UserError
+from exllama_guard.errors import UserError
 from exllama_guard.probes.command_line import (
     add_report_options,
     add_run_options,
     environment,
-    open_mode,
+    opened,
+    report_command,
     running,
-    write_reports,
 )
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
 from exllama_guard.probes.writer import Sampling
@@ -36,16 +35,7 @@ example:
 
 def run(argv: Sequence[str]) -> int:
     """Exit status: 0 convergent, 1 not, 2 could not run."""
-    options = _parser().parse_args(argv)
-    try:
-        report = _probed(options)
-        write_reports(report, options)
-    except GuardError as error:
-        print(f"probe: {error}", file=sys.stderr)
-        return 2
-    for line in report.lines:
-        print(f"{line.gate.value}: {line.sentence}", file=sys.stderr)
-    return 0 if report.lines[0].gate is Gate.PASS else 1
+    return report_command("probe", _parser().parse_args(argv), _probed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,13 +78,10 @@ def _probed(options: argparse.Namespace) -> Report:
         citations_wanted=False if options.no_citations else None,
     )
     probe.all_forms()  # a wrong question is told before a model is loaded
-    mode = open_mode(options.model)
-    try:
-        with running(options.keep, options.quiet) as runner:
-            result = run_probe(probe, mode, runner, embedder=load_embedder(options.embedder))
-    finally:
-        mode.close()
-    told = environment(model=mode.spec.label, temperature=options.temperature, seeds=list(probe.seeds))
+    with opened(options.model) as mode, running(options.keep, options.quiet) as runner:
+        result = run_probe(probe, mode, runner, embedder=load_embedder(options.embedder))
+        name = mode.id
+    told = environment(model=name, temperature=options.temperature, seeds=list(probe.seeds))
     return lambda_report(result.report, result.forms, told, stopped=result.stopped)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.core.probe_reports import replay_report
-from exllama_guard.core.records import Gate
 from exllama_guard.core.replay import replay_of
+from exllama_guard.core.report import Report
 from exllama_guard.core.trace import TraceRecord, read_traces
 from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes.command_line import add_report_options, environment, write_reports
+from exllama_guard.probes.command_line import add_report_options, environment, report_command
 
 _HELP = """\
 1. With the other extensions off, chat (or ask again with --url); copy the traces folder aside: the baseline.
@@ -32,21 +32,21 @@ Exit status: 0 nothing changed, 1 something did, 2 could not run.
 def run(argv: Sequence[str]) -> int:
     """Exit status: 0 nothing changed, 1 something did, 2 could not run."""
     options = _parser().parse_args(argv)
+    if not options.url:
+        return report_command("replay", options, _compared)
     try:
-        baseline = _records(options.baseline)
-        if options.url:
-            return _ask_again(baseline, options)
-        if not options.against:
-            raise UserError("Nothing to compare: name a folder with --against, or a WebUI with --url.")
-        replays = [replay_of(baseline, _records(path), label) for label, path in map(_named, options.against)]
-        report = replay_report(replays, environment(baseline_turns=len(baseline)))
-        write_reports(report, options)
+        return _ask_again(_records(options.baseline), options)
     except GuardError as error:
         print(f"replay: {error}", file=sys.stderr)
         return 2
-    for line in report.lines:
-        print(f"{line.gate.value:12} {line.name}: {line.sentence}", file=sys.stderr)
-    return 0 if all(line.gate is Gate.PASS for line in report.lines) else 1
+
+
+def _compared(options: argparse.Namespace) -> Report:
+    baseline = _records(options.baseline)
+    if not options.against:
+        raise UserError("Nothing to compare: name a folder with --against, or a WebUI with --url.")
+    replays = [replay_of(baseline, _records(path), label) for label, path in map(_named, options.against)]
+    return replay_report(replays, environment(baseline_turns=len(baseline)))
 
 
 def _parser() -> argparse.ArgumentParser:

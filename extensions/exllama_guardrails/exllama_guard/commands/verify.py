@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
@@ -12,22 +13,22 @@ from xml.etree import ElementTree as Xml
 from exllama_guard.core.gold import GoldSet, read_gold_file
 from exllama_guard.core.probe_reports import verify_report
 from exllama_guard.core.records import Gate
+from exllama_guard.core.report import Report
 from exllama_guard.core.verification import ItemResult, VerifyLimits
-from exllama_guard.errors import GuardError, UserError
+from exllama_guard.errors import UserError
 from exllama_guard.probes.command_line import (
     add_report_options,
     add_run_options,
     environment,
-    open_mode,
+    opened,
+    report_command,
     running,
-    write_reports,
 )
 from exllama_guard.probes.verify import VerifyJob, verify
 from exllama_guard.probes.writer import Sampling
 
 if TYPE_CHECKING:
     from exllama_guard.core.ports import Embedder, Retriever
-    from exllama_guard.probes.local_mode import LocalMode
 
 _HELP = """\
 Each line of the gold set is one JSON object:
@@ -46,28 +47,27 @@ example:
 
 def run(argv: Sequence[str]) -> int:
     """Exit status: 0 every item passes, 1 not, 2 could not run."""
-    options = _parser().parse_args(argv)
-    try:
-        gold = read_gold_file(options.gold)
-        if not gold.items:
-            raise UserError(
-                f"{options.gold} holds no usable question: {' '.join(gold.problems) or 'it is empty'}"
-            )
-        results = _verified(options, gold)
-        told = environment(model=options.model or "none: retrieval only")
-        report = verify_report(results, gold.problems, told, planned=len(gold.items))
-        write_reports(report, options)
-        if options.junit is not None:
-            _write_junit(options.junit, results, gold)
-    except GuardError as error:
-        print(f"verify: {error}", file=sys.stderr)
-        return 2
-    for line in (*report.lines[1:], report.lines[0]):
-        print(f"{line.gate.value:12} {line.name}: {line.sentence}", file=sys.stderr)
+    return report_command("verify", _parser().parse_args(argv), _report, _whole_and_passed)
+
+
+def _report(options: argparse.Namespace) -> Report:
+    gold = read_gold_file(options.gold)
+    if not gold.items:
+        raise UserError(
+            f"{options.gold} holds no usable question: {' '.join(gold.problems) or 'it is empty'}"
+        )
     for problem in gold.problems:
         print(f"verify: {problem}", file=sys.stderr)
-    done = len(results) == len(gold.items) and not gold.problems
-    return 0 if done and all(result.gate is Gate.PASS for result in results) else 1
+    results = _verified(options, gold)
+    if options.junit is not None:
+        _write_junit(options.junit, results, gold)
+    told = environment(model=options.model or "none: retrieval only")
+    return verify_report(results, gold.problems, told, planned=len(gold.items))
+
+
+def _whole_and_passed(report: Report) -> bool:
+    """Every item passed, and nothing was left out: no stop, no line that could not be used."""
+    return not report.not_measured and all(line.gate is Gate.PASS for line in report.lines)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,13 +103,9 @@ def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, .
         sampling=Sampling(0.0, 1.0, 0, options.max_tokens),
         limits=limits,
     )
-    mode: LocalMode | None = open_mode(options.model) if options.model else None
-    try:
-        with running(options.keep, options.quiet) as runner:
-            return verify(job, runner, embedder=embedder, writer=mode, retriever=retriever)
-    finally:
-        if mode is not None:
-            mode.close()
+    model = opened(options.model) if options.model else nullcontext()
+    with model as mode, running(options.keep, options.quiet) as runner:
+        return verify(job, runner, embedder=embedder, writer=mode, retriever=retriever)
 
 
 def _retriever(folder: Path | None, embedder: Embedder) -> Retriever | None:

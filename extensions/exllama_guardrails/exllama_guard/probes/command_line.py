@@ -11,20 +11,29 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exllama_guard.core.records import Gate
 from exllama_guard.core.report import Report, as_json, as_markdown
 from exllama_guard.core.report_html import as_html
-from exllama_guard.errors import UserError
+from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.run import Progress, Runner
 
 if TYPE_CHECKING:
-    from exllama_guard.probes.local_mode import LocalMode
+    from exllama_guard.probes.opening import Opened
 
-__all__ = ["add_report_options", "add_run_options", "environment", "open_mode", "running", "write_reports"]
+__all__ = [
+    "add_report_options",
+    "add_run_options",
+    "environment",
+    "opened",
+    "report_command",
+    "running",
+    "write_reports",
+]
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -65,20 +74,44 @@ def _tell(progress: Progress) -> None:
     print(progress.sentence(), file=sys.stderr, flush=True)
 
 
-def open_mode(text: str | None) -> LocalMode:
-    """The mode of `[LABEL=]PATH[@FORM]`; None: the small model that pip brings.
+@contextlib.contextmanager
+def opened(text: str | None) -> Iterator[Opened]:
+    """The mode of `[LABEL=]PATH[@FORM]`, closed at the end; None: the small model that pip brings.
 
     Raises:
         UserError: The form is unknown or the model is not there.
         BackendError: It cannot be loaded.
     """
-    from exllama_guard.probes.local_mode import LocalMode, read_mode
+    from exllama_guard.probes.opening import bundled, choose_mode
 
-    if text is None:
-        from exllama_guard.standalone.small_model import bundled_gguf
+    mode = (bundled() if text is None else choose_mode(text)).open()
+    try:
+        yield mode
+    finally:
+        mode.close()
 
-        text = str(bundled_gguf())
-    return LocalMode(read_mode(text))
+
+def all_pass(report: Report) -> bool:
+    """Whether every verdict of the report is PASS."""
+    return all(line.gate is Gate.PASS for line in report.lines)
+
+
+def report_command(
+    name: str,
+    options: argparse.Namespace,
+    make: Callable[[argparse.Namespace], Report],
+    passed: Callable[[Report], bool] = all_pass,
+) -> int:
+    """Makes the report, writes and tells it; exit status: 0 `passed`, 1 not, 2 could not run."""
+    try:
+        report = make(options)
+        write_reports(report, options)
+    except GuardError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    for line in report.lines:
+        print(f"{line.gate.value:12} {line.name}: {line.sentence}", file=sys.stderr)
+    return 0 if passed(report) else 1
 
 
 def environment(**more: object) -> dict[str, str]:

@@ -25,8 +25,8 @@ from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_t
 from exllama_guard.probes.examine import Patient, by_chat, examine, observe_use
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.lambda_probe import LambdaProbe
-from exllama_guard.probes.local_mode import read_mode
 from exllama_guard.probes.model_check import Reading
+from exllama_guard.probes.opening import choose_mode
 from exllama_guard.probes.run import Runner
 from exllama_guard.probes.service import ProbeService, ProbeState
 from exllama_guard.probes.verify import VerifyJob, verify
@@ -140,7 +140,7 @@ class ProbeDesk:
             patient = Patient(
                 path=parts.path(),
                 open=parts.reading,
-                reference=read_mode(reference) if reference.strip() else None,
+                reference=choose_mode(reference) if reference.strip() else None,
                 signs=parts.signs(reader),
                 turns=parts.turns(reader)[::-1],
                 embedder=parts.embedder(),

@@ -14,8 +14,7 @@ from exllama_guard.core.ports import Embedder
 from exllama_guard.core.records import NotScored, TurnReport
 from exllama_guard.core.symptoms import Observation, unobserved
 from exllama_guard.probes.background import Tell
-from exllama_guard.probes.local_mode import ModeSpec
-from exllama_guard.probes.model_check import Reading, read_plain_english
+from exllama_guard.probes.model_check import Opener, Reading, read_plain_english
 from exllama_guard.probes.model_files import observe_environment, observe_files
 from exllama_guard.probes.run import Progress
 
@@ -30,7 +29,7 @@ class Patient:
 
     path: Path | None
     open: Callable[[threading.Event], Reading | NotScored]
-    reference: ModeSpec | None
+    reference: Opener | None
     signs: ModelSigns
     turns: tuple[TurnReport, ...]  # oldest first
     embedder: Embedder | None = None

@@ -15,17 +15,18 @@ import numpy as np
 
 from exllama_guard.backends.files import model_hash, tokenizer_hash
 from exllama_guard.core.records import FloatArray, NotScored
-from exllama_guard.errors import BackendError, UserError
+from exllama_guard.errors import BackendError
 from exllama_guard.probes.writer import Sampling, Written
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LocalMode", "ModeSpec", "read_mode", "rotary_of"]
+__all__ = ["FORMS", "LocalMode", "ModeSpec", "rotary_of"]
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _WEIGHT_ONLY = {"int8": 8.0, "int4": 4.0}
 _BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, **_WEIGHT_ONLY}
+FORMS = tuple(_BITS)
 _UNLOADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError)
 _GROUP = 32  # weights that share one scale at 4 bits, as GGUF's Q4_0 has
 
@@ -43,23 +44,6 @@ class ModeSpec:
     def bits(self) -> float:
         """Bits per weight that the mode computes with."""
         return _BITS[self.form]
-
-
-def read_mode(text: str) -> ModeSpec:
-    """The mode of `[LABEL=]PATH[@FORM]`, FORM one of float32, bfloat16, float16, int8, int4.
-
-    Raises:
-        UserError: The form is unknown or the path is not there.
-    """
-    label, _, rest = text.rpartition("=") if "=" in text else ("", "", text)
-    place, _, form = rest.partition("@")
-    form = form or "float32"
-    if form not in _BITS:
-        raise UserError(f"There is no form {form!r}; choose one of {', '.join(_BITS)} (in {text!r}).")
-    path = Path(place).expanduser()
-    if not path.exists():
-        raise UserError(f"There is no model at {place}; name a Hugging Face folder or a GGUF file.")
-    return ModeSpec(label or f"{path.stem if path.is_file() else path.name} {form}", path, form=form)
 
 
 class LocalMode:

@@ -22,7 +22,6 @@ from exllama_guard.core.logit_drift import logit_drift
 from exllama_guard.core.records import FloatArray, NotScored
 from exllama_guard.core.symptoms import Observation, unobserved
 from exllama_guard.errors import BackendError
-from exllama_guard.probes.local_mode import LocalMode, ModeSpec
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +60,28 @@ class Reading(Protocol):
         ...
 
 
+class Closable(Reading, Protocol):
+    """A model that was opened for reading."""
+
+    def close(self) -> None:
+        """Lets it go."""
+        ...
+
+
+class Opener(Protocol):
+    """A model that can be opened; `open` raises BackendError where it cannot be loaded."""
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def open(self) -> Callable[[], Closable]:
+        """Loads it."""
+        ...
+
+
 def own_form(path: Path) -> str:
     """`float32` for a small model, else `bfloat16`, in which it takes half the memory."""
     size = sum(file.stat().st_size for file in weight_files_or_none(path))
@@ -68,12 +89,12 @@ def own_form(path: Path) -> str:
 
 
 def check_reading(
-    path: Path, reference: ModeSpec | None, say: Say = lambda _: None
+    chosen: Opener, reference: Opener | None, say: Say = lambda _: None
 ) -> tuple[Observation, ...]:
-    """PC1, PC5 and, with a reference, V5; a model that transformers cannot load gives the reason instead."""
-    say(f"loading {path.name}")
+    """PC1, PC5 and, with a reference, V5; a model that cannot be loaded gives the reason instead."""
+    say(f"loading {chosen.label}")
     try:
-        mode = LocalMode(ModeSpec(path.name, path, form=own_form(path)))
+        mode = chosen.open()
     except BackendError as error:
         return tuple(unobserved(id_, str(error)) for id_ in _READ)
     try:
@@ -84,7 +105,7 @@ def check_reading(
 
 def read_plain_english(
     model: Reading,
-    reference: ModeSpec | None,
+    reference: Opener | None,
     say: Say = lambda _: None,
     cancel: threading.Event | None = None,
 ) -> tuple[Observation, ...]:
@@ -150,7 +171,7 @@ def _with_base(rotary: Any, base: float) -> Iterator[None]:  # noqa: ANN401
         rotary.inv_freq = before
 
 
-def _beside(reference: ModeSpec, model: Reading, ids: tuple[int, ...], say: Say) -> tuple[Observation, ...]:
+def _beside(reference: Opener, model: Reading, ids: tuple[int, ...], say: Say) -> tuple[Observation, ...]:
     """The same fixed tokens through both, twice through the model itself for its floor."""
     say(f"loading the reference {reference.label}")
     try:
@@ -158,7 +179,7 @@ def _beside(reference: ModeSpec, model: Reading, ids: tuple[int, ...], say: Say)
             logs, again = model.distributions(ids), model.distributions(ids)
         if isinstance(logs, NotScored) or isinstance(again, NotScored):
             return (unobserved("V5", logs if isinstance(logs, NotScored) else "the second reading failed"),)
-        other = LocalMode(reference)
+        other = reference.open()
     except BackendError as error:
         return (unobserved("V5", str(error)),)
     try:
@@ -171,6 +192,8 @@ def _beside(reference: ModeSpec, model: Reading, ids: tuple[int, ...], say: Say)
             )
         say("comparing with the reference")
         wanted = other.distributions(ids)
+        if isinstance(wanted, NotScored):
+            return (pair, unobserved("V5", wanted))
         if wanted.shape != logs.shape:
             told = f"the reference has {wanted.shape[1]} tokens, this model {logs.shape[1]}"
             return (pair, unobserved("V5", told))
