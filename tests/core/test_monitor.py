@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import tracemalloc
+import weakref
 
 import pytest
 from exllama_guard.assembly import _tell_problems
@@ -327,3 +328,62 @@ def test_a_file_of_the_knowledge_folder_that_was_put_right_is_no_longer_told_of(
         (folder / "good.md").write_text("The cache holds 8192 tokens.", encoding="utf-8")
     _tell_problems(knowledge.refresh().problems, monitor.report_problem)
     assert monitor.snapshot(None).problems == ()
+
+
+def test_a_scoring_thread_that_hangs_leaves_no_memory_behind():
+    go_on, hangs = threading.Event(), threading.Event()
+
+    class Hanging:
+        def __init__(self, snippets):
+            pass
+
+        def prepare(self):
+            hangs.set()
+            assert go_on.wait(30)
+
+        def score(self, answer, *, final):
+            return OverlapScorer(()).score(answer, final=final)
+
+    monitor = make_monitor(Settings(queue_limit=8), scorer=lambda snippets, question: Hanging(snippets))
+    handles = []
+    for number in range(2_000):
+        handle = monitor.open_turn(request(turn_id=f"t{number}"), lambda: ())
+        handle.chunk(f"{number} " + "x" * 10_000)
+        handle.close(f"{number} " + "y" * 10_000, Finish.COMPLETE)
+        handles.append(weakref.ref(handle))
+        del handle
+    assert hangs.wait(5)
+    gc.collect()
+    assert sum(ref() is not None for ref in handles) <= 8 + 2
+    assert monitor._worker._worker._work_queue.qsize() < 8 * 6
+    snapshot = monitor.snapshot()
+    assert (snapshot.waiting, snapshot.shed) == (8, 2_000 - 8)
+    go_on.set()
+    assert monitor.wait_until_idle(10)
+    kept = {turn.request.turn_id for turn in monitor.snapshot().turns}
+    assert kept == {f"t{1_992 + number}" for number in range(8)}  # the newest
+
+
+def test_a_finished_turn_that_waits_when_measuring_is_switched_off_is_still_scored():
+    go_on = threading.Event()
+    monitor = make_monitor(Settings(), scorer=lambda snippets, question: Slow(go_on))
+    finished, running = (monitor.open_turn(request(name)) for name in ("a", "b"))
+    finished.close("Said.", Finish.COMPLETE)
+    monitor.set_enabled(False)
+    running.close("Broken off.", Finish.COMPLETE)
+    go_on.set()
+    assert monitor.wait_until_idle(10)
+    snapshot = monitor.snapshot()
+    assert [turn.request.turn_id for turn in snapshot.turns] == ["a"]
+    assert snapshot.shed == 0
+
+
+class Slow(OverlapScorer):
+    """Waits until it may go on."""
+
+    def __init__(self, go_on):
+        super().__init__(())
+        self.go_on = go_on
+
+    def prepare(self):
+        assert self.go_on.wait(10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -32,6 +33,9 @@ from exllama_guard.monitor.turn import TurnHandle
 
 log = logging.getLogger(__name__)
 
+_AHEAD_PER_PLACE = 4  # waiting jobs that may be left out, for each place in the queue
+_LATER_S = 1.0  # until a live score that found no place is tried again
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,7 +56,8 @@ class ScoringWorker:
         self._lock = lock
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardrails-scoring")
         self._open: OrderedDict[str, TurnHandle] = OrderedDict()
-        self._queue: deque[tuple[TurnHandle, Future[None]]] = deque()
+        self._queue: deque[tuple[TurnHandle, Finish]] = deque()
+        self._ahead = 0  # jobs that wait and may be left out
         self._faults = FaultLog()
         self.shed = 0
 
@@ -73,18 +78,19 @@ class ScoringWorker:
 
     def open(self, handle: TurnHandle) -> None:
         """Takes a turn that starts now; the oldest open one is dropped beyond the limit."""
-        self.start(self._prepare, handle)
+        self._start_ahead(self._prepare, handle)
         with self._lock:
             self._open[handle.request.turn_id] = handle
             while len(self._open) > self._outfit.settings.queue_limit:
                 self._open.popitem(last=False)
 
     def drop_open(self) -> None:
-        """Forgets the turns that run now."""
+        """Forgets the turns that run now; finished ones that wait are still scored."""
         with self._lock:
-            for handle in self._open.values():
-                handle.closed = True
-            self._open.clear()
+            for turn_id, handle in tuple(self._open.items()):
+                if not handle.closed:
+                    handle.closed = True
+                    del self._open[turn_id]
 
     def live(self, reader: Reader | None) -> TurnReport | None:
         """The newest report of a turn that still runs and that `reader` may see."""
@@ -96,19 +102,45 @@ class ScoringWorker:
 
     def score_live(self, handle: TurnHandle) -> None:
         """Queues a scoring of the text so far; called by the handle a few times a second."""
-        self.start(self._score_live, handle)
+        if not self._start_ahead(self._score_live, handle):
+            handle.due_at_s = time.monotonic() + _LATER_S
+            handle.scheduled = False
 
     def score_final(self, handle: TurnHandle, finish: Finish) -> None:
         """Queues the scoring of a finished reply; the oldest waiting one is dropped beyond the limit."""
+        full = False
         with self._lock:
-            future = self._worker.submit(self._score_final, handle, finish)
-            self._queue.append((handle, future))
+            self._queue.append((handle, finish))
             while len(self._queue) > self._outfit.settings.queue_limit:
-                old, waiting = self._queue.popleft()
-                if waiting.cancel():
-                    self._open.pop(old.request.turn_id, None)
-                    self.shed += 1
-        future.add_done_callback(self._after_job)
+                old, _ = self._queue.popleft()
+                self._open.pop(old.request.turn_id, None)
+                self.shed += 1
+                full = True
+        if not full:  # else the job that waits for the dropped one takes the next
+            self.start(self._score_next)
+
+    def _score_next(self) -> None:
+        with self._lock:
+            if not self._queue:
+                return
+            handle, finish = self._queue.popleft()
+        self._score_final(handle, finish)
+
+    def _start_ahead(self, work: Callable[[TurnHandle], None], handle: TurnHandle) -> bool:
+        """Has `work` done in its turn, unless the turn is gone by then; False where too much waits."""
+        with self._lock:
+            if self._ahead >= _AHEAD_PER_PLACE * self._outfit.settings.queue_limit:
+                return False
+            self._ahead += 1
+        self.start(self._do_ahead, work, weakref.ref(handle))
+        return True
+
+    def _do_ahead(self, work: Callable[[TurnHandle], None], held: weakref.ref[TurnHandle]) -> None:
+        with self._lock:
+            self._ahead -= 1
+        handle = held()
+        if handle is not None:
+            work(handle)
 
     def report(self, handle: TurnHandle, reply: str, finish: Finish) -> TurnReport:
         """The report of a reply, whole or so far; on the worker's thread."""
@@ -144,8 +176,6 @@ class ScoringWorker:
 
     def _score_final(self, handle: TurnHandle, finish: Finish) -> None:
         with self._lock:
-            if self._queue and self._queue[0][0] is handle:
-                self._queue.popleft()
             current = handle.request.turn_id in self._open
             self.shed += not current  # too many were open at once
         report = None
