@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
+import types
 from types import ModuleType
 
 import pytest
@@ -73,9 +75,36 @@ def test_the_lock_is_given_back_when_the_host_fails(host, monkeypatch):
         yield ""
 
     monkeypatch.setattr(sys.modules["modules.text_generation"], "_generate_reply", broken)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(BackendError, match="RuntimeError: CUDA"):
         HostWriter().write("q?", GREEDY, 1, threading.Event())
     assert not host.generation_lock.locked()
+
+
+def test_a_users_stop_does_not_cut_a_probes_reply_short(host, monkeypatch):
+    whole, tries = sys.modules["modules.text_generation"]._generate_reply, []
+
+    def hit_once(prompt, state, stops, is_chat):
+        tries.append(1)
+        shared_stop = len(tries) == 1
+        host.stop_everything = shared_stop
+        yield from itertools.islice(whole(prompt, state, stops, is_chat), 1 if shared_stop else None)
+
+    monkeypatch.setattr(sys.modules["modules.text_generation"], "_generate_reply", hit_once)
+    written = HostWriter().write("q?", GREEDY, 3, threading.Event())
+    assert written.text == "It holds <8192> 3"
+    assert (len(tries), written.stopped) == (2, False)
+
+
+def test_the_id_tells_models_with_the_same_name_apart(host, tmp_path):
+    names = []
+    for content in (b"one", b"two"):
+        (tmp_path / "m").mkdir(exist_ok=True)
+        (tmp_path / "m" / "model.safetensors").write_bytes(content)
+        host.args = types.SimpleNamespace(model_dir=str(tmp_path), loader="Transformers")
+        host.model = types.SimpleNamespace()
+        names.append(HostWriter().id)
+    assert names[0] != names[1]
+    assert all(name.startswith("m|") and len(name.split("|")[1]) == 64 for name in names)
 
 
 def test_without_a_model(host):

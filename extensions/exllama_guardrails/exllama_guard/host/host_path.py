@@ -20,7 +20,7 @@ from exllama_guard.host.model_watch import stop_presses
 from exllama_guard.host.observe import PROBE
 from exllama_guard.lifecycle.path import Turnstile
 
-__all__ = ["HostPath"]
+__all__ = ["HOST_RAISES", "HostPath"]
 
 # The likeliest token each time, whatever a user has set in the page or in settings.yaml: top_k = 1 is greedy
 # with every loader, a temperature of 0 is not understood by all of them. A user's add_bos_token would make
@@ -48,7 +48,7 @@ _GREEDY: dict[str, Any] = {
 
 # What comes out of the host's loaders when a model goes away under a generation, or breaks: a server that was
 # killed (requests' errors are OSErrors), CUDA's RuntimeErrors, `shared.model` that became None.
-_HOST_RAISES = (
+HOST_RAISES = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -75,6 +75,10 @@ class HostPath:
             shared.generation_lock = lock  # type: ignore[attr-defined]  # the host's own name
         return Turnstile(lock) if lock.acquire(timeout=max(0.0, wait_s)) else None
 
+    def waiting(self) -> int:
+        """Requests that wait for the host's lock, once it is watched."""
+        return int(getattr(getattr(webui.shared_module(), "generation_lock", None), "waiting", 0))
+
     def run(self, prompt: str, n_tokens: int, cancel: threading.Event) -> Run:
         """A greedy streamed reply, as the host would give it to a user; `tokens` is what was asked for."""
         if getattr(webui.shared_module(), "model", None) is None:
@@ -90,7 +94,7 @@ class HostPath:
                     first_s = time.perf_counter() - started_s
                 if cancel.is_set():
                     break
-        except _HOST_RAISES as error:
+        except HOST_RAISES as error:
             raise BackendError(
                 f"the host could not generate ({type(error).__name__}: {str(error)[:120]}); "
                 "its log says more, and reloading the model helps where its process has ended."

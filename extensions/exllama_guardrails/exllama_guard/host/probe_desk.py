@@ -18,7 +18,8 @@ from exllama_guard.core.tool_rows import may_see
 from exllama_guard.core.verification import VerifyLimits
 from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
-from exllama_guard.host.lifecycle_hooks import HostPath, loaded_model
+from exllama_guard.host.host_path import HostPath
+from exllama_guard.host.lifecycle_hooks import loaded_model
 from exllama_guard.host.probe_writer import HostWriter, users_first
 from exllama_guard.host.tool_guard import get_tool_guard
 from exllama_guard.lifecycle import LifecycleSnapshot

@@ -10,16 +10,24 @@ import threading
 import time
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from exllama_guard import lifecycle
+from exllama_guard.backends.files import model_hash
 from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
+from exllama_guard.host.host_path import HOST_RAISES, HostPath
+from exllama_guard.host.lifecycle_hooks import loaded_model
+from exllama_guard.host.model_watch import stop_presses
 from exllama_guard.host.observe import PROBE
+from exllama_guard.lifecycle.path import Turnstile
 from exllama_guard.probes.writer import Sampling, Written
 
 __all__ = ["HostWriter", "users_first"]
 
 _ENTER_S = 0.25  # one try for the lock; between two of them `cancel` is looked at
+_TRIES = 5
 _AFTER_YOU_S = 0.05  # a lock is not fair: a user's request that waits for it gets this long to take it
 
 
@@ -36,42 +44,63 @@ class HostWriter:
 
     @property
     def id(self) -> str:
-        """The model, its loader and cache as the host names them.
+        """The model, its files' hash, its loader and cache as the host names them.
 
         Raises:
             BackendError: No model is loaded.
         """
-        model = webui.model_info()
-        if model is None:
+        model, loaded = webui.model_info(), loaded_model()
+        if model is None or loaded is None:
             raise BackendError("No model is loaded; load one on the Model page.")
-        return "|".join((model.name, model.loader, model.cache_type or "", model.quantisation or "", "host"))
+        hash_ = _hash_of(loaded.path, model.name, model.loader)
+        named = (model.name, hash_, model.loader, model.cache_type or "", model.quantisation or "", "host")
+        return "|".join(named)
 
     def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
-        """A reply through the host, as a user's message in a new chat would get it."""
+        """A reply through the host, as a user's message in a new chat would get it.
+
+        A user's Stop ends whatever the host generates, so a probe's reply that it hit is written again.
+        """
         if getattr(webui.shared_module(), "model", None) is None:
             raise BackendError("No model is loaded any more; load one on the Model page.")
         state = _state(sampling, seed)
         prompt = import_module("modules.chat").generate_chat_prompt(text, state, history=state["history"])
-        lock = getattr(webui.shared_module(), "generation_lock", None)
-        if not _entered(lock, cancel):
-            return Written("", 0, 0.0, 0.0, stopped=True)
-        try:
-            return _generated(prompt, state, cancel)
-        finally:
-            if lock is not None:
-                lock.release()
+        for number in range(_TRIES):
+            if number:
+                users_first(cancel)
+            turnstile = _entered(cancel)
+            if turnstile is None:
+                return Written("", 0, 0.0, 0.0, stopped=True)
+            try:
+                written, hit = _generated(prompt, state, cancel)
+            finally:
+                turnstile.leave()
+            if not hit:
+                return written
+        raise BackendError(f"The Stop button ended it {_TRIES} times; start it again when no one chats.")
 
 
-def _entered(lock: threading.Lock | None, cancel: threading.Event) -> bool:
-    while lock is not None and not lock.acquire(timeout=_ENTER_S):
-        if cancel.is_set():
-            return False
-    return True
+def _hash_of(path: Path | None, name: str, loader: str) -> str:
+    """The model's hash as the warm-up has read it, else from its files; "" where they have none."""
+    follower = lifecycle.current()
+    card = follower.snapshot().card if follower is not None else None
+    known = card.model_hash if card is not None and (card.name, card.loader) == (name, loader) else None
+    hash_ = known if isinstance(known, str) else model_hash(path)
+    return hash_ if isinstance(hash_, str) else ""
 
 
-def _generated(prompt: str, state: dict[str, Any], cancel: threading.Event) -> Written:
+def _entered(cancel: threading.Event) -> Turnstile | None:
+    while not cancel.is_set():
+        turnstile = HostPath().enter(_ENTER_S)
+        if turnstile is not None:
+            return turnstile
+    return None
+
+
+def _generated(prompt: str, state: dict[str, Any], cancel: threading.Event) -> tuple[Written, bool]:
+    """The reply, and whether somebody's Stop hit it."""
     replies = webui.text_generation_module()._generate_reply(prompt, state, None, is_chat=True)
-    started_s = time.perf_counter()
+    presses, started_s = stop_presses(), time.perf_counter()
     first_s: float | None = None
     text, stopped = "", False
     try:
@@ -81,10 +110,15 @@ def _generated(prompt: str, state: dict[str, Any], cancel: threading.Event) -> W
             if cancel.is_set():
                 stopped = True
                 break
+    except HOST_RAISES as error:
+        raise BackendError(
+            f"The host could not generate ({type(error).__name__}: {str(error)[:120]}); its log says more."
+        ) from error
     finally:
         replies.close()
     elapsed_s = time.perf_counter() - started_s
-    return Written(html.unescape(text), 0, first_s or elapsed_s, elapsed_s, stopped)
+    hit = not stopped and (webui.stopped() or stop_presses() != presses)
+    return Written(html.unescape(text), 0, first_s or elapsed_s, elapsed_s, stopped), hit
 
 
 def _state(sampling: Sampling, seed: int) -> dict[str, Any]:
