@@ -51,6 +51,9 @@ class Host:
         finally:
             self.busy.release()
 
+    def waiting(self):
+        return 0
+
     def settings(self):
         return {"top_k": 1}
 

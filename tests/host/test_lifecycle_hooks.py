@@ -150,6 +150,22 @@ def test_stop_while_waiting_for_the_hosts_lock_ends_the_request_and_not_the_next
     assert list(host.generate_reply("again", dict(ASKED), None))[-1] == " word0 word1 word2"
 
 
+def test_a_request_that_waits_for_the_hosts_lock_is_shown_and_its_wait_is_told(host, watched):
+    host.step_s = 0.03
+    host.load()
+    wait_for(lambda: host.states)
+    thread, gave = in_background(host)
+    wait_for(lambda: watched.snapshot().requests_waiting == 1)
+    assert watched.snapshot().last_wait_s is None
+    thread.join(20)
+    assert gave[-1] == " word0 word1 word2"
+    assert watched.snapshot().requests_waiting == 0
+    assert watched.snapshot().last_wait_s > 0.03
+    waited_s = watched.snapshot().last_wait_s
+    list(host.generate_reply("again", dict(ASKED), None))
+    assert watched.snapshot().last_wait_s == waited_s  # this one waited for nothing
+
+
 def test_stop_during_the_warm_up_that_a_request_lent_its_lock_to_ends_both(host, watched):
     """Idle reload: the host loads and generates in one go."""
     host.step_s = 0.05

@@ -1,4 +1,4 @@
-"""The host's generation lock, watched: a request that waits for it hears of a Stop pressed meanwhile.
+"""The host's generation lock, watched: who waits for it, how long, and whether Stop was pressed meanwhile.
 
 The host's `generate_reply` takes `shared.generation_lock` and only then calls `_generate_reply`, which clears
 the Stop flag (4.7.3 and 3.23): without this, Stop is lost on a request that waits for a warm-up.
@@ -7,12 +7,13 @@ the Stop flag (4.7.3 and 3.23): without this, Stop is lost on a request that wai
 from __future__ import annotations
 
 import threading
+import time
 from types import TracebackType
 from typing import Any
 
 from exllama_guard.host.model_watch import stop_presses
 
-__all__ = ["WatchedLock", "stopped_while_waiting"]
+__all__ = ["WatchedLock", "stopped_while_waiting", "waiting_since_s"]
 
 _this_thread = threading.local()  # the host takes the lock and generates in one call, on one thread
 
@@ -23,17 +24,39 @@ class WatchedLock:
     def __init__(self, lock: threading.Lock) -> None:
         """Watches `lock`, which others may hold or wait for already."""
         self.watched = lock
+        self._own = threading.Lock()  # protects the dictionary
+        self._since_s: dict[object, float] = {}  # of the requests that wait now, however long it takes
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As the lock's; notes for this thread whether Stop was pressed while it waited."""
-        before = stop_presses()
-        got = self.watched.acquire(blocking, timeout)
-        _this_thread.stopped = stop_presses() != before
-        return got
+        if not blocking or timeout >= 0:
+            return self.watched.acquire(blocking, timeout)
+        before, since_s = stop_presses(), time.perf_counter()
+        request = object()
+        with self._own:
+            self._since_s[request] = since_s
+        try:
+            return self.watched.acquire()
+        finally:
+            with self._own:
+                del self._since_s[request]
+            _this_thread.stopped = stop_presses() != before
+            _this_thread.since_s = since_s
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait now."""
+        return len(self._since_s)
+
+    def longest_wait_s(self) -> float:
+        """Seconds that the first of those who wait now has waited; 0.0 where nobody does."""
+        with self._own:
+            first_s = min(self._since_s.values(), default=None)
+        return 0.0 if first_s is None else time.perf_counter() - first_s
 
     def release(self) -> None:
         """As the lock's."""
-        _this_thread.stopped = False
+        _this_thread.stopped, _this_thread.since_s = False, None
         self.watched.release()
 
     def locked(self) -> bool:
@@ -58,3 +81,9 @@ class WatchedLock:
 def stopped_while_waiting() -> bool:
     """Whether Stop was pressed while this thread waited for the lock that it holds now."""
     return bool(getattr(_this_thread, "stopped", False))
+
+
+def waiting_since_s() -> float | None:
+    """When this thread asked for the lock that it holds now, by `perf_counter`; None where it holds none."""
+    since_s: float | None = getattr(_this_thread, "since_s", None)
+    return since_s

@@ -16,7 +16,7 @@ from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
 from exllama_guard.core.backend import Capabilities, ModelCard
 from exllama_guard.core.canary import CanaryStore
 from exllama_guard.host import webui
-from exllama_guard.host.generation_lock import stopped_while_waiting
+from exllama_guard.host.generation_lock import stopped_while_waiting, waiting_since_s
 from exllama_guard.host.hooks import guarded
 from exllama_guard.host.host_path import HostPath
 from exllama_guard.host.loaders import capabilities
@@ -202,7 +202,7 @@ class _Patience:
 def _wait(lifecycle: Lifecycle, state: Mapping[str, Any]) -> bool:
     """Waits until the model is warm; True where nobody waits for the reply any more."""
     patience = _Patience(state)
-    lifecycle.before_reply(loaded_model(), patience.over)
+    lifecycle.before_reply(loaded_model(), patience.over, waiting_since_s())
     return patience.over()
 
 

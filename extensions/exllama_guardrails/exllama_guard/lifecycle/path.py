@@ -53,6 +53,10 @@ class GenerationPath(Protocol):
         """
         ...
 
+    def waiting(self) -> int:
+        """Requests that wait for the right to generate."""
+        ...
+
     def settings(self) -> Mapping[str, object]:
         """What a generation is asked with besides prompt and length; part of a canary's recipe."""
         ...
@@ -75,6 +79,10 @@ class BackendPath:
         made = self._backend.greedy(prompt, n_tokens, cancel)
         tokens = len(made.ids) or self._backend.count_tokens(made.text)
         return Run(made.ttft_s, made.elapsed_s, tokens, made.text)
+
+    def waiting(self) -> int:
+        """None: the command line has no users."""
+        return 0
 
     def settings(self) -> Mapping[str, object]:
         """The adapter's way of being greedy, which has no settings."""

@@ -73,6 +73,7 @@ class Lifecycle:
         self._backend: Backend | None = None
         self._cancel = threading.Event()
         self._shown = LifecycleSnapshot(FenceState.NONE)
+        self._warmed_at_s = 0.0  # end of the last warm-up, by perf_counter
 
     # --- what the host's adapter calls ------------------------------------------------------------------
 
@@ -101,17 +102,26 @@ class Lifecycle:
             self._spawn(lambda: self._warm_when_free(ticket, loaded, cancel))
         return True
 
-    def before_reply(self, loaded: LoadedModel | None, given_up: Callable[[], bool] = lambda: False) -> float:
+    def before_reply(
+        self,
+        loaded: LoadedModel | None,
+        given_up: Callable[[], bool] = lambda: False,
+        since_s: float | None = None,
+    ) -> float:
         """Seconds that a user's request waited here until the model was warm, or the limit was reached.
 
         Called where the host generates; the caller may hold the host's generation lock, in which case no
         worker of ours can, so the request that comes first has the warm-up run on its own right of way.
         A request that is `given_up` returns at once; one that lent its right of way, once that is free.
+        `since_s` is when it began to wait for the host's lock, by `perf_counter`.
         """
         self.model_changed(loaded)
+        started_s = since_s or time.perf_counter()
         if self._gate.is_open:
-            return 0.0
-        started_s = time.perf_counter()
+            if since_s is None or since_s >= self._warmed_at_s:
+                return 0.0
+            self._show(last_wait_s=time.perf_counter() - started_s)
+            return time.perf_counter() - started_s
         ticket, cancel = self._gate.ticket, self._cancel
         lent = loaded is not None and self._gate.claim(ticket)
         if lent and loaded is not None:
@@ -148,13 +158,14 @@ class Lifecycle:
     def snapshot(self) -> LifecycleSnapshot:
         """What is known now; copies values only."""
         settings = self._settings()
+        waiting = 0 if self._gate.is_open else self._path.waiting()
         with self._lock:
             return replace(
                 self._shown,
                 cache=self._upkeep.snapshot(),
                 rotation_tokens=settings.rotation_tokens,
                 rotation_on=settings.rotation,
-                requests_waiting=self._gate.waiting,
+                requests_waiting=self._gate.waiting + waiting,
             )
 
     @property
@@ -207,13 +218,14 @@ class Lifecycle:
             )
         finally:
             rescue.cancel()
-            if turnstile is not None:
-                turnstile.leave()
             state = FenceState.FAILED if report is None else report.state
             with self._lock:
                 if self._gate.current(ticket):
                     self._shown = replace(self._shown, state=state, report=report)
+                    self._warmed_at_s = time.perf_counter()
             self._gate.open(ticket)
+            if turnstile is not None:
+                turnstile.leave()
         self._tell_report(ticket, loaded, report)
 
     def _let_pass(self, ticket: int, limit_s: float, turnstile: Turnstile | None) -> None:

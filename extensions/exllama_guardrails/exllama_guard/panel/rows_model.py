@@ -125,7 +125,8 @@ def _speed(snapshot: LifecycleSnapshot) -> tuple[ModelRow, ...]:
     if snapshot.last_wait_s is not None:
         rows.append(ModelRow("Last request waited", _timed(snapshot.last_wait_s)))
     if snapshot.canary is not None:
-        word = {None: "first of this model", True: "same as before", False: "changed"}[snapshot.canary.same]
+        unknown = "not compared" if snapshot.canary.note else "first of this model"
+        word = {None: unknown, True: "same as before", False: "changed"}[snapshot.canary.same]
         rows.append(ModelRow("Canary", word, snapshot.canary.sentence()))
     return tuple(rows)
 
