@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from exllama_guard.core.records import ModelInfo, Reader, TurnReport, TurnRequest
 
@@ -47,7 +48,8 @@ class Memory:
     def __init__(self, lock: threading.RLock) -> None:
         """Starts empty."""
         self._lock = lock
-        self._turns: OrderedDict[Reader, deque[TurnReport]] = OrderedDict()
+        self._turns: OrderedDict[Reader, deque[tuple[int, TurnReport]]] = OrderedDict()
+        self._count = 0
         self._problems: OrderedDict[str, str] = OrderedDict()
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self.version = 0
@@ -100,7 +102,8 @@ class Memory:
         with self._lock:
             kept = self._turns.setdefault(report.request.reader, deque())
             self._turns.move_to_end(report.request.reader)
-            kept.append(report)
+            self._count += 1
+            kept.append((self._count, report))
             while len(kept) > most:
                 kept.popleft()
             while len(self._turns) > _READERS_KEPT:
@@ -109,9 +112,14 @@ class Memory:
     def turns(self, reader: Reader | None, most: int) -> tuple[TurnReport, ...]:
         """The last turns that `reader` may see, newest first."""
         with self._lock:
-            turns = [turn for kept in self._turns.values() for turn in kept if may_see(turn.request, reader)]
-        turns.sort(key=lambda turn: turn.request.started_at_s, reverse=True)
-        return tuple(turns[:most])
+            turns = [
+                (number, turn)
+                for kept in self._turns.values()
+                for number, turn in kept
+                if may_see(turn.request, reader)
+            ]
+        turns.sort(key=itemgetter(0), reverse=True)  # by when it ended: a clock may be set back
+        return tuple(turn for _, turn in turns[:most])
 
     @property
     def problems(self) -> tuple[str, ...]:
