@@ -24,6 +24,12 @@ class _Turn:
     def chunk(self, text):
         self.chunks.append(text)
 
+    def passed_on(self, text):
+        return text
+
+    def after(self):
+        yield from ()
+
     def close(self):
         self.closed += 1
 

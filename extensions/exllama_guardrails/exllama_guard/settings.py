@@ -56,6 +56,29 @@ class Settings:
     tool_lock: str = "enforce-calls"
     # A JSON Schema that every answer must fit, as text; empty: none.
     answer_schema: str = ""
+    # What happens to an answer with this verdict: show, annotate, repair or refuse (docs/acting.md). Nothing
+    # is done to an answer unless its user asked for it.
+    on_fail: str = "show"
+    on_review: str = "show"
+    # The line under an annotated answer also names the snippet that carries each statement.
+    annotate_citations: bool = False
+    # After the last token, an answer waits this long for its verdict; then it stands as it is. A tenth of a
+    # second is what a reader does not notice.
+    act_wait_ms: float = 100.0
+    # Repair: tries, their temperature and seed (the seed study's variance clamp), and how long all of them
+    # together may take; none starts while somebody has waited this long for the model.
+    repair_tries: int = 1
+    repair_temperature: float = 0.2
+    repair_seed: int = 7
+    repair_limit_s: float = 60.0
+    repair_others_wait_s: float = 2.0
+    # A streamed API answer that may be repaired or refused is held back until it is checked; off: it is only
+    # annotated, because text that was sent cannot be taken back.
+    hold_api_stream: bool = True
+    # API responses carry a `guardrails` object with the verdict; they then wait `act_wait_ms` for it.
+    api_report: bool = False
+    # Relevance below this is beside the question; None: the fitted limit (core/relevance.py).
+    relevance_limit: float | None = None
 
 
 def from_params(params: Mapping[str, object]) -> tuple[Settings, tuple[str, ...]]:
@@ -120,9 +143,22 @@ _RANGES: dict[str, tuple[float, float]] = {
     "knowledge_snippets": (1, 50),
     "warmup_limit_s": (1.0, 3600.0),
     "rotation_tokens": (1, 10_000_000),
+    "act_wait_ms": (1.0, 60_000.0),
+    "repair_tries": (1, 2),
+    "repair_temperature": (0.0, 0.2),
+    "repair_seed": (0, 2**31 - 1),
+    "repair_limit_s": (1.0, 3600.0),
+    "repair_others_wait_s": (0.0, 3600.0),
+    "relevance_limit": (0.0, 1.0),
 }
 
-_CHOICES: dict[str, tuple[str, ...]] = {"tool_lock": ("off", "check", "enforce-calls", "enforce-always")}
+_ACTIONS = ("show", "annotate", "repair", "refuse")
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "tool_lock": ("off", "check", "enforce-calls", "enforce-always"),
+    "on_fail": _ACTIONS,
+    "on_review": _ACTIONS,
+}
 
 
 def choices(name: str) -> tuple[str, ...]:

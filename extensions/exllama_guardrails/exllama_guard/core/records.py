@@ -431,8 +431,67 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Relevance:
+    """Whether an answer speaks of what was asked. PASS, REVIEW (true perhaps, but beside the question)."""
+
+    relevance: Measure  # calibrated probability [0, 1]
+    gate: Gate
+    distance: Measure  # ΔS(question, answer), [0, 2]
+    overlap: Measure  # share of the question's telling words that the answer takes up, [0, 1]
+
+
+NO_RELEVANCE = Relevance(
+    NotScored(Reason.NO_QUESTION),
+    Gate.NOT_MEASURED,
+    NotScored(Reason.NO_QUESTION),
+    NotScored(Reason.NO_QUESTION),
+)
+
+
+class Action(str, Enum):
+    """What is done with an answer because of its verdict."""
+
+    SHOW = "show"
+    ANNOTATE = "annotate"
+    REPAIR = "repair"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try at an answer: the model's own words and how far the snippets carry them."""
+
+    answer: str
+    support: Measure  # calibrated probability [0, 1]
+    gate: Gate
+    relevance: Measure  # calibrated probability [0, 1]
+    took_s: float  # generation and scoring of this try; 0 for the first, which nobody waited for
+    kept: bool
+    problem: str = ""  # why it did not count: stopped, ran out of time, came back empty, failed
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What the setting asked for, what was done, and why in one plain sentence; `tries` the first first.
+
+    `shown` is what the reader got in the answer's place (refuse) or under it (annotate); "" otherwise.
+    """
+
+    wanted: Action
+    done: Action
+    why: str
+    tries: tuple[Try, ...] = ()
+    shown: str = ""
+    waited_ms: float = 0.0  # from the model's last word until it was decided what to do
+
+
+@dataclass(frozen=True, slots=True)
 class TurnReport:
-    """Everything measured about one reply, or about its text so far while it streams."""
+    """Everything measured about one reply, or about its text so far while it streams.
+
+    `answer` is the model's text that was measured: of several tries the kept one, and the original where
+    it was refused.
+    """
 
     request: TurnRequest
     answer: str
@@ -447,3 +506,5 @@ class TurnReport:
     elapsed_s: float = 0.0  # time spent scoring
     time_to_first_token_s: float | None = None
     notes: tuple[str, ...] = ()
+    relevance: Relevance = NO_RELEVANCE
+    acted: Acted | None = None  # None: the setting is "show" and nothing was to be done

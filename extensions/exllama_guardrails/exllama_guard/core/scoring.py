@@ -10,12 +10,14 @@ from exllama_guard.core.citations import find_citations
 from exllama_guard.core.coverage import measure_coverage
 from exllama_guard.core.ports import Embedder, SupportScorer
 from exllama_guard.core.records import (
+    NO_RELEVANCE,
     AnchorKind,
     Coverage,
     Finish,
     Gate,
     NotScored,
     Reason,
+    Relevance,
     Severity,
     Snippet,
     SupportReport,
@@ -23,6 +25,7 @@ from exllama_guard.core.records import (
     TurnRequest,
     Verdict,
 )
+from exllama_guard.core.relevance import measure_relevance
 from exllama_guard.core.similarity import distance_gate, measure_distances, no_distances, zone_of
 
 
@@ -32,6 +35,7 @@ class Limits:
 
     distance_pass: float = 0.45
     distance_fail: float = 0.60
+    relevance_limit: float | None = None  # None: the fitted one (core/relevance.py)
 
 
 def score_turn(
@@ -59,6 +63,11 @@ def score_turn(
         request.question, answer, request.snippets, cited=cited, anchor=anchor, embedder=embedder
     )
     gate = distance_gate(distances.gated, limits.distance_pass, limits.distance_fail)
+    relevance = NO_RELEVANCE
+    if finish is not Finish.STREAMING and isinstance(support.support, float):
+        relevance = measure_relevance(
+            request.question, answer, distances.question_answer, limits.relevance_limit
+        )
     return TurnReport(
         request=request,
         answer=answer,
@@ -69,10 +78,11 @@ def score_turn(
         support=support,
         zone=zone_of(distances.gated),
         distance_gate=gate,
-        verdict=_verdict(support, gate, finish),
+        verdict=_verdict(support, gate, relevance, finish),
         elapsed_s=time.perf_counter() - started,
         time_to_first_token_s=time_to_first_token_s,
         notes=tuple(notes),
+        relevance=relevance,
     )
 
 
@@ -114,12 +124,19 @@ def _anchor(request: TurnRequest, support: SupportReport) -> tuple[Snippet | Non
     return anchor, AnchorKind.PROXY if anchor else None
 
 
-def _verdict(support: SupportReport, distance: Gate, finish: Finish) -> Verdict:
-    """Grounded rests on support (docs/measures.md); a far retrieval turns a pass into a review."""
+def _verdict(support: SupportReport, distance: Gate, relevance: Relevance, finish: Finish) -> Verdict:
+    """Grounded rests on support (docs/measures.md).
+
+    A far retrieval, or an answer beside the question, turns a pass into a review.
+    """
     reasons = list(_reasons(support))
     gate = support.gate
     if distance is Gate.FAIL and gate is not Gate.NOT_MEASURED:
         reasons.append("The question is far from the retrieved text (ΔS at or above the limit).")
+        if gate is Gate.PASS:
+            gate = Gate.REVIEW
+    if relevance.gate is Gate.REVIEW:
+        reasons.append("The answer may be beside the question: it takes up little of what was asked.")
         if gate is Gate.PASS:
             gate = Gate.REVIEW
     if finish in (Finish.STOPPED, Finish.DISCONNECTED, Finish.FAILED):

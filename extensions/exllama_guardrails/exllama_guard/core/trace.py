@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exllama_guard.core.records import (
+    Acted,
     Channel,
     ClaimSupport,
     Coverage,
@@ -31,8 +32,10 @@ from exllama_guard.core.records import (
     Origin,
     PairDistance,
     Reader,
+    Relevance,
     Snippet,
     SupportReport,
+    Try,
     TurnReport,
     Verdict,
     Zone,
@@ -98,6 +101,8 @@ class TraceRecord:
     time_to_first_token_s: float | None
     dedupe_key: str
     not_measured: tuple[str, ...]
+    relevance: Relevance | None = None  # None in lines from before it was measured
+    acted: Acted | None = None  # what was done because of the verdict; None where nothing was to be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,8 @@ def record_of(report: TurnReport, *, with_text: bool = True) -> TraceRecord:
         time_to_first_token_s=report.time_to_first_token_s,
         dedupe_key=content_hash(f"{request.question}\n{index_hash}\n{ids}"),
         not_measured=_not_measured(report),
+        relevance=report.relevance,
+        acted=report.acted,
     )
     return record if with_text else _without_text(record)
 
@@ -184,6 +191,7 @@ def _not_measured(report: TurnReport) -> tuple[str, ...]:
         "coverage": report.coverage.coverage,
         "bleed": report.coverage.bleed,
         "support": report.support.support,
+        "relevance": report.relevance.relevance,
     }
     return tuple(name for name, value in values.items() if isinstance(value, NotScored))
 
@@ -202,6 +210,8 @@ def _without_text(record: TraceRecord) -> TraceRecord:
             findings=tuple(_bare_finding(finding) for finding in record.support.findings),
         ),
         verdict=replace(record.verdict, reasons=()),
+        relevance=_bare(record.relevance),
+        acted=_bare_acted(record.acted),
     )
 
 
@@ -221,7 +231,7 @@ def _bare(value: T) -> T:
         return replace(value, detail="")
     if isinstance(value, tuple):
         return cast("T", tuple(_bare(part) for part in value))
-    if isinstance(value, (Distances, Coverage, PairDistance)):
+    if isinstance(value, (Distances, Coverage, PairDistance, Relevance, Try)):
         return replace(value, **{f.name: _bare(getattr(value, f.name)) for f in fields(value)})
     return value
 
@@ -230,6 +240,14 @@ def _bare_claim(claim: ClaimSupport) -> ClaimSupport:
     evidence = replace(claim.evidence, text="") if claim.evidence else None
     findings = tuple(_bare_finding(finding) for finding in claim.findings)
     return replace(claim, text="", evidence=evidence, findings=findings)
+
+
+def _bare_acted(acted: Acted | None) -> Acted | None:
+    """The action without the tries' texts and what was shown; its sentence holds no text of the chat."""
+    if acted is None:
+        return None
+    tries = tuple(replace(_bare(one), answer="") for one in acted.tries)
+    return replace(acted, tries=tries, shown="")
 
 
 def _bare_finding(finding: Finding) -> Finding:

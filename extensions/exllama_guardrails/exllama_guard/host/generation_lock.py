@@ -13,7 +13,7 @@ from typing import Any
 
 from exllama_guard.host.model_watch import stop_presses
 
-__all__ = ["WatchedLock", "stopped_while_waiting", "waiting_since_s"]
+__all__ = ["WatchedLock", "stopped_while_waiting", "waiting_since_s", "watched_lock"]
 
 _this_thread = threading.local()  # the host takes the lock and generates in one call, on one thread
 
@@ -87,3 +87,12 @@ def waiting_since_s() -> float | None:
     """When this thread asked for the lock that it holds now, by `perf_counter`; None where it holds none."""
     since_s: float | None = getattr(_this_thread, "since_s", None)
     return since_s
+
+
+def watched_lock(shared: Any) -> WatchedLock | None:  # noqa: ANN401 - the host's module
+    """The host's generation lock, watched from now on; None where it has none yet."""
+    lock = getattr(shared, "generation_lock", None)
+    if lock is None or isinstance(lock, WatchedLock):
+        return lock
+    shared.generation_lock = WatchedLock(lock)
+    return shared.generation_lock  # type: ignore[no-any-return]

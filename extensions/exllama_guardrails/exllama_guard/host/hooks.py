@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from exllama_guard.core.faults import FaultLog
 from exllama_guard.core.records import Snippet
 from exllama_guard.errors import GuardError
+from exllama_guard.host.acting_lines import VisibleLines, strip_sent_lines
 from exllama_guard.host.question import question_of_prompt, with_stripped_blocks
 from exllama_guard.host.turn_notes import TurnNotes
 from exllama_guard.host.webui import is_switched_on
@@ -28,6 +29,7 @@ __all__ = [
     "guarded",
     "history_modifier",
     "input_modifier",
+    "lines",
     "notes",
     "output_modifier",
     "state_modifier",
@@ -40,6 +42,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 notes = TurnNotes()
+lines = VisibleLines()
 _faults = FaultLog()
 
 _monitor: Monitor | None = None
@@ -118,6 +121,7 @@ def _active() -> Monitor | None:
 def history_modifier(history: dict[str, Any]) -> dict[str, Any]:
     """The same history; marked blocks of earlier turns are taken out so that they do not pile up."""
     if _active() is not None:
+        strip_sent_lines(history)
         notes.saw_history(history)
         with_stripped_blocks(history)
     return history
@@ -156,8 +160,11 @@ def input_modifier(text: str, state: dict[str, Any], is_chat: bool = False) -> s
 
 @guarded(lambda text, state, is_chat=False: text)
 def output_modifier(text: str, state: dict[str, Any], is_chat: bool = False) -> str:
-    """The same text: replies are observed where they are generated, this hook misses some of them."""
-    return text
+    """The same text, on the page with the line that the setting asks for under this verdict.
+
+    Replies are observed where they are generated: this hook misses some of them.
+    """
+    return lines.shown(text, state) if is_chat else text
 
 
 # --- the knowledge folder -------------------------------------------------------------------------------

@@ -6,24 +6,23 @@ function put in its place sees the prompt, the state, each text so far and how i
 
 from __future__ import annotations
 
+import copy
 import functools
 import html
 import inspect
-import time
-import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from exllama_guard.core.records import Channel, Finish, TurnRequest
+from exllama_guard.core.records import Finish
 from exllama_guard.host import webui
-from exllama_guard.host.hand_over import taken_for
-from exllama_guard.host.hooks import guarded, notes
-from exllama_guard.host.question import last_answer, last_user_text, question_of_prompt
-from exllama_guard.host.reader import current_identity
-from exllama_guard.host.turn_notes import TurnNote
-from exllama_guard.sources.collect import Gathered, collect_snippets
-from exllama_guard.sources.marked_block import OPENING, without_blocks
+from exllama_guard.host.acting import Acting
+from exllama_guard.host.acting_api import note_report
+from exllama_guard.host.acting_call import Call
+from exllama_guard.host.hooks import guarded, lines
+from exllama_guard.host.turn_request import opening_of
+from exllama_guard.sources.collect import collect_snippets
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor, TurnHandle
@@ -35,17 +34,30 @@ PROBE = "exllama_guardrails_probe"  # a state with this key is our own generatio
 Reply = Callable[..., Generator[str, Any, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """It is decided what to do; `text` is the model's text to keep, None where deciding went wrong."""
+
+    text: str | None
+
+
+def _undecided(self: _Turn, steps: Generator[str, None, str]) -> str | _Decided:
+    return _Decided(None)
+
+
 class _Turn:
     """One reply being observed. Lives on whatever thread the host runs its step on, one at a time."""
 
-    def __init__(
-        self, monitor: Monitor, prompt: str, state: dict[str, Any], is_chat: bool, escaped: bool
-    ) -> None:
+    def __init__(self, monitor: Monitor, prompt: str, call: Call) -> None:
         self._monitor = monitor
         self._prompt = prompt
-        self._state = state
-        self._is_chat = is_chat
-        self._escaped = escaped
+        self._call = call
+        self._state = state = call.state
+        self._is_chat = call.is_chat
+        self._escaped = call.escaped
+        self._acting = Acting(monitor.settings, call, lines)
+        self._kept: str | None = None  # the model's text to measure, once it was decided what to do
+        self._ended: Finish | None = None
         self._stop_event = state.get("stop_event")
         self._handle: TurnHandle | None = None
         self._tried = False
@@ -62,8 +74,11 @@ class _Turn:
         self._tried = True
         if prompt is not None:
             self._prompt = prompt
-        request, gathered = _request(self._monitor, self._prompt, self._state, self._is_chat)
-        self._handle = self._monitor.open_turn(request, functools.partial(collect_snippets, gathered))
+        lines.drop(self._state)
+        opening = opening_of(self._monitor, self._prompt, self._state, self._is_chat)
+        self._acting.prompt, self._acting.history = self._prompt, opening.history
+        collect = functools.partial(collect_snippets, opening.gathered)
+        self._handle = self._monitor.open_turn(opening.request, collect)
 
     def _tell_no_more(self, text: str) -> None:
         self._told = False
@@ -81,12 +96,44 @@ class _Turn:
         if self._handle is not None:
             self._handle.chunk(html.unescape(text) if self._escaped else text)
 
+    def passed_on(self, text: str) -> str:
+        """What the reader gets of the text so far."""
+        handle = self._handle
+        return text if handle is None else self._acting.passed_on(handle, text)
+
+    def after(self) -> Generator[str, None, None]:
+        """Yields what follows the last token because of the verdict; nothing where nothing is asked for."""
+        handle = self._handle
+        if handle is None:
+            return
+        self._ended = self._how_it_ended()
+        if self._acting.wanted and not handle.closed:
+            steps = self._acting.after(handle, self._text, self._ended)
+            try:
+                while not isinstance(step := self._step(steps), _Decided):
+                    yield step
+            finally:
+                steps.close()
+            if step.text is None:
+                yield self._text  # a fault: what the model wrote stands
+            self._kept = step.text
+        note_report(handle, self._kept, self._text, self._ended, self._monitor.settings)
+
+    @guarded(_undecided)
+    def _step(self, steps: Generator[str, None, str]) -> str | _Decided:
+        try:
+            return next(steps)
+        except StopIteration as end:
+            return _Decided(end.value)
+
     @guarded(lambda self: None)
     def close(self) -> None:
         """Ends the turn."""
         handle, self._handle = self._handle, None
-        if handle is not None:
-            finish = self._how_it_ended()
+        if handle is not None and self._kept is not None:
+            handle.close(self._kept, self._ended or self._how_it_ended())
+        elif handle is not None:
+            finish = self._ended or self._how_it_ended()
             # A chat turn that the host leaves on Stop drops the step at which it saw the button.
             dropped = self._is_chat and finish is Finish.STOPPED and self.finish is Finish.DISCONNECTED
             text = self._text_before if dropped else self._text
@@ -150,11 +197,14 @@ def _watched(replies: Iterable[str], turn: _Turn) -> Generator[str, Any, Any]:
                 text = next(steps)
             except StopIteration as end:
                 turn.finish = Finish.COMPLETE
-                return end.value
+                result = end.value
+                break
             finally:
                 _current.reset(token)
             turn.chunk(text)
-            yield text
+            yield turn.passed_on(text)
+        yield from turn.after()
+        return result
     except GeneratorExit:
         turn.finish = Finish.DISCONNECTED
         raise
@@ -177,94 +227,26 @@ def _planner(monitor: Monitor, original: Reply) -> Callable[..., _Turn | None]:
         """The turn that a call of `_generate_reply` starts; None where it is not one to observe."""
         if not monitor.enabled or not webui.is_switched_on():
             return None
-        given = signature.bind(*args, **kwargs).arguments
+        bound = signature.bind(*args, **kwargs)
+        given = bound.arguments
         prompt, state = given["question"], given["state"]
         is_chat, for_ui = bool(given.get("is_chat")), bool(given.get("for_ui"))
         if not isinstance(prompt, str) or PROBE in state:
             return None
         if is_chat and not for_ui and "unique_id" in state:
             return None  # the page's own errands: search query, impersonate, image prompt
-        return _Turn(monitor, prompt, state, is_chat, bool(given.get("escape_html")))
+        escaped = bool(given.get("escape_html"))
+        return _Turn(monitor, prompt, Call(_another(original, bound), state, is_chat, for_ui, escaped))
 
     return plan
 
 
-def _request(
-    monitor: Monitor, prompt: str, state: dict[str, Any], is_chat: bool
-) -> tuple[TurnRequest, Gathered]:
-    note = notes.take(state) or TurnNote(state)
-    history = _copied(note.history or state.get("history") or {})
-    prefix = ""
-    regenerate = tool_turn = False
-    if is_chat:
-        new = bool(note.question)
-        tool_turn = bool(state.get("_tool_turn")) or (not new and _answers_tool(state))
-        prefix = "" if new else _continued(prompt, last_answer(state.get("history") or {}))
-        regenerate = note.question is None and not prefix and not tool_turn
-        question = _asked(note.question) or last_user_text(note.history or state.get("history") or {})
-        page = "unique_id" in state
-        channel = Channel.CHAT if page else Channel.API_CHAT
-    else:
-        question, channel = question_of_prompt(prompt), Channel.COMPLETION
-    username, session = current_identity()
-    chat_id = state.get("unique_id")
-    handed = taken_for(chat_id, username, session, shared_host=monitor.multi_user)
-    request = TurnRequest(
-        turn_id=uuid.uuid4().hex,
-        question=question,
-        snippets=(),
-        prompt=prompt,
-        answer_prefix=prefix,
-        chat_id=str(chat_id) if chat_id else None,
-        reader=monitor.reader_for(username, session),
-        channel=channel,
-        model=webui.model_info(),
-        regenerate=regenerate,
-        tool_turn=tool_turn,
-        started_at_s=time.time(),
-    )
-    others = tuple(str(state[name]) for name in _TEXTS if state.get(name)) + ((prefix,) if prefix else ())
-    gathered = Gathered(
-        prompt=prompt,
-        history=history,
-        question=question,
-        handed_over=handed,
-        knowledge=note.knowledge,
-        lookup=monitor.knowledge.lookup if monitor.knowledge is not None else _unknown,
-        other_texts=others,
-        templates=webui.templates(state),
-        look_for_injected=bool(webui.active_text_extensions()),
-    )
-    return request, gathered
+def _another(original: Reply, bound: inspect.BoundArguments) -> Callable[[str, dict[str, Any]], Any]:
+    """Makes another call like `bound`, as a chat's: the hooks of a completion ran on its prompt already."""
 
+    def again(prompt: str, state: dict[str, Any]) -> Generator[str, Any, Any]:
+        call = inspect.BoundArguments(bound.signature, copy.copy(bound.arguments))
+        call.arguments.update(question=prompt, state=state, is_chat=True)
+        return original(*call.args, **call.kwargs)
 
-def _unknown(text: str) -> None:
-    return None
-
-
-_TEXTS = ("custom_system_message", "context", "user_bio", "greeting")
-
-
-def _asked(text: str | None) -> str:
-    """The user's own words, without marked blocks; a text is read line by line only where it has one."""
-    return (without_blocks(text) if text and OPENING in text else text or "").strip()
-
-
-def _copied(history: Mapping[str, Any]) -> dict[str, Any]:
-    """The lists as they stand now: the host replaces rows and adds entries, it does not edit them."""
-    return {
-        "internal": list(history.get("internal") or ()),
-        "metadata": dict(history.get("metadata") or {}),
-    }
-
-
-def _continued(prompt: str, answer: str) -> str:
-    """The answer that the prompt ends with, because it is to be continued; "" where it does not."""
-    end = answer.strip()
-    return answer if end and prompt.rstrip().endswith(end) else ""
-
-
-def _answers_tool(state: Mapping[str, Any]) -> bool:
-    """Whether the newest thing in an API request's history is a tool's result."""
-    rows: Sequence[Sequence[Any]] = (state.get("history") or {}).get("internal") or ()
-    return bool(rows) and len(rows[-1]) > 2 and bool(rows[-1][2])
+    return again

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exllama_guard import lifecycle
 from exllama_guard.host import webui
+from exllama_guard.host.acting_api import install_api
 from exllama_guard.host.hooks import guarded, report, use_monitor
 from exllama_guard.host.lifecycle_hooks import gating, lifecycle_for, loaded_model
 from exllama_guard.host.load_watch import watch_loads
@@ -103,7 +104,7 @@ def _install(monitor: Monitor) -> bool:
         lifecycle.use(follower)
     if hasattr(text_generation, "_generate_reply"):
         watch, hold = observing(monitor), gating(follower)
-        _patches.replace(text_generation, "_generate_reply", lambda original: hold(watch(original)))
+        _patches.replace(text_generation, "_generate_reply", lambda original: watch(hold(original)))
     watch_loads(_patches, monitor)
     for name in ("generate_reply_HF", "generate_reply_custom"):
         if hasattr(text_generation, name):
@@ -113,7 +114,14 @@ def _install(monitor: Monitor) -> bool:
         _watch = ModelWatch(webui.shared_module(), lambda: _model_assigned(monitor))
         _watch.install()
     _install_tools(monitor)
+    _install_api(monitor)  # after the tool lock, which changes the API's request class before it is used
     return first
+
+
+@guarded(lambda monitor: None)
+def _install_api(monitor: Monitor) -> None:
+    """Reports for API clients, where the API is there already; asked again once the page is up."""
+    install_api(_patches, monitor)
 
 
 @guarded(lambda monitor: None)
@@ -142,6 +150,7 @@ def _warm_later(monitor: Monitor) -> None:
     while time.monotonic() < until and not webui.page_is_up():
         time.sleep(_POLL_S)
     time.sleep(_WARM_AFTER_PAGE_S)
+    _install_api(monitor)
     _follow_model()
     monitor.warm()
 

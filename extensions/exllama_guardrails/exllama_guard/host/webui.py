@@ -23,6 +23,7 @@ __all__ = [
     "missing_parts",
     "model_info",
     "page_is_up",
+    "set_stopped",
     "shared_module",
     "stopped",
     "templates",
@@ -118,6 +119,11 @@ def is_multi_user() -> bool:
 def stopped() -> bool:
     """Whether the Stop button was pressed during the reply that runs now."""
     return bool(getattr(shared_module(), "stop_everything", False))
+
+
+def set_stopped(value: bool) -> None:
+    """Sets the flag of the Stop button."""
+    shared_module().__dict__["stop_everything"] = value
 
 
 def page_is_up() -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from exllama_guard.core.faults import FaultLog
 from exllama_guard.core.ports import SupportScorer, TraceSink
@@ -142,6 +142,12 @@ class ScoringWorker:
         if handle is not None:
             work(handle)
 
+    def score_ahead(self, handle: TurnHandle, text: str, finish: Finish) -> Future[TurnReport]:
+        """The report of a whole reply of an open turn, some time soon; keeps nothing."""
+        future = self._worker.submit(self.report, handle, text, finish)
+        future.add_done_callback(self._after_job)
+        return future
+
     def report(self, handle: TurnHandle, reply: str, finish: Finish) -> TurnReport:
         """The report of a reply, whole or so far; on the worker's thread."""
         self._collect(handle)
@@ -155,7 +161,7 @@ class ScoringWorker:
             finish,
             scorer=self._scorer_of(handle),
             embedder=parts.embedder,
-            limits=Limits(settings.distance_pass, settings.distance_fail),
+            limits=Limits(settings.distance_pass, settings.distance_fail, settings.relevance_limit),
             time_to_first_token_s=handle.first_token_s,
         )
 
@@ -181,6 +187,8 @@ class ScoringWorker:
         report = None
         try:
             report = self.report(handle, handle.text, finish) if current else None
+            if report is not None and handle.acted is not None:
+                report = replace(report, acted=handle.acted)
         finally:  # a turn that could not be checked does not stay open
             with self._lock:
                 self._open.pop(handle.request.turn_id, None)
@@ -227,7 +235,7 @@ class ScoringWorker:
         else:
             self._memory.clear_problem("trace")
 
-    def _after_job(self, future: Future[None]) -> None:
+    def _after_job(self, future: Future[Any]) -> None:
         """Tells of a job that failed; the executor has caught what it raised and goes on."""
         try:
             error = future.exception()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol
 
 from exllama_guard.core.ports import SupportScorer
-from exllama_guard.core.records import Finish, Snippet, TurnReport, TurnRequest
+from exllama_guard.core.records import Acted, Finish, Snippet, TurnReport, TurnRequest
 
 
 class Scoring(Protocol):
@@ -19,6 +20,10 @@ class Scoring(Protocol):
 
     def score_final(self, handle: TurnHandle, finish: Finish) -> None:
         """Queues the scoring of the finished reply."""
+        ...
+
+    def score_ahead(self, handle: TurnHandle, text: str, finish: Finish) -> Future[TurnReport]:
+        """Scores a whole reply of an open turn, keeping nothing."""
         ...
 
 
@@ -42,6 +47,7 @@ class TurnHandle:
         self.due_at_s = 0.0
         self.scheduled = False
         self.closed = False
+        self.acted: Acted | None = None
         self.opened_at_s = time.monotonic()
         self.first_token_s: float | None = None
 
@@ -54,6 +60,10 @@ class TurnHandle:
         if not self.scheduled and now >= self.due_at_s and text:
             self.scheduled = True
             self._scoring.score_live(self)
+
+    def score(self, text: str, finish: Finish) -> Future[TurnReport]:
+        """The report of `text` as the whole reply, some time soon; the turn stays open."""
+        return self._scoring.score_ahead(self, text, finish)
 
     def close(self, text: str, finish: Finish) -> None:
         """Ends the turn with its final text; a second call does nothing."""

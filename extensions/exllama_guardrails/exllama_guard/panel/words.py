@@ -82,7 +82,31 @@ REASON_WORDS = {
 SETTING_GROUPS = (
     (
         "Limits",
-        ("distance_pass", "distance_fail", "coverage_pass", "bleed_pass", "support_pass", "support_fail"),
+        (
+            "distance_pass",
+            "distance_fail",
+            "coverage_pass",
+            "bleed_pass",
+            "support_pass",
+            "support_fail",
+            "relevance_limit",
+        ),
+    ),
+    (
+        "Act on the verdict",
+        (
+            "on_fail",
+            "on_review",
+            "annotate_citations",
+            "act_wait_ms",
+            "repair_tries",
+            "repair_temperature",
+            "repair_seed",
+            "repair_limit_s",
+            "repair_others_wait_s",
+            "hold_api_stream",
+            "api_report",
+        ),
     ),
     ("Live and memory", ("live_updates_per_s", "turns_kept", "resonance_window", "queue_limit")),
     ("Models", ("embedder", "verifier")),
@@ -100,6 +124,10 @@ CHOICE_WORDS = {
     "check": "check before a call runs",
     "enforce-calls": "enforce inside calls",
     "enforce-always": "every reply is a call",
+    "show": "show: only in this panel",
+    "annotate": "annotate: one line under the answer",
+    "repair": "repair: one new try from the snippets",
+    "refuse": "refuse: what is missing instead",
 }
 
 SETTING_HINTS = {
@@ -108,6 +136,24 @@ SETTING_HINTS = {
     "coverage_pass": ("Coverage passes from", "Share of the needed passage that must be there."),
     "bleed_pass": ("Bleed passes up to", "Share of cited text that may come from other sections."),
     "support_pass": ("Support passes from", "Empty: the value that was fitted on public data."),
+    "relevance_limit": ("Relevance passes from", "Empty: the value that was fitted on public data."),
+    "on_fail": (
+        "An answer that fails",
+        "Is shown, annotated, tried once more, or replaced by what is missing.",
+    ),
+    "on_review": ("An answer to review", "The same, for answers that need a second look."),
+    "annotate_citations": ("Name the snippets", "The line also says which snippet carries each statement."),
+    "act_wait_ms": ("Wait for the verdict", "Milliseconds after the last word; then the answer stands."),
+    "repair_tries": ("Tries of a repair", "One or two; the better supported answer is kept."),
+    "repair_temperature": ("Temperature of a repair", "At most 0.2, so that the new try keeps to the text."),
+    "repair_seed": ("Seed of a repair", "The same each time, so that a repair can be repeated."),
+    "repair_limit_s": ("Longest repair", "Seconds for all tries; then the first answer stands."),
+    "repair_others_wait_s": ("Others wait at most", "No repair starts when somebody has waited longer."),
+    "hold_api_stream": (
+        "Hold API streams",
+        "A streamed answer is sent once it is checked. Off: only annotated.",
+    ),
+    "api_report": ("Report in API responses", "Adds a `guardrails` object with the verdict."),
     "support_fail": ("Support fails below", "Empty: the value that was fitted on public data."),
     "live_updates_per_s": ("Updates while streaming", "Times a second that the growing reply is scored."),
     "turns_kept": ("Turns in the panel", "Kept in memory; the traces keep all."),
