@@ -293,7 +293,7 @@ def main():
                 result = tried(host, live[code], turn, records)
                 result["open"] = len(host.recorder._worker._open)
                 results[name_of(code)] = {"turn": turn.__name__, **result}
-                host.recorder._worker.drop_open()
+                host.recorder._worker._open.clear()
                 settle(host)
         after = {turn.__name__: turn(host) for turn in TURNS}
         told = {

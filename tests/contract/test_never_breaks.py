@@ -73,7 +73,7 @@ TELLERS = {  # what would tell of the fault is what was broken
 CLOSERS = {  # what would close a turn is what was broken: the queue's limit bounds what stays
     "host/observe:_Turn.close",
     "monitor/scoring:ScoringWorker._score_final",
-    "monitor/scoring:ScoringWorker._score_next",
+    "monitor/scoring:ScoringWorker._score_waiting",
     "monitor/scoring:ScoringWorker.score_final",
     "monitor/turn:TurnHandle.close",
 }

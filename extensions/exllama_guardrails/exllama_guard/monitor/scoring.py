@@ -117,14 +117,16 @@ class ScoringWorker:
                 self.shed += 1
                 full = True
         if not full:  # else the job that waits for the dropped one takes the next
-            self.start(self._score_next)
+            self.start(self._score_waiting)
 
-    def _score_next(self) -> None:
-        with self._lock:
-            if not self._queue:
-                return
-            handle, finish = self._queue.popleft()
-        self._score_final(handle, finish)
+    def _score_waiting(self) -> None:
+        """Scores what waits, oldest first; a fault ends this job, and the next one goes on."""
+        while True:
+            with self._lock:
+                if not self._queue:
+                    return
+                handle, finish = self._queue.popleft()
+            self._score_final(handle, finish)
 
     def _start_ahead(self, work: Callable[[TurnHandle], None], handle: TurnHandle) -> bool:
         """Has `work` done in its turn, unless the turn is gone by then; False where too much waits."""
