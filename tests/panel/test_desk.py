@@ -65,7 +65,7 @@ class Client:
             self.have[name], self.html[name] = digest, html
 
 
-def act(name: str, **values: object) -> dict[str, object]:
+def act(name: str, /, **values: object) -> dict[str, object]:
     return {"name": name, "values": values}
 
 

@@ -20,6 +20,7 @@ from exllama_guard.panel import (
     markup_turn,
 )
 from exllama_guard.panel.cards import CARD_ACTIONS, Cards
+from exllama_guard.panel.cards_probes import ProbeCards
 from exllama_guard.panel.history import (
     HistoryBook,
     HistoryRow,
@@ -37,9 +38,13 @@ from exllama_guard.panel.rows import glance
 from exllama_guard.panel.source import PanelSource, ToolSource
 from exllama_guard.panel.turn_page import turn_page
 from exllama_guard.panel.words import SETTINGS_ELSEWHERE
+from exllama_guard.probes import desk as probe_desk
+from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.settings import Settings
 
-_UNVERSIONED = frozenset({"tools", "model"})  # tabs that change without the monitor's version
+_UNVERSIONED = frozenset(
+    {"tools", "model", "probes", "doctor"}
+)  # tabs that change without the monitor's version
 _PASTED_KEPT = 32  # checks of pasted texts that are remembered, one a browser session
 
 
@@ -60,9 +65,11 @@ class Desk:
         *,
         tools: ToolSource | None = None,
         follower: Callable[[], Lifecycle | None] = lifecycle.current,
+        probes: Callable[[], ProbeDesk | None] = probe_desk.current,
     ) -> None:
-        """Reads from `source`, `tools` and the lifecycle; nothing is rendered before the first message."""
+        """Reads from `source`, `tools`, the lifecycle and the probes; nothing is rendered yet."""
         self._source = source
+        self._probes = ProbeCards(probes)
         self._cards = Cards(source, tools, follower)
         self._lock = threading.Lock()
         self._pasted: OrderedDict[Visitor, TurnReport] = OrderedDict()
@@ -90,6 +97,9 @@ class Desk:
                 return act(self, message, visitor)
             if card is not None:
                 return card(self._cards, message.values, self._reader(visitor))
+            said = self._probes.act(message.action, message.values, self._reader(visitor))
+            if said is not None:
+                return said
         except GuardError as error:
             return {"say": str(error)}
         return {"say": "This page is older than the extension; reload it."}
@@ -199,6 +209,10 @@ class Desk:
         if message.tab == "settings":
             form = Slot("settings", markup_cards.settings_form(settings))
             return Page((form, self._cards.calibration()))
+        if message.tab == "probes":
+            return self._probes.probes_page(self._reader(visitor), message.turn)
+        if message.tab == "doctor":
+            return self._probes.doctor_page(self._reader(visitor), message.turn)
         if message.tab == "tools":
             return self._cards.tools_page(self._reader(visitor), snapshot)
         if message.tab == "model":

@@ -12,11 +12,16 @@ from exllama_guard.panel.markup_turn import glance_empty, legend
 
 _HERE = Path(__file__).parent
 
+PROBE_PLACES = ("probe", "agreement", "gold", "golded", "compare", "opened")
+DOCTOR_PLACES = ("findings", "checkup", "checked-up", "prompt")
+
 TAB_NAMES = {
-    "turn": "This turn",
+    "turn": "Turn",
     "time": "Over time",
     "history": "History",
-    "check": "Check a text",
+    "probes": "Probes",
+    "doctor": "Doctor",
+    "check": "Check",
     "tools": "Tools",
     "model": "Model",
     "settings": "Settings",
@@ -80,6 +85,8 @@ def shell() -> Html:
         _panel("turn", _turn("t.")),
         _panel("time", join(_place("plot"), _place("turns"))),
         _panel("history", _place("history")),
+        _panel("probes", join([_place(name) for name in PROBE_PLACES])),
+        _panel("doctor", join([_place(name) for name in DOCTOR_PLACES])),
         _panel("check", join(check_form(), _checked())),
         _panel("tools", join([_place(name) for name in ("tools", "answers", "schema")])),
         _panel("model", join([_place(name) for name in ("model", "cache", "drift", "loader")])),

@@ -201,13 +201,27 @@ def snippet_distances(to_question: str, to_answer: str) -> Html:
 
 
 @lru_cache(maxsize=128)
-def heading(question: str, facts: tuple[tuple[str, str], ...], latest: bool, notes: tuple[str, ...]) -> Html:
-    """The question above a turn, what is known about the turn, and the way back to the newest one."""
+def heading(
+    question: str,
+    facts: tuple[tuple[str, str], ...],
+    latest: bool,
+    notes: tuple[str, ...],
+    diagnosed: str = "",
+) -> Html:
+    """The question above a turn, what is known about it, and the way back to the newest one.
+
+    `diagnosed` is the id of the turn whose diagnostic prompt can be copied.
+    """
     back = None if latest else button("Back to the latest turn", "latest", cls="eg-link")
+    diagnose = (
+        button("Copy a diagnostic prompt", "diagnose", cls="eg-link", data_turn=diagnosed)
+        if diagnosed
+        else None
+    )
     rows = [el("span", f"{label}: ", el("b", value)) for label, value in facts]
     return join(
         el("p", question or "No question", cls="eg-question"),
-        el("p", rows, back, cls="eg-facts"),
+        el("p", rows, back, diagnose, cls="eg-facts"),
         *[el("p", note, cls="eg-note") for note in notes],
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from exllama_guard.panel.history import Filter
 
-TABS = ("turn", "time", "history", "check", "tools", "model", "settings")
+TABS = ("turn", "time", "history", "probes", "doctor", "check", "tools", "model", "settings")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
   // One messenger a page: it says what the page has, and puts what comes back into its places.
   // All markup comes from the server, which escapes it; this script never makes markup from text.
   if (window.egGuard) { window.egGuard.wake(); return; }
-  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140, SPOT = "#chat-col", AWAKE_FOR_MS = 25000, MOST_BYTES = 8000000;
+  const IDLE_MS = 5000, AWAKE_MS = 900, LIVE_MS = 350, LOST_MS = 15000, HOVER_MS = 140, SPOT = "#chat-col",
+    CHAT_INPUTS = "#chat-input textarea, #question textarea, #question input", SEND_BUTTONS = "#Generate, #send",
+    AWAKE_FOR_MS = 25000, MOST_BYTES = 8000000;
   const state = {
     v: -1, tab: remembered("tab", "turn"), open: remembered("open", "") === "1", turn: "", claim: "",
     filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, busy: false, on: true,
@@ -112,6 +114,7 @@
     }
     if (packet.say) say(packet.say);
     if (packet.file) save(packet.file);
+    if (packet.copy) copy(packet.copy);
     if (packet.claim !== undefined) mark(packet.claim);
     if (packet.checked !== undefined) all('[data-when="checked"]').forEach((el) => { el.hidden = !packet.checked; });
     if (packet.shown !== undefined) panel().classList.toggle("eg-nothing", !packet.shown);
@@ -119,9 +122,10 @@
   }
 
   function fill(el, print, html) {
+    el.dataset.h = print;
+    if (el.querySelector("form[data-dirty]")) return; // somebody is typing in it
     const focused = el.contains(document.activeElement) ? describe(document.activeElement) : "";
     el.innerHTML = html;
-    el.dataset.h = print;
     if (focused) { const again = el.querySelector(focused); if (again) again.focus({ preventScroll: true }); }
   }
 
@@ -166,6 +170,40 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
+
+  // A page that came over plain http has no clipboard object; the older way works there.
+  function copy(text) {
+    const done = () => say("Copied. Paste it into any chat.");
+    const older = () => {
+      const box = document.createElement("textarea");
+      box.value = text;
+      box.style.position = "fixed";
+      document.body.append(box);
+      box.select();
+      const worked = document.execCommand("copy");
+      box.remove();
+      if (worked) done(); else say("The browser does not let this page copy; select the text in the Doctor tab.");
+    };
+    if (navigator.clipboard && window.isSecureContext) navigator.clipboard.writeText(text).then(done, older);
+    else older();
+  }
+
+  // Into the host's own input, as if it had been typed; the reply then comes as any other does.
+  function send(text) {
+    const box = document.querySelector(CHAT_INPUTS);
+    if (!box) { say("There is no chat on this page; use Copy."); return; }
+    Object.getOwnPropertyDescriptor(Object.getPrototypeOf(box), "value").set.call(box, text);
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    wake();
+    setTimeout(() => {
+      const button = document.querySelector(SEND_BUTTONS);
+      if (!button || button.offsetParent === null) { say("It is in the chat’s input; send it when the chat is free."); return; }
+      button.click();
+      say("Sent into the chat.");
+    }, 200);
+  }
+
+  const promptText = () => panel().querySelector("[data-prompt]").textContent;
 
   function progress(what) {
     state.acting = what;
@@ -246,15 +284,33 @@
     latest: () => { state.turn = ""; state.claim = ""; changedView(); },
     page: (el) => { state.filter.page = Number(el.dataset.page); changedView(); },
     export: (el) => act("export", { kind: el.dataset.kind }),
-    "reset-settings": () => act("reset-settings"),
+    "reset-settings": (el) => { clean(el); act("reset-settings"); },
+    "copy-prompt": () => copy(promptText()),
+    "send-prompt": () => send(promptText()),
+    "measure-missing": () => act("measure-missing", { turn: state.turn }),
+    diagnose: (el) => act("diagnose", { turn: el.dataset.turn }),
+    "save-report": (el) => act("save-report", { what: el.dataset.what, kind: el.dataset.kind }),
     accept: (el) => act("accept", { chat: el.dataset.chat, tool: el.dataset.tool }),
     "cancel-calibrate": () => { state.cancelled = true; progress(""); say("Cancelled."); },
     "use-limits": (el) => act("apply-settings", { distance_pass: Number(el.dataset.accept), distance_fail: Number(el.dataset.reject) }),
     "cancel-drift": () => act("cancel-drift"),
     "clear-schema": () => act("schema", { answer_schema: "" }),
-    "clear-check": (el) => { el.closest("form").reset(); act("clear-check"); },
+    "clear-check": (el) => { clean(el); act("clear-check"); },
     "cancel-check": () => { state.cancelled = true; progress(""); say("Cancelled."); },
   };
+
+  ["stop-probe", "stop-doctor", "stop-verify", "close-report"].forEach((name) => { doing[name] = () => act(name); });
+
+  function clean(el) {
+    const form = el.closest("form");
+    form.reset();
+    delete form.dataset.dirty;
+  }
+
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest && event.target.closest("#eg-root form[data-form]");
+    if (form) form.dataset.dirty = "1";
+  });
 
   document.addEventListener("click", (event) => {
     const el = event.target.closest ? event.target.closest("[data-act]") : null;
@@ -303,25 +359,32 @@
     const form = event.target.dataset.form;
     if (!form) return;
     event.preventDefault();
+    delete event.target.dataset.dirty;
     if (form === "check") {
       progress("check");
       act("check", Object.fromEntries(new FormData(event.target)));
     }
     if (form === "settings") act("apply-settings", valuesOf(event.target));
-    if (form === "calibrate") calibrate(event.target.querySelector("[name=gold]").files[0]);
-    if (form === "schema" || form === "drift") act(form, valuesOf(event.target));
+    if (form === "calibrate") withFile(event.target, (given) => { progress("calibrate"); act("calibrate", given); });
+    if (form === "verify") withFile(event.target, (given) => act("verify", given));
+    if (form === "report") withFile(event.target, (given) => act("open-report", given));
+    if (form === "probe") act(form, Object.assign(valuesOf(event.target), { turn: state.turn }));
+    if (["schema", "drift", "doctor"].includes(form)) act(form, valuesOf(event.target));
   }, true);
 
-  function calibrate(file) {
-    if (!file) { say("Choose a file with a gold set first."); return; }
+  function withFile(form, use) {
+    const file = form.querySelector('input[type="file"]').files[0];
+    if (!file) { say("Choose a file first."); return; }
     if (file.size > MOST_BYTES) { say("The file has " + file.size + " bytes; give at most " + MOST_BYTES + "."); return; }
-    progress("calibrate");
-    file.text().then((text) => act("calibrate", { name: file.name, text: text }));
+    const rest = valuesOf(form);
+    file.text().then((text) => use(Object.assign(rest, { name: file.name, text: text })));
   }
 
   function valuesOf(form) {
     const values = {};
-    all("input[name], select[name], textarea[name]", form).forEach((el) => { values[el.name] = value(el); });
+    all("input[name], select[name], textarea[name]", form).forEach((el) => {
+      if (el.type !== "file") values[el.name] = value(el);
+    });
     return values;
   }
 

@@ -22,6 +22,7 @@ __all__ = [
     "diagnosis_row",
     "doctor_rows",
     "editable_forms",
+    "finding_rows",
     "probe_rows",
 ]
 
@@ -150,13 +151,19 @@ def _grid(report: LambdaReport, forms: Sequence[str]) -> tuple[tuple[str, tuple[
 def doctor_rows(checkup: Checkup) -> DoctorRows:
     """The doctor's card."""
     first = checkup.found[0] if checkup.found else None
-    headline = f"Repair first: {first.symptom.title}." if first else "Nothing was found."
+    clean = f"{len(checkup.clean)} signs looked at, {len(checkup.not_measured)} not measured."
+    headline = f"Repair first: {first.symptom.title}." if first else f"Nothing was found: {clean}"
     return DoctorRows(
         headline=headline,
         found=tuple(_symptom(one) for one in checkup.found),
         clean=tuple(_symptom(one) for one in checkup.clean),
         not_measured=tuple(_symptom(one) for one in checkup.not_measured),
     )
+
+
+def finding_rows(seen: Sequence[Observation]) -> tuple[DoctorRow, ...]:
+    """What use has shown, in its order."""
+    return tuple(_symptom(one) for one in seen)
 
 
 def _symptom(one: Observation) -> DoctorRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from exllama_guard.core.records import Finish, Gate, TurnReport
+from exllama_guard.core.records import Channel, Finish, Gate, TurnReport
 from exllama_guard.panel import markup_turn
 from exllama_guard.panel.evidence import evidence_row
 from exllama_guard.panel.markup import Html, empty
@@ -33,7 +33,8 @@ def turn_page(
     row = evidence_row(report, claim) if claim is not None else None
     settled = bool(report.answer) and report.finish is not Finish.STREAMING
     answer = tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report))
-    heading = markup_turn.heading(report.request.question, facts(report), latest, report.notes)
+    diagnosed = report.request.turn_id if settled and report.request.channel is not Channel.PASTED else ""
+    heading = markup_turn.heading(report.request.question, facts(report), latest, report.notes, diagnosed)
     beside = markup_turn.evidence(row) if row else markup_turn.evidence_empty(settled)
     return Page(
         (

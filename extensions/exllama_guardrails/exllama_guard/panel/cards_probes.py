@@ -1,0 +1,242 @@
+"""The Probes and Doctor tabs: what they show, and what their buttons do. No gradio in here."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from exllama_guard.core.records import Reader
+from exllama_guard.core.report import Report, as_json, as_markdown
+from exllama_guard.core.report_html import as_html
+from exllama_guard.panel import markup_doctor, markup_probes, markup_report
+from exllama_guard.panel.markup import Html
+from exllama_guard.panel.packet import Page, Slot
+from exllama_guard.panel.rows_probes import (
+    diagnosis_row,
+    doctor_rows,
+    editable_forms,
+    finding_rows,
+    probe_rows,
+)
+from exllama_guard.panel.rows_report import ReportRows, report_rows
+from exllama_guard.probes.desk import ProbeDesk
+from exllama_guard.probes.lambda_probe import LambdaProbe
+from exllama_guard.probes.run import Progress
+
+__all__ = ["PROBE_ACTIONS", "ProbeCards"]
+
+_FORMS = 3
+_REPORTS_KEPT = 16  # opened report files, one a reader
+_NOT_YET = "The probes start with the extension; try again in a moment."
+
+
+class ProbeCards:
+    """The cards of one host's probes. Thread-safe; the lock protects the opened report files."""
+
+    def __init__(self, desk: Callable[[], ProbeDesk | None]) -> None:
+        """Shows nothing yet; `desk` is asked each time, because the host's adapter makes it later."""
+        self._desk = desk
+        self._lock = threading.Lock()
+        self._opened: OrderedDict[Reader, ReportRows] = OrderedDict()
+
+    # --- what the tabs show -----------------------------------------------------------------------------
+
+    def probes_page(self, reader: Reader, turn_id: str) -> Page:
+        """The Probes tab."""
+        desk = self._desk()
+        with self._lock:
+            opened = self._opened.get(reader)
+        compare = (
+            Slot("compare", markup_probes.compare_form(opened is not None)),
+            Slot("opened", markup_report.report(opened, close="close-report")),
+        )
+        if desk is None:
+            empties = (Slot(name, Html("")) for name in ("agreement", "gold", "golded"))
+            return Page((Slot("probe", markup_probes.waiting()), *empties, *compare))
+        state, gold = desk.probe_state(reader), desk.verify_state(reader)
+        rows = probe_rows(state)
+        asked = _probe_for(desk, reader, turn_id)
+        forms = asked.forms if isinstance(asked, LambdaProbe) else ()
+        snippets = len(asked.snippets) if isinstance(asked, LambdaProbe) else 0
+        report = desk.verify_report(reader)
+        kept = None if report is None or gold.running else _rows_of(report, "Gold set")
+        return Page(
+            (
+                Slot("probe", markup_probes.probe_form(forms, snippets, rows, bool(forms))),
+                Slot("agreement", markup_probes.agreement(rows)),
+                Slot(
+                    "gold", markup_probes.gold_form(*_bar(gold.progress), gold.problem, running=gold.running)
+                ),
+                Slot("golded", markup_report.report(kept)),
+                *compare,
+            ),
+            facts={"busy": state.running or gold.running},
+        )
+
+    def doctor_page(self, reader: Reader, turn_id: str) -> Page:
+        """The Doctor tab."""
+        desk = self._desk()
+        if desk is None:
+            empties = (Slot(name, Html("")) for name in ("checkup", "checked-up", "prompt"))
+            return Page((Slot("findings", markup_probes.waiting()), *empties))
+        state, probing = desk.doctor_state(reader), desk.probe_state(reader).running
+        form = markup_doctor.checkup_form(*_bar(state.progress), state.problem, running=state.running)
+        checkup = None if state.result is None or state.running else doctor_rows(state.result)
+        return Page(
+            (
+                Slot("findings", markup_doctor.findings(finding_rows(desk.findings(reader)))),
+                Slot("checkup", form),
+                Slot("checked-up", markup_doctor.checkup(checkup)),
+                Slot("prompt", self._prompt(desk, reader, turn_id)),
+            ),
+            facts={"busy": state.running or probing},
+        )
+
+    def _prompt(self, desk: ProbeDesk, reader: Reader, turn_id: str) -> Html:
+        diagnosis = desk.diagnosis(reader, turn_id)
+        if isinstance(diagnosis, str) and turn_id:
+            diagnosis = desk.diagnosis(reader)
+        if isinstance(diagnosis, str):
+            return markup_doctor.prompt(diagnosis, "")
+        asked = _probe_for(desk, reader, turn_id)
+        about = asked.question if isinstance(asked, LambdaProbe) else "the newest answer"
+        return markup_doctor.prompt(diagnosis_row(diagnosis), " ".join(about.split()))
+
+    # --- what the buttons do ----------------------------------------------------------------------------
+
+    def start_probe(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """Asks the forms as they were edited."""
+        written = (str(values.get(f"form_{place}", "")).strip() for place in range(_FORMS))
+        forms = tuple(form for form in written if form)
+        if not forms:
+            return {"say": "There is no question; type one."}
+        known = _probe_for(desk, reader, str(values.get("turn", "")))
+        if isinstance(known, LambdaProbe):
+            probe = replace(known, forms=forms)
+        else:
+            probe = LambdaProbe(forms[0], forms=forms if len(forms) > 1 else editable_forms(forms[0]))
+        probe = replace(probe, strict=values.get("strict") is True)
+        return {"say": desk.start_probe(reader, probe) or "Asking. People in the chat go first."}
+
+    def stop_probe(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """Ends the probe at its next token."""
+        desk.stop_probe(reader)
+        return {"say": "Stopping at the next token; finished answers are kept."}
+
+    def start_doctor(
+        self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader
+    ) -> dict[str, object]:
+        """Starts the checkup."""
+        return {"say": desk.start_doctor(reader, str(values.get("reference", ""))) or "Looking."}
+
+    def stop_doctor(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """Ends the checkup after the step that runs."""
+        desk.stop_doctor(reader)
+        return {"say": "Stopping after this step."}
+
+    def start_verify(
+        self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader
+    ) -> dict[str, object]:
+        """Runs the gold set that was sent."""
+        answers = values.get("answers") is True
+        return {"say": desk.start_verify(reader, str(values.get("text", "")), answers=answers) or "Running."}
+
+    def stop_verify(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """Ends the gold set at its next token."""
+        desk.stop_verify(reader)
+        return {"say": "Stopping at the next token; what is finished is shown."}
+
+    def measure_missing(
+        self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader
+    ) -> dict[str, object]:
+        """Starts the λ probe that the diagnostic prompt lacks."""
+        said = desk.start_missing(reader, str(values.get("turn", "")))
+        return {
+            "say": said or "Asking six times; the prompt then holds λ. The Probes tab shows how far it is."
+        }
+
+    def diagnose(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """The diagnostic prompt of a turn, to be copied by the page."""
+        diagnosis = desk.diagnosis(reader, str(values.get("turn", "")))
+        return {"say": diagnosis} if isinstance(diagnosis, str) else {"copy": diagnosis.prompt}
+
+    def save_report(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """A report as a file."""
+        what, kind = str(values.get("what", "")), str(values.get("kind", ""))
+        made = {"probe": desk.probe_report, "doctor": desk.doctor_report, "verify": desk.verify_report}
+        written = {
+            "html": ("text/html", as_html),
+            "json": ("application/json", _as_text),
+            "md": ("text/markdown", as_markdown),
+        }
+        report = made[what](reader) if what in made else None
+        if report is None or kind not in written:
+            return {"say": "There is no such report; run it first."}
+        media, write = written[kind]
+        return {"file": {"name": f"guardrails-{what}.{kind}", "type": media, "text": write(report)}}
+
+    def open_report(self, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """Shows the report file that was sent."""
+        rows = report_rows(str(values.get("text", "")), str(values.get("name", "The file")))
+        with self._lock:
+            self._opened[reader] = rows
+            self._opened.move_to_end(reader)
+            while len(self._opened) > _REPORTS_KEPT:
+                self._opened.popitem(last=False)
+        return {"say": "Opened."}
+
+    def close_report(self, reader: Reader) -> dict[str, object]:
+        """Takes the opened report away."""
+        with self._lock:
+            self._opened.pop(reader, None)
+        return {}
+
+    def act(self, name: str, values: Mapping[str, object], reader: Reader) -> dict[str, object] | None:
+        """What action `name` has to say; None where it is none of these cards."""
+        if name == "open-report":
+            return self.open_report(values, reader)
+        if name == "close-report":
+            return self.close_report(reader)
+        run = PROBE_ACTIONS.get(name)
+        if run is None:
+            return None
+        desk = self._desk()
+        return {"say": _NOT_YET} if desk is None else run(self, desk, values, reader)
+
+
+def _probe_for(desk: ProbeDesk, reader: Reader, turn_id: str) -> LambdaProbe | str:
+    """The probe of that turn, or of the newest where it is one that is not in memory."""
+    found = desk.probe_for(reader, turn_id)
+    return desk.probe_for(reader) if isinstance(found, str) and turn_id else found
+
+
+def _bar(progress: Progress | None) -> tuple[float | None, str]:
+    if progress is None:
+        return None, ""
+    return progress.done / max(1, progress.total), progress.sentence()
+
+
+def _rows_of(report: Report, name: str) -> ReportRows:
+    return report_rows(_as_text(report), name)
+
+
+def _as_text(report: Report) -> str:
+    return json.dumps(as_json(report), ensure_ascii=False, indent=1)
+
+
+PROBE_ACTIONS: dict[
+    str, Callable[[ProbeCards, ProbeDesk, Mapping[str, object], Reader], dict[str, object]]
+] = {
+    "probe": ProbeCards.start_probe,
+    "stop-probe": ProbeCards.stop_probe,
+    "doctor": ProbeCards.start_doctor,
+    "stop-doctor": ProbeCards.stop_doctor,
+    "verify": ProbeCards.start_verify,
+    "stop-verify": ProbeCards.stop_verify,
+    "measure-missing": ProbeCards.measure_missing,
+    "diagnose": ProbeCards.diagnose,
+    "save-report": ProbeCards.save_report,
+}

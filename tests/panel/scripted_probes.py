@@ -1,0 +1,65 @@
+"""The real probes over a scripted writer and the fake embedder, for the panel's tests and its demo page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from exllama_guard.core.model_signs import Fence, ModelSigns
+from exllama_guard.core.records import NotScored, Reason
+from exllama_guard.core.verification import VerifyLimits
+from exllama_guard.monitor import Monitor
+from exllama_guard.probes.desk import DeskParts, ProbeDesk
+from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.testing import FakeEmbedder
+
+AGREED = "The cache is rotated after 8192 tokens [s1]."
+OTHER = "It happens after 4096 tokens."
+
+
+class SlowWriter:
+    """Writes `AGREED`, in the last run `OTHER`, a word at a time; a stop ends it between two words."""
+
+    def __init__(self, word_s: float = 0.0) -> None:
+        self.word_s, self.words, self.asked = word_s, 0, 0
+
+    @property
+    def id(self) -> str:
+        return "scripted"
+
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+        self.asked += 1
+        answer = OTHER if self.asked % 6 == 0 else AGREED
+        said: list[str] = []
+        for word in answer.split():
+            if cancel.is_set():
+                return Written(" ".join(said), len(said), 0.01, 0.01, stopped=True)
+            time.sleep(self.word_s)
+            said.append(word)
+            self.words += 1
+        return Written(answer, len(said), 0.01, 0.01 * len(said), stopped=False)
+
+
+def probes_over(monitor: Monitor, *, word_s: float = 0.0, keep: Path | None = None) -> ProbeDesk:
+    """A desk whose model took three times as long for its first run."""
+    return ProbeDesk(
+        DeskParts(
+            writer=SlowWriter(word_s),
+            users_first=lambda cancel: None,
+            embedder=FakeEmbedder,
+            verifier=lambda: None,
+            retriever=lambda: None,
+            turns=lambda reader: monitor.snapshot(reader).turns,
+            path=lambda: None,
+            reading=lambda cancel: NotScored(Reason.NO_MODEL),
+            signs=lambda reader: ModelSigns(fence=Fence("warm", True, 3.0, same_text=True, slowest_s=0.4)),
+            drift=lambda: None,
+            modes=lambda: None,
+            extensions=lambda: (),
+            limits=VerifyLimits,
+            window=lambda: 5,
+            environment=lambda: {"model": "scripted"},
+            keep=keep,
+        )
+    )
