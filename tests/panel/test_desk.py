@@ -282,3 +282,20 @@ def _shared_monitor(kept: list[Monitor] = []) -> Monitor:  # noqa: B006 - one fo
         kept.append(scripted_monitor())
         run_turn(kept[0], 1, BAD)
     return kept[0]
+
+
+def test_what_tells_of_somebodys_chat_is_shown_to_that_person_only(monitor):
+    monitor.report_problem(
+        "The call of send_mail was refused.", "refused:page:ann:20261122-10-15-33:send_mail"
+    )
+    monitor.report_problem("The tool 'secret' is checked only.", "unenforced:abc")
+    monitor.report_problem("The disk is full.", "trace")
+    desk = Desk(monitor)
+    shown = {}
+    for name in ("ann", "bob", None):
+        client = Client(desk, Visitor(name, "s"))
+        client.ask()
+        shown[name] = client.html["problems"]
+    assert "send_mail" in shown["ann"] and "secret" not in shown["ann"]
+    assert "send_mail" not in shown["bob"] and "disk" in shown["bob"]
+    assert "send_mail" in shown[None] and "secret" in shown[None]

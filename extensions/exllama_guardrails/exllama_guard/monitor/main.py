@@ -136,7 +136,7 @@ class Monitor:
                 enabled=self.settings.enabled,
                 live=self._worker.live(reader),
                 turns=self._memory.turns(reader, self.settings.turns_kept),
-                problems=self._memory.problems,
+                problems=self._memory.problems(reader),
                 events=self._memory.events,
                 model=self._memory.model,
                 capabilities=self._memory.capabilities,

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from exllama_guard.core.records import ModelInfo, Reader, TurnReport, TurnRequest
+from exllama_guard.core.tool_rows import may_see as chat_is_of
 
 _READERS_KEPT = 64  # readers whose turns are remembered; the least recent is forgotten first
 _EVENTS_KEPT = 200
 _PROBLEMS_KEPT = 20
+_KINDS_OF_A_CHAT = frozenset({"refused", "answer", "tool", "unenforced"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +123,25 @@ class Memory:
         turns.sort(key=itemgetter(0), reverse=True)  # by when it ended: a clock may be set back
         return tuple(turn for _, turn in turns[:most])
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What is wrong at present, one sentence each."""
+    def problems(self, reader: Reader | None = None) -> tuple[str, ...]:
+        """What is wrong at present, one sentence each; what tells of another's chat is left out."""
         with self._lock:
-            return tuple(self._problems.values())
+            problems = tuple(self._problems.items())
+        return tuple(sentence for key, sentence in problems if _concerns(key, reader))
 
     @property
     def events(self) -> tuple[Event, ...]:
         """What happened between turns, oldest first."""
         with self._lock:
             return tuple(self._events)
+
+
+def _concerns(key: str, reader: Reader | None) -> bool:
+    """Whether a problem may be shown to `reader`; the tool lock's keys are `kind:chat...`."""
+    kind, _, rest = key.partition(":")
+    if reader is None or reader == Reader() or kind not in _KINDS_OF_A_CHAT:
+        return True
+    return chat_is_of(":".join(rest.split(":")[:3]), reader)
 
 
 def may_see(request: TurnRequest, reader: Reader | None) -> bool:
