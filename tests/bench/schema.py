@@ -196,17 +196,28 @@ def load_model(folder: Path | None) -> Any:
     return AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, dtype=torch.float32).eval()
 
 
-def reply_of(model: Any, tokenizer: Any, prompt: str, processor: Any, tokens: int, seed: int) -> str:
-    """The reply after `prompt`, ended at the closing mark; greedy with seed 0, else sampled at 0.7."""
+def replies_of(
+    model: Any, tokenizer: Any, prompts: Sequence[str], locks: Sequence[Any], tokens: int, seed: int
+) -> list[str]:
+    """The reply after each of `prompts`, ended at the closing mark; greedy with seed 0, else sampled at 0.7.
+
+    One batch, because each step reads all weights; each row has its own lock, or none where `locks` is empty.
+    """
     import torch
     from transformers import LogitsProcessorList, StoppingCriteriaList
 
-    ids = tokenizer(prompt, return_tensors="pt")
+    tokenizer.padding_side = "left"
+    ids = tokenizer(list(prompts), return_tensors="pt", padding=True)
     start = ids["input_ids"].shape[1]
+    rows = [LockProcessor(lock) for lock in locks]
+
+    def locked(input_ids: Any, scores: Any) -> Any:
+        parts = [row(input_ids[i : i + 1], scores[i : i + 1]) for i, row in enumerate(rows)]
+        return torch.cat(parts)
 
     def closed(input_ids: Any, *_args: Any, **_kwargs: Any) -> Any:
-        done = "</tool_call>" in tokenizer.decode(input_ids[0, max(start, input_ids.shape[1] - 8) :])
-        return torch.tensor([done])
+        ends = tokenizer.batch_decode(input_ids[:, max(start, input_ids.shape[1] - 8) :])
+        return torch.tensor(["</tool_call>" in end for end in ends])
 
     torch.manual_seed(seed)
     with torch.inference_mode():
@@ -216,12 +227,12 @@ def reply_of(model: Any, tokenizer: Any, prompt: str, processor: Any, tokens: in
             do_sample=seed > 0,
             temperature=0.7 if seed else None,
             top_p=None,
-            top_k=None if not seed else 50,
+            top_k=50 if seed else None,
             pad_token_id=tokenizer.eos_token_id,
-            logits_processor=LogitsProcessorList([processor] if processor else []),
+            logits_processor=LogitsProcessorList([locked] if rows else []),
             stopping_criteria=StoppingCriteriaList([closed]),
         )
-    return str(tokenizer.decode(out[0, start:], skip_special_tokens=True))
+    return [str(text) for text in tokenizer.batch_decode(out[:, start:], skip_special_tokens=True)]
 
 
 def judge(item: Item, reply: str) -> Scored:
@@ -248,7 +259,8 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["simple_python", "multiple"])
     parser.add_argument("--n", type=int, default=30, help="items of each set, evenly spread over it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="0 is greedy, others are sampled")
-    parser.add_argument("--tokens", type=int, default=192)
+    parser.add_argument("--tokens", type=int, default=160)
+    parser.add_argument("--batch", type=int, default=10, help="items that are written at once")
     parser.add_argument("--show", action="store_true", help="print each reply too")
     options = parser.parse_args()
     tokenizer = load_tokenizer(options.model)
@@ -257,17 +269,20 @@ def main() -> None:
     for name in options.sets:
         scored: dict[str, list[Scored]] = {"unlocked": [], "locked": []}
         unenforced = 0
-        for item in items_of(options.bfcl, name, options.n):
-            lock = compile_plan(plan_calls(item.tools, "<tool_call>", always=False), words)
-            unenforced += bool(lock.unenforced)
-            prompt = prompt_of(tokenizer, item.tools, item.question)
+        items = list(items_of(options.bfcl, name, options.n))
+        for first in range(0, len(items), options.batch):
+            part = items[first : first + options.batch]
+            locks = [compile_plan(plan_calls(one.tools, "<tool_call>", always=False), words) for one in part]
+            unenforced += sum(bool(lock.unenforced) for lock in locks)
+            prompts = [prompt_of(tokenizer, one.tools, one.question) for one in part]
             for seed in options.seeds:
                 for label, column in scored.items():
-                    processor = LockProcessor(lock) if label == "locked" else None
-                    reply = reply_of(model, tokenizer, prompt, processor, options.tokens, seed)
-                    column.append(judge(item, reply))
-                    if options.show:
-                        print(item.identity, seed, label, column[-1], repr(reply), flush=True)
+                    used = locks if label == "locked" else ()
+                    replies = replies_of(model, tokenizer, prompts, used, options.tokens, seed)
+                    for item, reply in zip(part, replies, strict=True):
+                        column.append(judge(item, reply))
+                        if options.show:
+                            print(item.identity, seed, label, column[-1], repr(reply), flush=True)
         show(name, scored, len(options.seeds), unenforced)
 
 
@@ -289,9 +304,7 @@ def prompt_of(tokenizer: Any, tools: Sequence[Tool], question: str) -> str:
 def show(name: str, scored: dict[str, list[Scored]], seeds: int, unenforced: int) -> None:
     """Prints one set's rows, and on which replies the two columns differ."""
     count = len(scored["locked"])
-    print(
-        f"{name}: {count // seeds} items x {seeds} seeds, {unenforced} items with a schema that is checked only"
-    )
+    print(f"{name}: {count // seeds} items x {seeds} seeds, {unenforced} items checked only")
     print(f"{'':10} {'parsed':>8} {'valid':>8} {'right':>8}  faults")
     for label, column in scored.items():
         shares = "".join(

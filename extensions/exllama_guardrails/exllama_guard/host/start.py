@@ -19,6 +19,7 @@ from exllama_guard.host.model_watch import ModelWatch
 from exllama_guard.host.observe import observing, seeing_prompt
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tool_guard import get_tool_guard, uninstall_tool_guard
+from exllama_guard.host.tool_repair import repairing
 from exllama_guard.monitor import get_monitor
 from exllama_guard.probes import desk
 from exllama_guard.settings import Settings, from_params
@@ -104,7 +105,9 @@ def _install(monitor: Monitor) -> bool:
         lifecycle.use(follower)
     if hasattr(text_generation, "_generate_reply"):
         watch, hold = observing(monitor), gating(follower)
-        _patches.replace(text_generation, "_generate_reply", lambda original: watch(hold(original)))
+        _patches.replace(
+            text_generation, "_generate_reply", lambda original: watch(hold(repairing(original)))
+        )
     watch_loads(_patches, monitor)
     for name in ("generate_reply_HF", "generate_reply_custom"):
         if hasattr(text_generation, name):

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from exllama_guard.core.json_strict import canonical_sha256, json_spans, read_json
-from exllama_guard.core.tool_attempts import without_thinking
-from exllama_guard.core.tool_calls import CallError, compile_checker
+from exllama_guard.core.json_strict import canonical_sha256
+from exllama_guard.core.tool_calls import MAX_REPAIR_ROUNDS
 from exllama_guard.core.tool_rows import AnswerOutcome, ToolLedger
-from exllama_guard.errors import SchemaError
 from exllama_guard.host.hooks import guarded
+from exllama_guard.host.tool_answers import ask_again, judge
 from exllama_guard.host.tool_turn import ToolTurn
 
-__all__ = ["answer_schema", "chat_key", "is_new_chat", "judge", "with_repairs", "with_response_format"]
+__all__ = ["chat_key", "is_new_chat", "reply_key", "with_repairs", "with_response_format"]
 
 
 def with_response_format(request: type) -> type:
@@ -43,60 +41,11 @@ def is_new_chat(body: Mapping[str, Any]) -> bool:
     return not roles & {"assistant", "tool"}
 
 
-def answer_schema(body: Mapping[str, Any], pasted: str) -> tuple[Mapping[str, Any] | None, str]:
-    """(the schema that the answer must fit or None, why a given one is not usable or an empty string).
-
-    The request's `response_format` counts before the schema pasted in the panel.
-    """
-    wanted = body.get("response_format")
-    schema: object = None
-    if isinstance(wanted, Mapping):
-        if wanted.get("type") == "json_object":
-            schema = {"type": "object"}
-        elif wanted.get("type") == "json_schema":
-            inner = wanted.get("json_schema")
-            schema = inner.get("schema") if isinstance(inner, Mapping) else wanted.get("schema")
-    elif pasted.strip():
-        read = read_json(pasted)
-        if not read.ok:
-            return None, f"The pasted JSON Schema cannot be used: {read.problems[0].message}"
-        schema = read.value
-    if schema is None:
-        return None, ""
-    if not isinstance(schema, Mapping):
-        return None, 'The JSON Schema for answers must be an object, such as {"type": "object"}.'
-    try:
-        compile_checker(schema, closed=False)
-    except SchemaError as error:
-        return None, f"The JSON Schema for answers cannot be used: {error}"
-    return schema, ""
-
-
-def judge(answer: str, schema: Mapping[str, Any]) -> tuple[AnswerOutcome, tuple[CallError, ...]]:
-    """How an answer stands under a schema.
-
-    REPAIRED where the JSON is valid but stood inside other text, from which it can be cut out.
-    """
-    check = compile_checker(schema, closed=False)
-    text = without_thinking(answer).strip()
-    read = read_json(text)
-    if read.ok:
-        errors = check(read.value)
-        return (AnswerOutcome.REFUSED, errors) if errors else (AnswerOutcome.VALID, ())
-    for start, end in json_spans(text):
-        inner = read_json(text[start:end])
-        if inner.ok and not check(inner.value):
-            return AnswerOutcome.REPAIRED, ()
-    problem = read.problems[0]
-    return AnswerOutcome.REFUSED, (
-        CallError(
-            problem.code,
-            "",
-            "one JSON value and nothing else",
-            problem.found or problem.code,
-            problem.message,
-        ),
-    )
+def reply_key(state: object, text: object) -> str:
+    """A key like `chat_key`'s, for a reply whose request is not seen: by what was first asked in it."""
+    history = state.get("history") if isinstance(state, Mapping) else None
+    rows = history.get("internal") if isinstance(history, Mapping) else None
+    return chat_key({"messages": [{"role": "user", "content": rows[0][0] if rows else text}]})
 
 
 def with_repairs(
@@ -122,15 +71,18 @@ def with_repairs(
         request = {**copy.copy(body), "messages": copy.deepcopy(messages)}
         if turn.rounds:
             request["continue_"] = False  # what was to be continued is answered by a tool message now
+        sent = False
         for item in answer(request):
-            if held or not stream or _finish(item) is not None:
+            opens = _opens(item)
+            if not opens and (held or not stream or _finish(item) is not None or _kept_back(turn)):
                 held.append(item)
-            elif turn.rounds == 0 or not _opens(item):
+            elif turn.rounds == 0 or not opens:
+                sent = sent or not opens
                 yield item
         _note_broken(turn, held)
-        problem = _answer_problem(turn, ledger)
+        problem = _answer_problem(turn, ledger, sent)
         if not turn.refused and problem is None:
-            yield from held
+            yield from _as_cut(turn, held, stream)
             return
         turn.rounds += 1
         if turn.exhausted:
@@ -148,40 +100,55 @@ def _note_broken(turn: ToolTurn, held: list[Any]) -> None:
         turn.note_refused(turn.check(attempt.name, attempt.arguments), attempt.arguments)
 
 
-@guarded(lambda turn, ledger: None)
-def _answer_problem(turn: ToolTurn, ledger: ToolLedger) -> list[dict[str, Any]] | None:
-    """The messages that ask for a better answer under the turn's schema; None where it is good or free."""
+@guarded(lambda turn: False)
+def _kept_back(turn: ToolTurn) -> bool:
+    """Whether text is held until it is checked: where nothing makes an answer fit while it is written."""
+    return turn.answer_schema is not None and not turn.enforced
+
+
+@guarded(lambda turn, ledger, sent: None)
+def _answer_problem(turn: ToolTurn, ledger: ToolLedger, sent: bool) -> list[dict[str, Any]] | None:
+    """The messages that ask for a better answer; None where it is good, has been sent, or is free."""
     if turn.answer_schema is None:
         return None
-    outcome, errors = judge(turn.last_answer, turn.answer_schema)
-    if outcome is AnswerOutcome.VALID:
-        ledger.add_answer(turn.chat, AnswerOutcome.REPAIRED if turn.rounds else AnswerOutcome.VALID)
-        return None
-    turn.answer_errors = errors
-    if turn.rounds >= 2:
-        ledger.add_answer(turn.chat, AnswerOutcome.REFUSED)
-    listed = json.dumps([error.as_dict() for error in errors], ensure_ascii=False)
-    return [
-        {"role": "assistant", "content": turn.last_answer},
-        {
-            "role": "user",
-            "content": f"Answer again with one JSON value that fits the schema and nothing else. {listed}",
-        },
-    ]
+    judged = judge(turn.last_answer, turn.answer_schema)
+    turn.answer_errors = judged.errors
+    if judged.outcome is AnswerOutcome.REPAIRED and not sent:
+        turn.answer_cut = True
+        turn.last_answer = judged.text
+    elif judged.outcome is not AnswerOutcome.VALID:
+        if turn.rounds >= MAX_REPAIR_ROUNDS or sent:
+            ledger.add_answer(turn.chat, AnswerOutcome.REFUSED)
+        message = {"role": "user", "content": ask_again(judged.errors)}
+        return None if sent else [{"role": "assistant", "content": turn.last_answer}, message]
+    repaired = turn.rounds or turn.answer_cut
+    ledger.add_answer(turn.chat, AnswerOutcome.REPAIRED if repaired else AnswerOutcome.VALID)
+    return None
+
+
+def _as_cut(turn: ToolTurn, held: list[Any], stream: bool) -> Iterator[Any]:
+    """What was held, with the JSON alone where it stood inside other text."""
+    yield from _with_text(held, stream, turn.last_answer) if turn.answer_cut else held
 
 
 def _given_up(turn: ToolTurn, held: list[Any], stream: bool) -> Iterator[Any]:
     """The response with one plain sentence in the place of a call that may not run."""
-    sentence = turn.last_sentence()
+    return _with_text(held, stream, turn.last_sentence())
+
+
+def _with_text(held: list[Any], stream: bool, text: str) -> Iterator[Any]:
+    """The response with `text` in place of what it held, tool calls included."""
     for item in held:
         item = copy.deepcopy(item)
-        for choice in item.get("choices", []):
-            if choice.get("finish_reason") is None and not stream:
-                continue
+        choices = item.get("choices", [])
+        if stream and choices and _finish(item) is None:
+            continue  # a part of the text that is replaced
+        for choice in choices:
             choice["finish_reason"] = "stop"
             part = choice.setdefault("delta" if stream else "message", {})
-            part.pop("tool_calls", None)
-            part["content"] = sentence
+            for holder in (choice, part):  # 3.23 puts them beside the message
+                holder.pop("tool_calls", None)
+            part["content"] = text
         yield item
 
 
@@ -193,5 +160,9 @@ def _finish(item: object) -> str | None:
 
 @guarded(lambda item: False)
 def _opens(item: object) -> bool:
+    """True for the chunk that opens a streamed reply: a role, no text (3.23 has the role in each chunk)."""
     choices: Any = item.get("choices") if isinstance(item, Mapping) else None
-    return bool(choices) and "role" in (choices[0].get("delta") or {})
+    if not choices or choices[0].get("finish_reason") is not None:
+        return False
+    delta = choices[0].get("delta") or {}
+    return "role" in delta and not delta.get("content")

@@ -78,8 +78,9 @@ class Constrainer:
             payload = original(server, state)
             turn = self._current()
             plan = turn.plan if turn is not None else None
-            if plan is None or not plan.always:
+            if turn is None or plan is None or not plan.always:
                 return payload
+            turn.enforced = True
             return locked_payload(payload, plan.answer_schema or call_schema(plan.tools))
 
         return prepare_payload
@@ -96,6 +97,7 @@ class Constrainer:
                 ids = kwargs.get("input_ids", args[0] if args else None)
                 end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
                 turn.processor = build_filter(lock, tokenizer, end)
+                turn.enforced = True
                 kwargs["filters"] = [*(kwargs.get("filters") or []), turn.processor]
             return original(*args, **kwargs)
 
@@ -109,6 +111,7 @@ class Constrainer:
 
                 turn, lock = held
                 turn.processor = build_filter(lock, generator)
+                turn.enforced = True
                 kwargs["filters"] = [*(kwargs.get("filters") or []), turn.processor]
             return original(generator, *args, **kwargs)
 

@@ -80,6 +80,11 @@ class ToolTurn:
         self.always = False  # the request asks for a call whatever the model thinks
         self.answer_schema: Mapping[str, Any] | None = None
         self.answer_errors: tuple[CallError, ...] = ()
+        self.answer_tries = 0  # how often an answer under a schema was asked for again
+        self.answer_cut = False  # its JSON was cut out of other text
+        self.repairs_itself = False  # whoever started the turn asks again
+        self.begun = False  # the reply continues an earlier one
+        self.enforced = False  # the loader holds the reply to the lock while it writes
 
     @property
     def exhausted(self) -> bool:
@@ -161,10 +166,13 @@ class ToolTurn:
         """What the user reads when no round is left."""
         if self.refused:
             return self.final_sentence(self.refused[0].verdict)
+        if not self.answer_errors:
+            return "The answer holds valid JSON among other text; ask for the JSON alone."
         first = self.answer_errors[0]
+        attempts = self.rounds if self.repairs_itself else self.answer_tries + 1
         return (
-            f"The answer did not fit the JSON Schema in {self.rounds} attempts: expected {first.expected}"
-            f"{' at ' + first.path if first.path else ''}, found {first.found}."
+            f"The answer did not fit the JSON Schema in {attempts} attempt{'s' if attempts > 1 else ''}: "
+            f"expected {first.expected}{' at ' + first.path if first.path else ''}, found {first.found}."
         )
 
     def final_sentence(self, verdict: CallVerdict) -> str:
