@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
         turn = report_of(record)
         if not turn.request.question:
             raise UserError("This turn was recorded without text; switch trace_text on and ask again.")
-        extensions = None if options.extensions is None else tuple(options.extensions)
+        extensions = record.extensions if options.extensions is None else tuple(options.extensions)
         found = Findings(
             turn,
             extensions,
@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("traces", type=Path, metavar="TRACES", help="folder of traces")
     parser.add_argument("--turn", default="", help="trace_id of the turn (default: the last one)")
     parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: measures λ with this model")
-    parser.add_argument("--extensions", nargs="*", help="names of the extensions that were on")
+    parser.add_argument(
+        "--extensions", nargs="*", help="extensions that were on (default: those in the trace)"
+    )
     add_run_options(parser)
     return parser
 

@@ -420,6 +420,7 @@ class TurnRequest:
     regenerate: bool = False
     tool_turn: bool = False
     started_at_s: float = 0.0  # seconds since the epoch
+    extensions: tuple[str, ...] | None = None  # the other extensions that were on; None: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ class TraceRecord:
     not_measured: tuple[str, ...]
     relevance: Relevance | None = None  # None in lines from before it was measured
     acted: Acted | None = None  # what was done because of the verdict; None where nothing was to be done
+    extensions: tuple[str, ...] | None = None  # the host's other extensions that were on; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ def record_of(report: TurnReport, *, with_text: bool = True) -> TraceRecord:
         not_measured=_not_measured(report),
         relevance=report.relevance,
         acted=report.acted,
+        extensions=request.extensions,
     )
     return record if with_text else _without_text(record)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from exllama_guard.core.records import Channel, TurnRequest
+from exllama_guard.core.records import Channel, ModelInfo, TurnRequest
 from exllama_guard.host import webui
 from exllama_guard.host.hand_over import taken_for
 from exllama_guard.host.hooks import notes
@@ -61,7 +61,8 @@ def opening_of(monitor: Monitor, prompt: str, state: dict[str, Any], is_chat: bo
         chat_id=str(chat_id) if chat_id else None,
         reader=monitor.reader_for(username, session),
         channel=channel,
-        model=webui.model_info(),
+        model=_model(monitor),
+        extensions=webui.active_extensions(),
         regenerate=regenerate,
         tool_turn=tool_turn,
         started_at_s=time.time(),
@@ -79,6 +80,14 @@ def opening_of(monitor: Monitor, prompt: str, state: dict[str, Any], is_chat: bo
         look_for_injected=bool(webui.active_text_extensions()),
     )
     return Opening(request, gathered, note.history or {})
+
+
+def _model(monitor: Monitor) -> ModelInfo | None:
+    """The loaded model, with the hashes of its files once they are read."""
+    model, known = webui.model_info(), monitor.model
+    if model is None or known is None or (model.name, model.loader) != (known.name, known.loader):
+        return model
+    return known
 
 
 def _unknown(text: str) -> None:

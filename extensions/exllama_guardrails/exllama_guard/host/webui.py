@@ -17,6 +17,7 @@ from exllama_guard.core.records import ModelInfo
 from exllama_guard.host.loaders import quantisation_in
 
 __all__ = [
+    "active_extensions",
     "active_text_extensions",
     "is_multi_user",
     "is_switched_on",
@@ -150,13 +151,19 @@ def model_info() -> ModelInfo | None:
     )
 
 
+def active_extensions() -> tuple[str, ...]:
+    """Names of the other extensions that are switched on."""
+    return tuple(name for name, module in _switched_on() if not _is_ours(module))
+
+
 def active_text_extensions() -> tuple[str, ...]:
     """Names of the other extensions, switched on, that may change a prompt's text."""
-    extensions = sys.modules.get("modules.extensions")
-    state = getattr(extensions, "state", None) or {}
-    return tuple(
-        str(name) for name, entry in state.items() if entry[0] and _changes_text(_module(str(name), entry))
-    )
+    return tuple(name for name, module in _switched_on() if _changes_text(module))
+
+
+def _switched_on() -> list[tuple[str, ModuleType | None]]:
+    state = getattr(sys.modules.get("modules.extensions"), "state", None) or {}
+    return [(str(name), _module(str(name), entry)) for name, entry in tuple(state.items()) if entry[0]]
 
 
 def is_switched_on() -> bool:

@@ -169,6 +169,7 @@ def report_of(record: TraceRecord) -> TurnReport:
         regenerate=record.regenerate,
         tool_turn=record.tool_turn,
         started_at_s=datetime.fromisoformat(record.ts.replace("Z", "+00:00")).timestamp(),
+        extensions=record.extensions,
     )
     return TurnReport(
         request=request,

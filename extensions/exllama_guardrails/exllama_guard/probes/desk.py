@@ -15,7 +15,7 @@ from exllama_guard.core.kv_cache import DriftReport
 from exllama_guard.core.model_signs import ModelSigns
 from exllama_guard.core.ports import Embedder, Retriever, Verifier
 from exllama_guard.core.probe_reports import checkup_report, lambda_report, verify_report
-from exllama_guard.core.records import NotScored, Reader, TurnReport
+from exllama_guard.core.records import ModelInfo, NotScored, Reader, TurnReport
 from exllama_guard.core.report import Report
 from exllama_guard.core.stability import LambdaReport
 from exllama_guard.core.symptoms import Observation, fired
@@ -50,6 +50,7 @@ class DeskParts:
     signs: Callable[[Reader], ModelSigns]
     drift: Callable[[], DriftReport | None]
     modes: Callable[[], tuple[ModeVerdict, ...] | None]
+    model: Callable[[], ModelInfo | None]  # with the hashes of its files, once they are read
     extensions: Callable[[], tuple[str, ...] | None]
     limits: Callable[[], VerifyLimits]
     window: Callable[[], int]
@@ -191,8 +192,8 @@ class ProbeDesk:
         before = chat[: chat.index(turn) + 1]
         return diagnosis_of(
             Findings(
-                turn,
-                parts.extensions(),
+                self._with_hashes(turn),
+                turn.request.extensions if turn.request.extensions is not None else parts.extensions(),
                 self._agreement(reader, turn),
                 parts.modes(),
                 parts.drift(),
@@ -212,6 +213,18 @@ class ProbeDesk:
             return None
         same = state.asked.question == turn.request.question and state.asked.snippets == turn.request.snippets
         return state.result.report if same else None
+
+    def _with_hashes(self, turn: TurnReport) -> TurnReport:
+        """The turn with what is known of its model by now; a reply may start before its files are read."""
+        then, now = turn.request.model, self._parts.model()
+        if (
+            then is None
+            or now is None
+            or then.shard_hash
+            or (then.name, then.loader) != (now.name, now.loader)
+        ):
+            return turn
+        return replace(turn, request=replace(turn.request, model=now))
 
     def _turn(self, reader: Reader, turn_id: str) -> TurnReport:
         turns = self._parts.turns(reader)
