@@ -23,6 +23,8 @@ from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
 from exllama_guard.core.backend import Backend, CacheUsage
 from exllama_guard.core.records import NotScored
 from exllama_guard.errors import BackendError
+from exllama_guard.lifecycle.fence import run_fence
+from exllama_guard.lifecycle.path import BackendPath
 from exllama_guard.standalone.small_model import bundled_gguf, load_small_model
 from exllama_guard.testing import FakeBackend
 
@@ -216,6 +218,20 @@ def test_log_probabilities_are_those_of_a_distribution(case: Case) -> None:
     assert np.isfinite(values).all()
     assert (values <= 0).all()
     assert case.backend.prompt_logprobs(ids[:1]).shape == (0,)
+
+
+@pytest.mark.parametrize("case", ["transformers"], indirect=True)
+def test_a_model_without_a_chat_template_is_told_and_works(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case.backend.loaded.tokenizer(), "chat_template", None)
+    card = case.backend.card()
+    assert card.chat_template is False
+    report = run_fence(
+        BackendPath(case.backend), case.backend.count_tokens, limit_s=120, cancel=threading.Event()
+    )
+    assert report.failure == ""
+    assert report.digest is not None
 
 
 @pytest.mark.parametrize("case", ["transformers"], indirect=True)

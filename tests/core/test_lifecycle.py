@@ -149,7 +149,7 @@ def test_two_loads_at_once_end_with_the_second_one_warm(model):
     snapshot = world.lifecycle.snapshot()
     assert (snapshot.name, snapshot.state) == ("second", FenceState.WARM)
     assert not world.host.overlapped
-    assert "another model was loaded" in world.told.text()
+    assert "unloaded or replaced" in world.told.text()
 
 
 def test_a_model_unloaded_during_its_warm_up_leaves_no_model_and_no_waiting_request(model):
@@ -160,6 +160,18 @@ def test_a_model_unloaded_during_its_warm_up_leaves_no_model_and_no_waiting_requ
     assert world.lifecycle.before_reply(None) == 0.0
     world.settle()
     assert world.state() is FenceState.NONE
+    assert "unloaded or replaced" in world.told.text()
+    assert not world.host.lock.locked()
+
+
+def test_a_missing_tokenizer_is_told_at_the_warm_up_and_blocks_nobody(model):
+    world = World()
+    world.backend.error = BackendError("m has no tokenizer; put tokenizer.json beside its weights.")
+    world.lifecycle.model_changed(loaded(model))
+    world.settle()
+    assert world.state() is FenceState.FAILED
+    assert "tokenizer.json" in world.told.problems["warm-up"]
+    assert world.lifecycle.before_reply(loaded(model)) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def run_fence(
         timer.cancel()
     elapsed_s = time.perf_counter() - started_s
     if not failure and not still_wanted():
-        failure = "another model was loaded meanwhile."
+        failure = "the model was unloaded or replaced meanwhile."
     elif not failure and cancel.is_set():
         failure = f"the limit of {limit_s:g} s was reached after {len(runs)} runs; raise warmup_limit_s."
         warm = None
