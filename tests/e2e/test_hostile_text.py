@@ -1,0 +1,265 @@
+"""No text from a model, a snippet, a tool, a file or a trace becomes markup: every field, in a real browser.
+
+The panel's own script puts the packets of its own desk into the page, as it does behind Gradio.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import EXTENSION
+from exllama_guard.core.records import Finish, Gate, ModelInfo, Offsets, Origin, Snippet, TurnRequest
+from exllama_guard.core.report import Chart, ChartLine, ChartRange, Line, Report, Table
+from exllama_guard.core.report_html import as_html
+from exllama_guard.core.trace import TraceWriter
+from exllama_guard.panel.desk import Desk, Visitor
+from exllama_guard.panel.markup_shell import script, shell
+from exllama_guard.panel.message import TABS
+from exllama_guard.settings import Settings
+from exllama_guard.testing import FakeEmbedder, make_monitor
+from hostile_texts import ELEMENTS, TEXTS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "panel"))
+
+from scripted import SentenceScorer
+from scripted_model import ScriptedTools
+
+pytestmark = pytest.mark.browser
+
+BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
+VISITOR = Visitor(None, None)
+# What a page is made of; nothing else may stand in it, whatever a text says.
+LOOK = """() => {
+  const every = Array.from(document.querySelectorAll('*'));
+  const names = /^(script|iframe|object|embed|base|link|marquee|audio|video|math|xss|template)$/i;
+  const odd = every.filter((el) => names.test(el.localName));
+  const handlers = every.flatMap((el) => Array.from(el.attributes).filter((a) => /^on/i.test(a.name)));
+  const links = every.filter((el) => ['href', 'src', 'action', 'data', 'srcset'].some((name) =>
+    el.hasAttribute(name) && !/^(https?:|#|$)/i.test(el.getAttribute(name).trim())));
+  const forms = every.filter((el) => el.localName === 'img' || el.localName === 'meta' && el.httpEquiv);
+  const shown = (elements) => elements.map((el) => el.outerHTML.slice(0, 90));
+  return { odd: shown(odd), handlers: handlers.map((a) => a.name + '=' + a.value), links: shown(links),
+    forms: shown(forms), ran: window.ran || null };
+}"""
+CLEAN = {"odd": [], "handlers": [], "links": [], "forms": [], "ran": None}
+
+
+class Watched:
+    """A page with everything noted that must not happen in it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.happened: list[str] = []
+        page.on("dialog", self._dialog)
+        page.on("request", lambda asked: self.happened.append(f"asked for {asked.url}"))
+        page.on("pageerror", lambda error: self.happened.append(f"error {error}"))
+        page.on("popup", lambda _: self.happened.append("popup"))
+
+    def _dialog(self, dialog: object) -> None:
+        self.happened.append("dialog")
+        dialog.dismiss()  # type: ignore[attr-defined]
+
+    def check(self, where: str) -> None:
+        self.page.evaluate("() => document.querySelectorAll('[autofocus]').forEach((el) => el.focus())")
+        assert self.page.evaluate(LOOK) == CLEAN, where
+        assert self.happened == [], where
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no chromium or Chrome on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def watched(browser) -> Iterator[Watched]:
+    page = browser.new_page()
+    yield Watched(page)
+    page.close()
+
+
+def hostile_turn(monitor, number: int, text: str) -> None:
+    snippets = tuple(
+        Snippet(
+            snippet_id=f"{text}{place}",
+            text=f"{text} The cache is rotated after 8192 tokens. {text}",
+            section_id=text,
+            source_url=text,
+            tokens=3,
+            offsets=Offsets(0, 9, text),
+            origin=Origin.KNOWLEDGE,
+            index_hash=text,
+        )
+        for place in ("", "b")
+    )
+    request = TurnRequest(
+        turn_id=f"{text}{number}",
+        question=text,
+        snippets=snippets,
+        prompt=text,
+        chat_id=text,
+        model=ModelInfo(text, text, text, text, 8192, text, text),
+        started_at_s=1_800_000_000.0 + number,
+    )
+    answer = f"{text} The cache is rotated after 4096 tokens. Nothing says this. {text} [{text}]. {text}?"
+    monitor.open_turn(request).close(answer, Finish.COMPLETE)
+
+
+def packets(desk: Desk, text: str, number: int) -> Iterator[tuple[str, str]]:
+    """(what it is, the packet) of everything that a person can look at and do."""
+
+    def ask(tab: str, **more: object) -> str:
+        message = {"v": -1, "tab": tab, "turn": "", "claim": "", "filter": {}, "have": {}, "lists": {}}
+        return desk.answer(json.dumps({**message, **more}), VISITOR)
+
+    for tab in TABS:
+        yield tab, ask(tab)
+    for claim in ("0", "1", "2", "3"):
+        yield f"claim {claim}", ask("turn", claim=claim)
+    yield "an old turn", ask("turn", turn=f"{text}{number}")
+    yield "filtered", ask("history", filter={"chat": text, "model": text, "verdict": text})
+    pasted = {"question": text, "snippets": f"{text}\n\n{text}", "answer": f"{text}. It is 4096."}
+    yield "pasted", ask("check", do={"name": "check", "values": pasted})
+    yield "applied", ask("settings", do={"name": "apply-settings", "values": {"embedder": text, text: text}})
+    for name in ("schema", "set-schema", "accept", "calibrate", text):
+        yield f"action {name}", ask("tools", do={"name": name, "values": {"name": text, "schema": text}})
+
+
+def test_no_text_becomes_markup_in_any_field_of_the_panel(watched: Watched, tmp_path: Path) -> None:
+    assert len(TEXTS) >= 60
+    monitor = make_monitor(
+        Settings(trace_folder=str(tmp_path), turns_kept=3),
+        embedder=FakeEmbedder(),
+        trace=TraceWriter(tmp_path),
+        scorer=lambda snippets, question: SentenceScorer(snippets),
+    )
+    tools = ScriptedTools()
+    desk = Desk(monitor, tools=tools, follower=lambda: None)
+    page = watched.page
+    page.set_content(f"<!doctype html><html><body>{shell()}</body></html>")
+    page.evaluate("() => { window.alert = () => { window.ran = 1; }; }")
+    page.evaluate(f"({script()})()")
+    page.evaluate("() => document.querySelector('[data-act=fold]').click()")
+    watched.happened.clear()
+    drawn = 0
+    for number, text in enumerate(TEXTS):
+        hostile_turn(monitor, number, text)
+        monitor.model_changed(ModelInfo(text, text, text, text, 8192, text, text), (text,))
+        monitor.report_problem(text, "one")
+        monitor.record_event(text, text)
+        tools.offer(text, text, chat=f"page::{text}")
+        tools.call(text, chat=f"page::{text}", **{text: text})
+        assert monitor.wait_until_idle(20)
+        for what, packet in packets(desk, text, number):
+            tab = what if what in TABS else "turn"
+            page.evaluate(f"() => document.querySelector('[data-tab={tab}]').click()")
+            page.evaluate("(packet) => { window.egGuard.take(packet); }", packet)
+            drawn += bool(packet)
+        watched.check(f"{what} of {text!r}")
+    shown = page.evaluate("() => document.body.innerText")
+    assert TEXTS[-1] in shown, "the last text is not on the page, so nothing was looked at"
+    assert drawn > len(TEXTS) * 10
+
+
+def test_no_text_becomes_markup_in_traces_that_are_read_back(watched: Watched, tmp_path: Path) -> None:
+    monitor = make_monitor(
+        Settings(trace_folder=str(tmp_path)),
+        trace=TraceWriter(tmp_path),
+        scorer=lambda snippets, question: SentenceScorer(snippets),
+    )
+    for number, text in enumerate(TEXTS):
+        hostile_turn(monitor, number, text)
+    assert monitor.wait_until_idle(60)
+    reading = Desk(make_monitor(Settings(trace_folder=str(tmp_path))), follower=lambda: None)
+    page = watched.page
+    page.set_content(f"<!doctype html><html><body>{shell()}</body></html>")
+    page.evaluate(f"({script()})()")
+    page.evaluate("() => document.querySelector('[data-act=fold]').click()")
+    watched.happened.clear()
+    message = {"v": -1, "have": {}, "lists": {}}
+    for number in range(-(-len(TEXTS) // 25)):
+        packet = reading.answer(
+            json.dumps({**message, "tab": "history", "filter": {"page": number}}), VISITOR
+        )
+        page.evaluate("() => document.querySelector('[data-tab=history]').click()")
+        page.evaluate("(packet) => { window.egGuard.take(packet); }", packet)
+        watched.check(f"history, page {number}")
+    for number, text in enumerate(TEXTS):
+        packet = reading.answer(json.dumps({**message, "tab": "turn", "turn": f"{text}{number}"}), VISITOR)
+        page.evaluate("() => document.querySelector('[data-tab=turn]').click()")
+        page.evaluate("(packet) => { window.egGuard.take(packet); }", packet)
+    watched.check("old turns")
+    answer = reading.answer(
+        json.dumps({**message, "tab": "history", "do": {"name": "export", "values": {"kind": "html"}}}),
+        VISITOR,
+    )
+    exported = json.loads(answer)["file"]["text"]
+    assert "The cache" in exported or html.escape(TEXTS[0]) in exported
+    page.set_content(exported)
+    watched.check("exported history")
+
+
+def test_no_text_becomes_markup_in_a_report(watched: Watched) -> None:
+    page = watched.page
+    for text in TEXTS:
+        report = Report(
+            title=text,
+            summary=text,
+            lines=tuple(Line(text, gate, text, text) for gate in Gate),
+            tables=(Table(text, (text, text), ((text, text),), text),),
+            charts=(
+                Chart(text, text, (ChartLine(text, (0.1, None, 0.3)),), limits=((0.2, text),)),
+                Chart(text, text, ranges=(ChartRange(text, 0.1, 0.2, 0.3),), band=(0.02, 0.05)),
+            ),
+            environment=((text, text),),
+            not_measured=((text, text),),
+            made_at=text,
+        )
+        page.set_content(as_html(report))
+        watched.check(text)
+    assert page.inner_text("h1") == " ".join(TEXTS[-1].split())
+
+
+def test_no_text_becomes_markup_in_the_embedded_chat(watched: Watched) -> None:
+    path = EXTENSION / "exllama_guard" / "standalone" / "webui" / "modules" / "html_generator.py"
+    spec = importlib.util.spec_from_file_location("html_of_the_chat", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for text in TEXTS:
+        visible = [html.escape(text), html.escape(text)]  # as the host keeps it
+        watched.page.set_content(module.chat_html_wrapper({"visible": [visible]}))
+        watched.check(text)
+
+
+def test_what_looks_for_markup_finds_it(watched: Watched) -> None:
+    """The same texts put into a page as they are: else the tests above could not fail."""
+    found = 0
+    for text in ELEMENTS:
+        watched.page.set_content(f"<!doctype html><html><body>{text}</body></html>")
+        try:
+            watched.check(text)
+        except AssertionError:
+            found += 1
+        watched.happened.clear()
+    assert found > len(ELEMENTS) * 0.75
