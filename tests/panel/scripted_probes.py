@@ -56,6 +56,7 @@ def probes_over(monitor: Monitor, *, word_s: float = 0.0, keep: Path | None = No
             signs=lambda reader: ModelSigns(fence=Fence("warm", True, 3.0, same_text=True, slowest_s=0.4)),
             drift=lambda: None,
             modes=lambda: None,
+            model=lambda: monitor.model,
             extensions=lambda: (),
             limits=VerifyLimits,
             window=lambda: 5,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from exllama_guard.core.records import Finish, Reader
 from exllama_guard.core.trace import TraceWriter
 from exllama_guard.monitor import Monitor
 from exllama_guard.panel.desk import Desk, Visitor
+from exllama_guard.panel.history import HistoryBook
 from exllama_guard.panel.message import TABS, read_message
 from exllama_guard.settings import Settings
 from hypothesis import given
@@ -229,6 +231,24 @@ def test_history_survives_a_restart_and_opens_a_turn_with_its_text(tmp_path, mon
     client.tab = "turn"
     client.ask(turn="turn-1", same=False)
     assert "4096" in "".join(html for name, html in client.html.items() if name.startswith("t.answer"))
+
+
+def test_old_trace_files_are_read_a_little_at_a_time_and_each_turn_once(tmp_path, monitor):
+    run_turn(monitor, 1, BAD)
+    turn = monitor.snapshot().turns[0]
+    writer = TraceWriter(tmp_path, file_bytes=20_000)
+    for number in range(40):
+        writer.write(replace(turn, request=replace(turn.request, turn_id=f"turn-{number}")))
+    book = HistoryBook()
+    first = book.rows(tmp_path, Reader(), within_s=0.0)
+    assert first.unread > 0
+    assert len(first.rows) < 40
+    past = book.rows(tmp_path, Reader(), within_s=60.0)
+    assert past.unread == 0
+    assert [row.turn_id for row in past.rows] == [f"turn-{number}" for number in reversed(range(40))]
+    client = Client(Desk(scripted_monitor(Settings(trace_folder=str(tmp_path)))), tab="history")
+    client.ask()
+    assert "40 turns" in client.html["history"]
 
 
 @pytest.mark.parametrize("kind", ["json", "csv", "html"])

@@ -22,7 +22,7 @@ from exllama_guard.core.records import (
     make_snippet,
 )
 from exllama_guard.core.trace import record_of
-from exllama_guard.panel.history import Filter, page_of, row_of
+from exllama_guard.panel.history import Filter, Past, page_of, row_of
 from exllama_guard.panel.markup import el, source_link
 from exllama_guard.panel.markup_cards import history, problems, report_page, settings_form
 from exllama_guard.panel.markup_model import model
@@ -132,7 +132,7 @@ def everything(text: str) -> list[str]:
         *(html for part in (*page.first, *page.parts) for html in htmls_of(part)),
         glance_markup(glance(report, settings)),
         plot_markup(plot([report], [replace(events[0], text=text)], settings)),
-        history(page_of([row], Filter()), Filter(chat=text)),
+        history(page_of(Past((row,)), Filter()), Filter(chat=text)),
         model(None, ModelInfo(text, text, text, text), text),
         problems([text], 2),
         settings_form(settings),

@@ -17,9 +17,10 @@ from exllama_guard.core.records import (
     TurnReport,
     Zone,
 )
+from exllama_guard.core.resonance import rolling_mean
 from exllama_guard.core.scoring import unscored_turn
 from exllama_guard.panel.evidence import evidence_row, matching_spans
-from exllama_guard.panel.over_time import drift_limit, plot, rolling_mean
+from exllama_guard.panel.over_time import drift_limit, plot
 from exllama_guard.panel.rows import gauge, glance, measures, number, snippet_rows, why_not
 from exllama_guard.panel.segments import segments
 from exllama_guard.panel.words import (

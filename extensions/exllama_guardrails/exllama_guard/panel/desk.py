@@ -22,8 +22,10 @@ from exllama_guard.panel import (
 from exllama_guard.panel.cards import CARD_ACTIONS, Cards
 from exllama_guard.panel.cards_probes import ProbeCards
 from exllama_guard.panel.history import (
+    READING_S,
     HistoryBook,
     HistoryRow,
+    Past,
     as_csv,
     as_json,
     filtered,
@@ -143,7 +145,7 @@ class Desk:
         return {"say": " ".join(problems) or "All settings are back at their defaults."}
 
     def _export(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        rows = filtered(self._history(visitor)[0], message.filter)
+        rows = filtered(self._history(visitor, float("inf")).rows, message.filter)
         kind = message.values.get("kind")
         texts: dict[object, tuple[str, Callable[[tuple[HistoryRow, ...]], str]]] = {
             "json": ("application/json", as_json),
@@ -203,9 +205,10 @@ class Desk:
             drawn = markup_plot.plot(plot(snapshot.turns, snapshot.events, settings))
             return Page((Slot("plot", drawn), Slot("turns", markup_cards.turn_list(rows))))
         if message.tab == "history":
-            found, unreadable = self._history(visitor)
-            page_rows = page_of(found, message.filter, unreadable)
-            return Page((Slot("history", markup_cards.history(page_rows, message.filter)),))
+            past = self._history(visitor)
+            shown_rows = markup_cards.history(page_of(past, message.filter), message.filter)
+            unread = {"busy": True, "more": True} if past.unread else {}
+            return Page((Slot("history", shown_rows),), unread)
         if message.tab == "settings":
             form = Slot("settings", markup_cards.settings_form(settings))
             return Page((form, self._cards.calibration()))
@@ -230,13 +233,13 @@ class Desk:
             kept = self._book.open(folder, self._reader(visitor), wanted)
         return kept or newest
 
-    def _history(self, visitor: Visitor) -> tuple[tuple[HistoryRow, ...], int]:
+    def _history(self, visitor: Visitor, within_s: float = READING_S) -> Past:
         """The reader's turns from the traces, or where none are written, those in memory."""
         reader = self._reader(visitor)
         folder = self._folder()
         if folder is None:
-            return tuple(row_of(record_of(turn)) for turn in self._source.snapshot(reader).turns), 0
-        return self._book.rows(folder, reader)
+            return Past(tuple(row_of(record_of(turn)) for turn in self._source.snapshot(reader).turns))
+        return self._book.rows(folder, reader, within_s=within_s)
 
     def _folder(self) -> Path | None:
         settings = self._source.settings

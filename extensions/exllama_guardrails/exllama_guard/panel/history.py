@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import threading
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from exllama_guard.core.records import (
@@ -24,6 +25,7 @@ from exllama_guard.core.trace import TraceRecord, TraceSnippet, from_line, reade
 from exllama_guard.errors import TraceError
 
 PAGE_TURNS = 25
+READING_S = 0.25  # of one look: a page never waits longer for old trace files
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs cells that begin so
 
 
@@ -63,13 +65,23 @@ class HistoryPage:
     chats: tuple[str, ...]
     models: tuple[str, ...]
     unreadable: int
+    unread: int = 0
 
 
 @dataclass(slots=True)
 class _File:
-    offset: int
-    rows: list[tuple[Reader, HistoryRow, int]]
-    bad: int
+    offset: int = 0
+    rows: list[tuple[Reader, HistoryRow, int]] = field(default_factory=list)
+    bad: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A reader's past turns as far as they are read, newest first; `unread` bytes are still to be read."""
+
+    rows: tuple[HistoryRow, ...]
+    unreadable: int = 0
+    unread: int = 0
 
 
 class HistoryBook:
@@ -80,24 +92,24 @@ class HistoryBook:
         self._lock = threading.Lock()
         self._files: dict[Path, _File] = {}
 
-    def rows(self, folder: Path, reader: Reader) -> tuple[tuple[HistoryRow, ...], int]:
-        """All of `reader`'s turns, newest first, and how many lines could not be read."""
+    def rows(self, folder: Path, reader: Reader, *, within_s: float = READING_S) -> Past:
+        """`reader`'s turns. Reads new lines, the newest file first, for at most about `within_s`."""
         mine = _names_of(reader)
+        until_s = time.monotonic() + within_s
         with self._lock:
             present = trace_files(folder)
-            self._files = {path: self._files.get(path, _File(0, [], 0)) for path in present}
-            for path in present:
-                _read_on(path, self._files[path])
+            self._files = {path: self._files.get(path, _File()) for path in present}
+            unread = sum(_read_on(path, self._files[path], until_s) for path in reversed(present))
             kept = [self._files[path] for path in reversed(present)]
             rows = tuple(row for file in kept for who, row, _ in reversed(file.rows) if who in mine)
-            return rows, sum(file.bad for file in kept)
+            return Past(rows, sum(file.bad for file in kept), unread)
 
     def open(self, folder: Path, reader: Reader, turn_id: str) -> TurnReport | None:
         """The whole turn, read again from its file; None where it is gone or another's."""
         mine = _names_of(reader)
         with self._lock:
             for path in reversed(trace_files(folder)):
-                for who, row, offset in self._files.get(path, _File(0, [], 0)).rows:
+                for who, row, offset in self._files.get(path, _File()).rows:
                     if row.turn_id == turn_id and who in mine:
                         return _read_turn(path, offset)
         return None
@@ -108,14 +120,19 @@ def _names_of(reader: Reader) -> set[Reader]:
     return {reader_in_trace(reader), reader_in_trace(reader, with_text=False)}
 
 
-def _read_on(path: Path, file: _File) -> None:
-    """Reads the lines that were added since the last time; an unfinished last line waits."""
+def _read_on(path: Path, file: _File, until_s: float) -> int:
+    """Reads the lines that were added since the last time; gives the bytes left when the time ran out.
+
+    An unfinished last line waits and is not counted.
+    """
     try:
         with path.open("rb") as stream:
             stream.seek(file.offset)
             for line in stream:
                 if not line.endswith(b"\n"):
-                    return
+                    return 0
+                if time.monotonic() > until_s:
+                    return path.stat().st_size - file.offset
                 try:
                     record = from_line(line)
                     file.rows.append((record.reader, row_of(record), file.offset))
@@ -124,6 +141,7 @@ def _read_on(path: Path, file: _File) -> None:
                 file.offset += len(line)
     except OSError:
         file.bad += 1
+    return 0
 
 
 def _read_turn(path: Path, offset: int) -> TurnReport | None:
@@ -214,8 +232,9 @@ def filtered(rows: Sequence[HistoryRow], chosen: Filter) -> tuple[HistoryRow, ..
     )
 
 
-def page_of(rows: Sequence[HistoryRow], chosen: Filter, unreadable: int = 0) -> HistoryPage:
+def page_of(past: Past, chosen: Filter) -> HistoryPage:
     """One page of the filtered rows; a page beyond the last one is the last one."""
+    rows = past.rows
     passed = filtered(rows, chosen)
     pages = max(1, -(-len(passed) // PAGE_TURNS))
     page = min(max(chosen.page, 0), pages - 1)
@@ -226,7 +245,8 @@ def page_of(rows: Sequence[HistoryRow], chosen: Filter, unreadable: int = 0) -> 
         pages=pages,
         chats=tuple(dict.fromkeys(row.chat for row in rows if row.chat)),
         models=tuple(dict.fromkeys(row.model for row in rows if row.model)),
-        unreadable=unreadable,
+        unreadable=past.unreadable,
+        unread=past.unread,
     )
 
 

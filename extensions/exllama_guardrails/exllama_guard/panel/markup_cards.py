@@ -41,6 +41,8 @@ def history(page: HistoryPage, chosen: Filter) -> Html:
         ),
         cls="eg-tools",
     )
+    if page.total == 0 and page.unread:
+        return join(tools, _reading(page.unread))
     if page.total == 0:
         filtered_out = bool(chosen.chat or chosen.verdict or chosen.model)
         return join(
@@ -51,7 +53,15 @@ def history(page: HistoryPage, chosen: Filter) -> Html:
                 "No history yet", "Checked answers are kept here when traces are on (Settings, Traces)."
             ),
         )
-    return join(tools, _unreadable(page.unreadable), _table(page.rows), _pager(page))
+    return join(tools, _reading(page.unread), _unreadable(page.unreadable), _table(page.rows), _pager(page))
+
+
+def _reading(unread: int) -> Html | None:
+    """That older turns are still being read."""
+    if not unread:
+        return None
+    left = f"{max(0.1, unread / 1e6):.1f} MB"
+    return el("p", f"Reading older turns: {left} of trace files are left.", cls="eg-note", role="status")
 
 
 def _unreadable(count: int) -> Html | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exllama_guard.core.records import Measure, NotScored, Reason, TurnReport
+from exllama_guard.core.records import Measure, NotScored, TurnReport
+from exllama_guard.core.resonance import answer_side, rolling_mean
 from exllama_guard.monitor import Event
 from exllama_guard.panel.rows import Badge, badge, number
 from exllama_guard.panel.words import EXPLANATIONS, NAMES
@@ -57,14 +58,14 @@ class PlotRow:
 def plot(turns: Sequence[TurnReport], events: Sequence[Event], settings: Settings) -> PlotRow:
     """The plot of `turns`, given newest first as a snapshot holds them."""
     ordered = tuple(reversed(turns))
-    answer_side = [answer_distance(turn) for turn in ordered]
-    rolling = rolling_mean(answer_side, settings.resonance_window)
+    answered = [answer_side(turn) for turn in ordered]
+    rolling = rolling_mean(answered, settings.resonance_window)
     limits = ((settings.distance_pass, "pass up to"), (settings.distance_fail, "fail from"))
     top = 1.0
     series = (
         _series("question_context", ordered, [turn.distances.gated for turn in ordered], limits, top),
         _series("support", ordered, [turn.support.support for turn in ordered], (), 1.0),
-        _series("resonance", ordered, rolling, drift_limit(answer_side), top),
+        _series("resonance", ordered, rolling, drift_limit(answered), top),
     )
     starts = [turn.request.started_at_s for turn in ordered]
     first = starts[0] if starts else 0.0
@@ -93,27 +94,6 @@ def _series(
         for turn, value in zip(turns, values, strict=True)
     )
     return Series(key, NAMES[key], EXPLANATIONS[key], points, limits, top)
-
-
-def answer_distance(turn: TurnReport) -> Measure:
-    """Answer-side ΔS of a turn: to the anchor where there is one, else to the nearest snippet."""
-    anchor = turn.distances.answer_anchor
-    return turn.distances.answer_context.min if isinstance(anchor, NotScored) else anchor
-
-
-def rolling_mean(values: Sequence[Measure], window: int) -> list[Measure]:
-    """Mean of the last `window` scored values up to each place (E_resonance).
-
-    Turns without a value are passed over; before the first scored one there is none.
-    """
-    seen: list[float] = []
-    out: list[Measure] = []
-    for value in values:
-        if not isinstance(value, NotScored):
-            seen.append(value)
-        last = seen[-window:]
-        out.append(sum(last) / len(last) if last else NotScored(Reason.NOT_ENOUGH_DATA))
-    return out
 
 
 def drift_limit(values: Sequence[Measure]) -> tuple[tuple[float, str], ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from exllama_guard.core.records import ClaimKind, ClaimSupport, Gate, Span, TurnReport
+from exllama_guard.core.records import ClaimKind, ClaimSupport, Gate, TurnReport
 from exllama_guard.panel.rows import Badge
 from exllama_guard.panel.words import CLAIM_WORDS, GATE_TONES
 
@@ -28,38 +28,41 @@ class SegmentRow:
 
 def segments(report: TurnReport) -> tuple[SegmentRow, ...]:
     """The whole answer in order, cut at its claims; keys keep their place while the answer grows."""
+    answer, claims = report.answer, report.support.claims
+    length = len(answer)
     rows: list[SegmentRow] = []
     at = 0
-    order = sorted(range(len(report.support.claims)), key=lambda i: report.support.claims[i].span.start)
-    for index in order:
-        claim = report.support.claims[index]
-        start, end = max(claim.span.start, at), min(claim.span.end, len(report.answer))
-        if end <= start:
-            continue
-        _between(rows, report.answer, Span(at, start))
-        rows.append(_segment(report.answer[start:end], start, index, claim))
-        at = end
-    _between(rows, report.answer, Span(at, len(report.answer)))
+    cuts: list[tuple[int, int, int]] = []
+    for index in sorted(range(len(claims)), key=lambda i: claims[i].span.start):
+        start, end = max(claims[index].span.start, at), min(claims[index].span.end, length)
+        if end > start:
+            cuts.append((start, end, index))
+            at = end
+    if not cuts or cuts[0][0] > 0:
+        first = cuts[0][0] if cuts else length
+        if first:
+            rows.append(_plain(answer, 0, first))
+    for place, (start, end, index) in enumerate(cuts):
+        then = cuts[place + 1][0] if place + 1 < len(cuts) else length
+        between = answer[end:then]
+        spaced = between.isspace()
+        rows.append(_segment(answer[start:end], between if spaced else "", start, index, claims[index]))
+        if between and not spaced:
+            rows.append(_plain(answer, end, then))
     return tuple(rows)
 
 
-def _between(rows: list[SegmentRow], answer: str, span: Span) -> None:
-    """Adds the text between two claims: white space to the piece before it, anything else as its own."""
-    text = answer[span.start : span.end]
-    if not text:
-        return
-    if rows and text.isspace():
-        rows[-1] = replace(rows[-1], after=text)
-    else:
-        rows.append(SegmentRow(f"g{span.start}", text, "", None, None, False))
+def _plain(answer: str, start: int, end: int) -> SegmentRow:
+    return SegmentRow(f"g{start}", answer[start:end], "", None, None, False)
 
 
-def _segment(text: str, start: int, index: int, claim: ClaimSupport) -> SegmentRow:
+def _segment(text: str, after: str, start: int, index: int, claim: ClaimSupport) -> SegmentRow:
+    """A claim's own text, and the white space behind it."""
     counted = claim.kind is ClaimKind.CLAIM
     return SegmentRow(
         key=f"c{start}",
         text=text,
-        after="",
+        after=after,
         claim=index if counted else None,
         badge=_BADGES[claim.gate] if counted else None,
         code=claim.kind is ClaimKind.CODE,
