@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from exllama_guard.checking import check
     from exllama_guard.host.hand_over import hand_over
 
 __version__ = "0.1.0"
-__all__ = ["hand_over"]
+__all__ = ["check", "hand_over"]
+
+_PLACES = {"check": "exllama_guard.checking", "hand_over": "exllama_guard.host.hand_over"}
 
 
 def __getattr__(name: str) -> object:
-    """`hand_over`, imported on first use: the set-up runs where not even numpy is installed yet.
+    """`check` and `hand_over`, imported on first use: the set-up runs where not even numpy is installed yet.
 
     Raises:
         AttributeError: Any other name.
     """
-    if name != "hand_over":
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from exllama_guard.host.hand_over import hand_over
-
-    return hand_over
+    return getattr(import_module(_PLACES[name]), name)

@@ -14,6 +14,9 @@ from exllama_guard.core.records import ClaimSupport, Gate, NotScored, Snippet, T
 _MARK = "⚠ Guardrails: "
 # What stays: letters and digits of every script, and signs that neither Markdown, HTML nor TeX reads.
 _UNSAFE = re.compile(r"[^\w\s.,;:!?%'’‘“”()/+=°€£¥§…–—-]|_", re.UNICODE)
+_ADDRESS = re.compile(
+    r"\b(?:https?|ftp)://|\bwww\.|\bmailto:", re.IGNORECASE
+)  # made a link by some renderers
 _LINE = re.compile(rf"\n*^{re.escape(_MARK)}[^\n]*(?:\n+|\Z)", re.MULTILINE)
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 _QUOTED_CHARACTERS = 80
@@ -25,7 +28,7 @@ _CITED_NAMED = 8
 
 def plain(text: str, most: int) -> str:
     """`text` on one line, at most `most` characters, without anything that Markdown, HTML or TeX reads."""
-    text = " ".join(_UNSAFE.sub(" ", text).split())
+    text = " ".join(_UNSAFE.sub(" ", _ADDRESS.sub("", text)).split())
     text = re.sub(r"-{2,}|={2,}", " ", text).strip()
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
@@ -58,12 +61,21 @@ def _what_is_wrong(report: TurnReport) -> str:
         wrong = [claim for claim in claims if claim.gate is Gate.REVIEW]
         how = "not clearly in your documents"
     if not wrong:
-        return f"look at this answer again. {plain(' '.join(report.verdict.reasons), 160)}"
+        return _doubt(report)
     verb = "is" if len(wrong) == 1 else "are"
     noun = "statement" if len(claims) == 1 else "statements"
     named = ", ".join(f"“{plain(claim.text, _QUOTED_CHARACTERS)}”" for claim in wrong[:_CLAIMS_NAMED])
     more = ", …" if len(wrong) > _CLAIMS_NAMED else "."
     return f"{len(wrong)} of {len(claims)} {noun} {verb} {how}: {named}{more}"
+
+
+def _doubt(report: TurnReport) -> str:
+    """Why an answer without an unsupported statement is no pass."""
+    if report.relevance.gate is Gate.REVIEW:
+        return "this may be beside the question: it takes up little of what was asked."
+    if report.distance_gate is Gate.FAIL:
+        return "what was found in your documents may be about something else than the question."
+    return "look at this answer again; the guardrails' panel says why."
 
 
 def _cited(report: TurnReport) -> str:
@@ -87,13 +99,16 @@ def refusal(report: TurnReport) -> str:
     missing = [claim for claim in counted(report) if claim.gate is not Gate.PASS]
     missing.sort(key=lambda claim: claim.support if isinstance(claim.support, float) else 1.0)
     named = ", ".join(f"“{plain(claim.text, _QUOTED_CHARACTERS)}”" for claim in missing[:_CLAIMS_NAMED])
-    said = f"Not found in them: {named}." if named else plain(" ".join(report.verdict.reasons), 200)
     passages = nearest_passages(report)
     listed = "\n".join(
-        f"- {_name(snippet)}: “{plain(text, _PASSAGE_CHARACTERS)}”" for snippet, text in passages
+        f"- “{plain(text, _PASSAGE_CHARACTERS)}” {_name(snippet)}" for snippet, text in passages
     )
     tail = f"\n\nThe nearest passages:\n\n{listed}" if listed else ""
-    return f"The model's answer was held back, because your documents do not carry it. {said}{tail}"
+    if named:
+        why = f", because your documents do not carry it. Not found in them: {named}."
+    else:
+        why = f": {_doubt(report)}"
+    return f"The model's answer was held back{why}{tail}"
 
 
 def nearest_passages(report: TurnReport, most: int = _PASSAGES_NAMED) -> tuple[tuple[Snippet, str], ...]:

@@ -53,10 +53,11 @@ def repair_state(state: Mapping[str, Any], settings: Settings) -> dict[str, Any]
 
     Source: the seed study's variance clamp. The stop event and the logits processors stay the same objects.
     """
-    greedy = settings.repair_temperature < _GREEDY_BELOW
+    temperature = min(settings.repair_temperature, float(state.get("temperature") or 0.0))
+    greedy = temperature < _GREEDY_BELOW
     return {
         **state,
-        "temperature": 1 if greedy else settings.repair_temperature,
+        "temperature": 1 if greedy else temperature,
         "do_sample": not greedy,
         "seed": settings.repair_seed,
         "dynamic_temperature": False,

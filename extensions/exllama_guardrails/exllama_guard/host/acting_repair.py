@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from exllama_guard.host.hooks import guarded
 from exllama_guard.settings import Settings
 
 __all__ = ["Repair", "Repaired"]
+
+log = logging.getLogger(__name__)
 
 _SCORE_S = 5.0  # a new try took seconds; its verdict may take a moment too
 
@@ -152,6 +155,9 @@ class Repair:
             return next(steps)
         except StopIteration:
             return _END
+        except (RuntimeError, OSError, ValueError) as error:  # what loaders raise: the turn's reason says it
+            log.warning("a repair's generation failed: %s", error)
+            return _BROKEN
 
     @guarded(lambda self, steps: None)
     def _close(self, steps: Texts) -> None:
