@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.webui,
     pytest.mark.skipif(binary() is None, reason="no llama-server: set LLAMA_SERVER to its path"),
 ]
-FLAGS = ("--ctx-size", "2048", "--gpu-layers", "0", "--threads", "2")
+FLAGS = ("--nowebui", "--ctx-size", "2048", "--gpu-layers", "0", "--threads", "2")
 
 
 @pytest.fixture(scope="module", params=hosts())
