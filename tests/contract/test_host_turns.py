@@ -175,7 +175,18 @@ def test_a_fault_of_ours_is_told_once_and_leaves_the_chat_alone(seen, name):
     assert "The chat is not affected" in sentence
 
 
-@pytest.mark.parametrize("name", ["switched_off", "unticked", "our_probe", "page_errand"])
+def test_a_probe_writes_through_the_host_and_lets_a_user_go_first(seen):
+    result = seen["probe_writes"]["result"]
+    assert [len(text.split()) for text in result["texts"]] == [152, 152]
+    assert result["order"] == ["Probe 1?", "A user asks.", "Probe 2?"]
+    before, _, after = result["prompt"].partition("Probe 1?")
+    assert before.strip()  # the host's own template stands around it
+    assert after.strip()
+    assert result["id"].startswith("scripted-Q4_K_M|")
+    assert result["lock_free"]
+
+
+@pytest.mark.parametrize("name", ["switched_off", "unticked", "our_probe", "probe_writes", "page_errand"])
 def test_what_is_not_a_readers_turn_is_not_observed(seen, name):
     assert seen[name]["turns"] == []
     assert seen[name]["problems"] == []
