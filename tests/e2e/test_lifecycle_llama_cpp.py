@@ -14,7 +14,7 @@ import urllib.error
 
 import pytest
 from contract.llama_server import binary
-from e2e.real_webui import copied, hosts, running
+from e2e.real_webui import copied, hosts, is_v4, running
 from exllama_guard.standalone.small_model import bundled_gguf
 
 pytestmark = [
@@ -42,7 +42,8 @@ def llama(copy, *flags):
 
 @pytest.fixture(scope="module")
 def server(copy):
-    with llama(copy, "--parallel", "2") as started:
+    parallel = ("--parallel", "2") if is_v4(copy.folder) else ()  # 3.23 knows no such flag
+    with llama(copy, *parallel) as started:
         yield started
 
 
@@ -54,7 +55,7 @@ def load(server):
     server.ask("/v1/internal/model/load", {"model_name": bundled_gguf().name})
 
 
-def test_the_model_is_warmed_up_and_its_card_is_complete(server):
+def test_the_model_is_warmed_up_and_its_card_is_complete(copy, server):
     known = server.wait_for(ready, limit_s=240)
     assert known["problems"] == []
     assert known["runs"] >= 3
@@ -65,7 +66,7 @@ def test_the_model_is_warmed_up_and_its_card_is_complete(server):
     assert card["context_tokens"] > 0
     assert card["chat_template"] is True
     assert len(card["model_hash"]) == 64
-    assert known["can"]["parallel"] is True
+    assert known["can"]["parallel"] is is_v4(copy.folder)
     print(f"\n{known['state']}: cold {known['cold_ttft_s']:.3f} s, warm {known['warm_ttft_s']:.3f} s")
 
 
@@ -78,7 +79,9 @@ def test_replies_are_counted_and_a_reset_empties_the_slots(server):
     known = server.wait_for(lambda known: known["tokens"] == 0)
     reset = [text for kind, text in known["events"] if kind == "cache"][-1]
     assert reset.startswith("RESET of the cache after")
-    assert known["used_tokens"] <= 4  # a server without --slot-save-path: one token in each slot
+    assert (
+        known["used_tokens"] <= 2 * 4
+    )  # a server without --slot-save-path: one token, one written, in each slot
     assert server.chat()
 
 
@@ -144,7 +147,7 @@ def test_killed_during_a_chat_it_is_told_with_the_remedy(server):
 def test_after_a_restart_the_canary_is_the_same_and_slots_are_erased(copy, server, tmp_path):
     server.process.terminate()
     server.process.wait(30)
-    with llama(copy, "--parallel", "1", "--extra-flags", f"--slot-save-path {tmp_path}") as again:
+    with llama(copy, "--extra-flags", f"slot-save-path={tmp_path}") as again:
         known = again.wait_for(lambda known: ready(known) and known["canary"] is not None, limit_s=240)
         assert known["canary"] is True, known["canary_says"]
         assert again.chat()
