@@ -109,3 +109,10 @@ def test_quantisation_of_a_gguf_is_read_from_its_name(tmp_path, name, label, bit
 def test_a_broken_configuration_is_unknown_not_an_error(folder):
     (folder / "config.json").write_bytes(b"\xff{")
     assert quantisation(folder).label == "unknown"
+
+
+def test_plain_weights_that_were_unpacked_from_a_gguf_say_so(folder):
+    unpacked = folder.rename(folder.with_name("Small-135M.Q4_1-0123456789abcdef"))
+    (unpacked / "config.json").write_text('{"dtype": "float32"}', encoding="utf-8")
+    read = quantisation(unpacked)
+    assert (read.label, read.bits, read.method) == ("float32, unpacked from Q4_1", 32.0, "none")

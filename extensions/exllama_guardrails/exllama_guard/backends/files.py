@@ -85,11 +85,20 @@ def quantisation(path: Path | None) -> Quantisation:
     settings = config.get("quantization_config")
     if not isinstance(settings, dict) or not settings:
         dtype = config.get("torch_dtype") or config.get("dtype")
-        return Quantisation(str(dtype), _DTYPE_BITS.get(str(dtype)), "none") if dtype else _named(path)
+        return _unpacked(path, str(dtype)) if dtype else _named(path)
     method = str(settings.get("quant_method") or "unknown")
     bits = _bits(settings)
     label = f"{method} {bits:g} bits per weight" if bits is not None else method
     return Quantisation(label, bits, method)
+
+
+def _unpacked(path: Path, dtype: str) -> Quantisation:
+    """Plain weights; with their origin where the folder is named after a GGUF's quantisation."""
+    origin = _named(path).label
+    bits = _DTYPE_BITS.get(dtype)
+    if not origin.startswith(("Q", "IQ")):
+        return Quantisation(dtype, bits, "none")
+    return Quantisation(f"{dtype}, unpacked from {origin}", bits, "none")
 
 
 _DTYPE_BITS = {"float32": 32.0, "float16": 16.0, "bfloat16": 16.0}
