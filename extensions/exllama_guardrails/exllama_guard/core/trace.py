@@ -41,6 +41,7 @@ from exllama_guard.core.records import (
     Zone,
     content_hash,
 )
+from exllama_guard.core.secrets import masked_deep
 from exllama_guard.errors import TraceError
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ class TraceLine:
 
 
 def record_of(report: TurnReport, *, with_text: bool = True) -> TraceRecord:
-    """The trace record of a report; without text, every text is None or empty and its hash stays."""
+    """The trace record of a report, secrets masked; without text, every text is empty and its hash stays."""
+    report = masked_deep(report)
     request = report.request
     index_hash = next((snippet.index_hash for snippet in request.snippets if snippet.index_hash), "")
     started = datetime.fromtimestamp(request.started_at_s, tz=timezone.utc)
