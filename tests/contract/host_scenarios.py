@@ -483,6 +483,51 @@ def probe_writes(host):
     }
 
 
+def replayed(host):
+    """A question asked with another extension off and on, while a user, for whom it is on, asks too."""
+    from exllama_guard.core.records import Finish, Reason
+    from exllama_guard.core.scoring import unscored_turn
+    from exllama_guard.core.trace import record_of
+    from exllama_guard.host.replay_host import ReplayingHost
+    from exllama_guard.probes.writer import GREEDY
+
+    extensions = sys.modules["modules.extensions"]
+    noise = types.ModuleType("noise_script")
+    noise.input_modifier = lambda string, state, is_chat=False: f"Noise. {string}"
+    extensions.state["noise"] = [True, 9, noise]
+    host.recorder.measure = lambda request, answer: unscored_turn(
+        request, answer, Finish.COMPLETE, Reason.SWITCHED_OFF
+    )
+    host.model.answer = "word " * 150 + "end."
+    host.model.prompts.clear()
+
+    def ask():
+        while not host.model.prompts:
+            time.sleep(0.002)
+        list(host.chat.generate_chat_reply("A user asks.", host.state()))
+
+    user = threading.Thread(target=ask)
+    user.start()
+    before = extensions.iterator
+    replaying, cancel = ReplayingHost(host.recorder), threading.Event()
+    turns = [replaying.ask("Probe 1?", frozenset(on), GREEDY, 0, cancel) for on in ((), ("noise",))]
+    user.join()
+    records = [record_of(turn) for turn in turns]
+    cancel.set()
+    stopped = replaying.ask("Probe 2?", frozenset(), GREEDY, 0, cancel)
+    del extensions.state["noise"]
+    return {
+        "noisy": ["Noise." in turn.request.prompt for turn in turns],
+        "extensions": [record.extensions for record in records],
+        "answers": [len(turn.answer.split()) for turn in turns],
+        "prompts_differ": records[0].prompt_hash != records[1].prompt_hash,
+        "user_noisy": ["Noise." in prompt for prompt in host.model.prompts if "A user asks." in prompt],
+        "stopped": stopped is None,
+        "put_back": extensions.iterator is before,
+        "lock_free": not host.shared.generation_lock.locked(),
+    }
+
+
 def _named_in(prompt):
     return [name for name in ("Probe 1?", "Probe 2?", "A user asks.") if name in prompt]
 
@@ -521,7 +566,8 @@ SCENARIOS = (
     chat_turn, not_streaming, html_answer, regenerate, continue_, stop, disconnect, api_chat, tool_turn,
     api_tool_turn, completion, notebook_escapes, past_attachment, new_attachment, handed_over,
     marked_block, injected, no_model, loader_breaks, fault_on_open, fault_on_chunk, switched_off,
-    unticked, unticked_alone, our_probe, probe_writes, page_errand, set_up_again, model_events, uninstall,
+    unticked, unticked_alone, our_probe, probe_writes, replayed, page_errand, set_up_again, model_events,
+    uninstall,
 )  # fmt: skip
 
 

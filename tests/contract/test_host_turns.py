@@ -186,6 +186,18 @@ def test_a_probe_writes_through_the_host_and_lets_a_user_go_first(seen):
     assert result["lock_free"]
 
 
+def test_a_replay_narrows_the_extensions_for_itself_alone(seen):
+    result = seen["replayed"]["result"]
+    assert result["noisy"] == [False, True]
+    assert result["prompts_differ"]
+    assert result["extensions"] == [[], ["noise"]]
+    assert result["answers"] == [151, 151]
+    assert result["user_noisy"] == [True]
+    assert result["stopped"]
+    assert result["put_back"]
+    assert result["lock_free"]
+
+
 @pytest.mark.parametrize("name", ["switched_off", "unticked", "our_probe", "probe_writes", "page_errand"])
 def test_what_is_not_a_readers_turn_is_not_observed(seen, name):
     assert seen[name]["turns"] == []

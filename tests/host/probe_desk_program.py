@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,19 @@ def main(user_data):
     seen["verified"] = [verified.problem, [r.gate.value for r in verified.result.results]]
     seen["answers"] = [form.answer for form in verified.result.results[0].forms]
     seen["bad gold"] = desk.start_verify(ME, "no json", answers=False)
+
+    # which extension changes the prompt
+    seen["replay of nothing"] = desk.start_replay(ME)
+    pirate = types.ModuleType("pirate_script")
+    pirate.input_modifier = lambda string, state, is_chat=False: f"{string} Answer with the word arr only."
+    extensions.state["pirate"] = [True, 9, pirate]
+    before = len(monitor.snapshot(ME).turns)
+    assert desk.start_replay(ME, questions=1, seeds=2) == ""
+    replayed = finished(lambda: desk.replay_state(ME))
+    del extensions.state["pirate"]
+    seen["replay"] = [replayed.problem, [line.sentence for line in desk.replay_report(ME).lines]]
+    seen["replay λ of"] = [[name, one.n] for name, one in replayed.result.agreement.items()]
+    seen["turns of replay"] = len(monitor.snapshot(ME).turns) - before
 
     # the doctor, with the very weights as reference
     frequencies = [m.inv_freq.clone() for m in shared.model.modules() if hasattr(m, "inv_freq")]

@@ -56,6 +56,15 @@ def test_a_gold_set_is_answered_by_the_loaded_model(seen):
     assert "no usable question" in seen["bad gold"]
 
 
+def test_a_replay_names_the_extension_that_changes_the_prompt(seen):
+    assert seen["replay of nothing"].startswith("No other extension")
+    problem, lines = seen["replay"]
+    assert problem == ""
+    assert lines[0] == "With pirate the prompt differs for 1 of 1 questions."
+    assert seen["replay λ of"] == [["all off", 2], ["pirate", 2]]
+    assert seen["turns of replay"] == 0  # asked by us: no turn of the reader's
+
+
 def test_the_doctor_reads_with_the_loaded_model_and_leaves_it_as_it_was(seen):
     verdicts = {id_: verdict for id_, (verdict, _) in seen["doctor"].items()}
     assert seen["doctor problem"] == ""

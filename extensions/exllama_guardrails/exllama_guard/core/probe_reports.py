@@ -236,13 +236,20 @@ def verify_report(
     )
 
 
-def replay_report(replays: Sequence[Replay], environment: Environment) -> Report:
-    """The report of recordings beside a baseline."""
+def replay_report(
+    replays: Sequence[Replay],
+    environment: Environment,
+    agreement: Mapping[str, LambdaReport] | None = None,
+    *,
+    stopped: bool = False,
+) -> Report:
+    """The report of recordings beside a baseline; `agreement` is λ by recording."""
     lines = [
         Line(f"{replay.label}: {one.symptom.id} {one.symptom.title}", one.verdict, one.evidence)
         for replay in replays
         for one in replay.observations
     ]
+    lines += [lambda_line(f"λ with {name}", report) for name, report in (agreement or {}).items()]
     rows = [
         (
             replay.label, turn.question, _yes(turn.prompt_changed), _yes(turn.snippets_changed),
@@ -257,6 +264,8 @@ def replay_report(replays: Sequence[Replay], environment: Environment) -> Report
         for replay in replays
         if replay.only_before or replay.only_after
     ]
+    left_out += [("the rest of the questions", "stopped by the user")] if stopped else []
+    left_out += [] if agreement else [("λ with each extension", "not asked for")]
     left_out += [(f"{r.label}: ΔS drift", shown(r.drift)) for r in replays if isinstance(r.drift, NotScored)]
     columns = ("recording", "question", "prompt changed", "snippets changed", "cites", "ΔS", "verdict")
     return Report(

@@ -21,6 +21,7 @@ from exllama_guard.host import webui
 from exllama_guard.host.host_path import HostPath
 from exllama_guard.host.lifecycle_hooks import loaded_model
 from exllama_guard.host.probe_writer import HostWriter, users_first
+from exllama_guard.host.replay_host import ReplayingHost
 from exllama_guard.host.tool_guard import get_tool_guard
 from exllama_guard.lifecycle import LifecycleSnapshot
 from exllama_guard.lifecycle.fence import FenceReport, FenceState
@@ -54,6 +55,8 @@ def desk_for(monitor: Monitor) -> ProbeDesk:
             modes=lambda: None,
             model=lambda: monitor.model,
             extensions=webui.active_extensions,
+            text_extensions=webui.active_text_extensions,
+            replay=ReplayingHost(monitor),
             limits=lambda: _limits(monitor),
             window=lambda: monitor.settings.resonance_window,
             environment=lambda: _environment(monitor),

@@ -24,7 +24,7 @@ from exllama_guard.host.observe import PROBE
 from exllama_guard.lifecycle.path import Turnstile
 from exllama_guard.probes.writer import Sampling, Written
 
-__all__ = ["HostWriter", "users_first"]
+__all__ = ["HostWriter", "probe_state", "users_first"]
 
 _ENTER_S = 0.25  # one try for the lock; between two of them `cancel` is looked at
 _TRIES = 5
@@ -63,7 +63,7 @@ class HostWriter:
         """
         if getattr(webui.shared_module(), "model", None) is None:
             raise BackendError("No model is loaded any more; load one on the Model page.")
-        state = _state(sampling, seed)
+        state = probe_state(sampling, seed)
         prompt = import_module("modules.chat").generate_chat_prompt(text, state, history=state["history"])
         for number in range(_TRIES):
             if number:
@@ -121,7 +121,7 @@ def _generated(prompt: str, state: dict[str, Any], cancel: threading.Event) -> t
     return Written(html.unescape(text), 0, first_s or elapsed_s, elapsed_s, stopped), hit
 
 
-def _state(sampling: Sampling, seed: int) -> dict[str, Any]:
+def probe_state(sampling: Sampling, seed: int) -> dict[str, Any]:
     """A state with the host's own defaults, a chat without turns, and the probe's sampling.
 
     Greedy is top_k 1: a temperature of 0 is not understood by all loaders.

@@ -20,6 +20,7 @@ __all__ = [
     "active_extensions",
     "active_text_extensions",
     "is_multi_user",
+    "is_ours",
     "is_switched_on",
     "missing_parts",
     "model_info",
@@ -153,7 +154,7 @@ def model_info() -> ModelInfo | None:
 
 def active_extensions() -> tuple[str, ...]:
     """Names of the other extensions that are switched on."""
-    return tuple(name for name, module in _switched_on() if not _is_ours(module))
+    return tuple(name for name, module in _switched_on() if not is_ours(module))
 
 
 def active_text_extensions() -> tuple[str, ...]:
@@ -179,7 +180,7 @@ def is_switched_on() -> bool:
     args = getattr(sys.modules.get("modules.shared"), "args", None)
     ticked = getattr(args, "extensions", state) or ()
     return any(
-        entry[0] and name in ticked and _is_ours(_module(str(name), entry))
+        entry[0] and name in ticked and is_ours(_module(str(name), entry))
         for name, entry in tuple(state.items())
     )
 
@@ -211,9 +212,10 @@ def _module(name: str, entry: Sequence[Any]) -> ModuleType | None:
 def _changes_text(module: ModuleType | None) -> bool:
     """Whether it has a hook that may put text into a prompt, and is not this extension."""
     hooks = [hook for name in _TEXT_HOOKS if (hook := getattr(module, name, None)) is not None]
-    return bool(hooks) and not _is_ours(module)
+    return bool(hooks) and not is_ours(module)
 
 
-def _is_ours(module: ModuleType | None) -> bool:
+def is_ours(module: ModuleType | None) -> bool:
+    """Whether an extension's module is this extension's."""
     hook = getattr(module, "state_modifier", None)
     return str(getattr(hook, "__module__", "")).startswith("exllama_guard.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from exllama_guard.core.gold import GoldSet, read_gold
 from exllama_guard.core.kv_cache import DriftReport
 from exllama_guard.core.model_signs import ModelSigns
 from exllama_guard.core.ports import Embedder, Retriever, Verifier
-from exllama_guard.core.probe_reports import checkup_report, lambda_report, verify_report
+from exllama_guard.core.probe_reports import checkup_report, lambda_report, replay_report, verify_report
 from exllama_guard.core.records import ModelInfo, NotScored, Reader, TurnReport
 from exllama_guard.core.report import Report
 from exllama_guard.core.stability import LambdaReport
@@ -27,12 +27,22 @@ from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.model_check import Reading
 from exllama_guard.probes.opening import choose_mode
+from exllama_guard.probes.replay import Replayed, ReplayHost, ReplayJob, run_replay
 from exllama_guard.probes.run import Runner
 from exllama_guard.probes.service import ProbeService, ProbeState
 from exllama_guard.probes.verify import VerifyJob, verify
 from exllama_guard.probes.writer import GREEDY, Writer
 
-__all__ = ["DeskParts", "DoctorState", "ProbeDesk", "Verified", "VerifyState", "current", "use"]
+__all__ = [
+    "DeskParts",
+    "DoctorState",
+    "ProbeDesk",
+    "ReplayState",
+    "Verified",
+    "VerifyState",
+    "current",
+    "use",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +62,11 @@ class DeskParts:
     modes: Callable[[], tuple[ModeVerdict, ...] | None]
     model: Callable[[], ModelInfo | None]  # with the hashes of its files, once they are read
     extensions: Callable[[], tuple[str, ...] | None]
+    text_extensions: Callable[[], tuple[str, ...]]  # that may change a prompt
     limits: Callable[[], VerifyLimits]
     window: Callable[[], int]
     environment: Callable[[], dict[str, str]]
+    replay: ReplayHost
     keep: Path | None = None
 
 
@@ -76,6 +88,7 @@ class _Gold:
 
 
 DoctorState = TaskState[Patient, Checkup]
+ReplayState = TaskState[ReplayJob, Replayed]
 VerifyState = TaskState[_Gold, Verified]
 
 
@@ -98,6 +111,7 @@ class ProbeDesk:
         )
         self._doctor: Task[Patient, Checkup] = Task("checkup", examine, spawn=spawn)
         self._verify: Task[_Gold, Verified] = Task("verification", self._run_gold, spawn=spawn)
+        self._replay: Task[ReplayJob, Replayed] = Task("replay", self._run_replay, spawn=spawn)
         self._lock = threading.Lock()  # protects the two lines below
         self._seen_key: object = None
         self._seen: tuple[Observation, ...] = ()
@@ -234,6 +248,52 @@ class ProbeDesk:
         if not turn.request.question.strip():
             raise UserError("This answer has no question to ask again; choose another one.")
         return turn
+
+    # --- replay -----------------------------------------------------------------------------------------
+
+    def start_replay(
+        self, reader: Reader, *, extensions: Sequence[str] = (), questions: int = 3, seeds: int = 0
+    ) -> str:
+        """Asks the reader's last questions again, with each of `extensions` on alone and with all off.
+
+        Without `extensions` all that may change a prompt are tried; with `seeds` λ of the last question, too.
+        """
+        turns = self._parts.turns(reader)
+        asked = tuple(dict.fromkeys(t.request.question for t in turns if t.request.question.strip()))
+        if not asked:
+            return "There is no question to ask again; ask the model something first."
+        names = tuple(extensions) or tuple(self._parts.text_extensions())
+        if not names:
+            return "No other extension that changes prompts is on; tick one in the Session tab."
+        return self._replay.start(ReplayJob(asked[:questions], names, seeds), reader)
+
+    def stop_replay(self, reader: Reader) -> None:
+        """Ends the reader's replay at its next token."""
+        self._replay.stop(reader)
+
+    def replay_state(self, reader: Reader) -> ReplayState:
+        """The running or the last replay."""
+        return self._replay.state_for(reader)
+
+    def replay_report(self, reader: Reader) -> Report | None:
+        """The last replay as a report: which extension changed the prompt, the citations, ΔS, λ."""
+        done = self.replay_state(reader).result
+        if done is None:
+            return None
+        environment = self._parts.environment()
+        return replay_report(done.replays, environment, done.agreement, stopped=done.stopped)
+
+    def _run_replay(self, job: ReplayJob, tell: Tell, cancel: threading.Event) -> Replayed:
+        parts = self._parts
+        return run_replay(
+            job,
+            parts.replay,
+            tell,
+            cancel,
+            users_first=parts.users_first,
+            embedder=parts.embedder,
+            verifier=parts.verifier,
+        )
 
     # --- gold set ---------------------------------------------------------------------------------------
 
