@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 from core.lifecycle_world import Host, Model, World, loaded
 from exllama_guard.core.backend import Capabilities
 from exllama_guard.core.kv_cache import Action, Cause
+from exllama_guard.core.records import NotScored
 from exllama_guard.errors import BackendError
-from exllama_guard.lifecycle.drift import measure_drift, steps_up_to
+from exllama_guard.lifecycle.drift import CANARY_PROMPT, measure_drift, steps_up_to
 from exllama_guard.lifecycle.path import BackendPath
 from exllama_guard.testing import FakeBackend
 
@@ -139,6 +141,24 @@ def test_a_measurement_can_be_cancelled_and_says_that_it_was(model):
     cache = world.lifecycle.snapshot().cache
     assert cache.drift.stopped
     assert cache.drift_progress is None
+
+
+def test_cancelled_inside_a_comparison_it_reports_no_drift():
+    """The broken-off text is shorter than the whole one: seen in the real WebUI as drift from 279 tokens on."""
+    backend, cancel, runs = FakeBackend(), threading.Event(), []
+
+    class CancelledInTheWarmCanary(BackendPath):
+        def run(self, prompt, n_tokens, cancel):
+            runs.append(prompt)
+            if prompt == CANARY_PROMPT and runs.count(prompt) == 3:  # after two cold ones
+                cancel.set()
+            return super().run(prompt, n_tokens, cancel)
+
+    report = measure_drift(CancelledInTheWarmCanary(backend), backend, 4096, cancel=cancel)
+    assert report.stopped
+    assert report.points == ()
+    assert isinstance(report.numeric_at_tokens, NotScored)
+    assert "stopped" in report.sentences()[-1]
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 255])

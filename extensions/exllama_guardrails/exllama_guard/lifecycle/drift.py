@@ -73,9 +73,10 @@ def measure_drift(
         progress((number + 0.5) / (len(steps) + 1), f"filling the cache up to {step} tokens")
         while seen < step and not cancel.is_set():
             seen += probe.fill(min(step - seen, probe.longest))
+        warm = () if cancel.is_set() else probe.canary(cold=False)
         if cancel.is_set():
-            break
-        points.append(DriftPoint(seen, mismatch(cold, probe.canary(cold=False))))
+            break  # what was written is broken off, not different
+        points.append(DriftPoint(seen, mismatch(cold, warm)))
     tested = points[-1].tokens if points else 0
     progress(1.0, "stopped" if cancel.is_set() else "done")
     return DriftReport(
@@ -85,7 +86,7 @@ def measure_drift(
         numeric_at_tokens=numeric_drift_at(points, floor),
         context_at_tokens=context_drift_at([d for d, _ in turns], [t for _, t in turns]),
         stopped=cancel.is_set(),
-        notes=_notes(backend),
+        notes=(*_notes(backend), *(["The measurement was stopped."] if cancel.is_set() else [])),
     )
 
 
