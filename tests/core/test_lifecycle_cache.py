@@ -144,7 +144,7 @@ def test_a_measurement_can_be_cancelled_and_says_that_it_was(model):
 
 
 def test_cancelled_inside_a_comparison_it_reports_no_drift():
-    """The broken-off text is shorter than the whole one: seen in the real WebUI as drift from 279 tokens on."""
+    """A broken-off text is shorter than the whole one: the real WebUI told of drift from 279 tokens on."""
     backend, cancel, runs = FakeBackend(), threading.Event(), []
 
     class CancelledInTheWarmCanary(BackendPath):

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +80,12 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.api}{path}", data, headers)
-        with opener.open(request, timeout=timeout_s) as answer:
-            return json.loads(answer.read() or "null")
+        try:
+            with opener.open(request, timeout=timeout_s) as answer:
+                return json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise
 
     def chat(self, text="What is the capital of France?"):
         body = {
