@@ -151,3 +151,27 @@ def test_switched_off_nothing_is_measured_and_the_chat_answers(page: Page) -> No
     assert "off" in page.inner_text(GLANCE).lower()
     assert page.evaluate("() => window.egGuard.state.settled") in (before, "")
     switch.click()
+
+
+def test_a_request_under_another_name_is_refused(served: str) -> None:
+    import http.client
+
+    port = int(served.rsplit(":", 1)[1].strip("/"))
+    for path, method in (
+        ("/", "GET"),
+        ("/config", "GET"),
+        ("/v1/models", "GET"),
+        ("/v1/chat/completions", "POST"),
+    ):
+        for headers, status in (
+            ({"Host": "example.org"}, 403),
+            ({"Host": f"127.0.0.1:{port}", "Origin": "https://example.org"}, 403),
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request(method, path, headers=headers)
+            assert connection.getresponse().status == status, (path, headers)
+            connection.close()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/v1/models")
+    assert connection.getresponse().status == 200
+    connection.close()

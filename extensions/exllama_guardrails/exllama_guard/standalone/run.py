@@ -168,6 +168,9 @@ def _wait_until_free(port: int) -> None:
 
 def _serve(blocks: Any, port: int, launch_options: dict[str, Any]) -> None:  # noqa: ANN401 - gradio is imported late
     from modules.api.script import router
+    from starlette.middleware import Middleware
+
+    from exllama_guard.standalone.local_only import LocalOnly
 
     blocks.queue(default_concurrency_limit=8)
     app, _, _ = blocks.launch(
@@ -177,6 +180,7 @@ def _serve(blocks: Any, port: int, launch_options: dict[str, Any]) -> None:  # n
         quiet=True,
         inbrowser=False,
         share=False,
+        app_kwargs={"middleware": [Middleware(LocalOnly)]},
         **launch_options,
     )
     before = len(app.router.routes)
