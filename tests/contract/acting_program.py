@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import json
 import sys
 import threading
@@ -43,6 +44,9 @@ class Model(LlamaServer):
             time.sleep(self.pause_s)
             text += word if not text else " " + word
             yield text
+
+
+Model.__name__ = "LlamaServer"  # by which the host picks its way of generating
 
 
 class ActingHost(Host):
@@ -273,8 +277,7 @@ def repair_empty(host):
 
 def repair_breaks(host):
     def fail(text):
-        if text:
-            raise RuntimeError("the loader broke")
+        raise RuntimeError("the loader broke")
 
     host.settings(on_fail="repair")
     host.model.on_again = fail
@@ -370,6 +373,8 @@ def verdict_too_late_held(host):
 
 
 def client_goes_during_repair(host):
+    if "stop_event" not in inspect.getsource(host.text_generation):
+        return {"skipped": "this host closes the reply's generator where a client leaves"}
     host.settings(on_fail="repair")
     event = threading.Event()
     host.model.on_again = lambda text: event.set() if text else None
@@ -393,8 +398,8 @@ SCENARIOS = (
 
 def main():
     sys.stdout, out = sys.stderr, sys.stdout  # the host prints; our result stands alone
-    host = ActingHost(Path(sys.argv[1]).resolve())
-    wanted = set(sys.argv[2:])
+    folder, wanted = Path(sys.argv[1]).resolve(), set(sys.argv[2:])
+    host = ActingHost(folder)
     results = {}
     for scenario in SCENARIOS:
         if wanted and scenario.__name__ not in wanted:

@@ -64,17 +64,18 @@ def note_report(handle: TurnHandle, kept: str | None, given: str, finish: Finish
 def install_api(patches: Patches, monitor: Monitor) -> None:
     """Wraps the API's response functions and adds the address, where the API is there; may be called again.
 
-    4.7.3 imports its API after the extensions, so it is imported here where the host will start it.
+    4.7.3 imports its API after the extensions, so it is imported here where the host will start it; the
+    embedded host always does.
     """
     args = getattr(shared_module(), "args", None)
-    if (getattr(args, "api", False) or getattr(args, "public_api", False)) and find_spec("modules.api"):
+    if (getattr(args, "api", True) or getattr(args, "public_api", False)) and find_spec("modules.api"):
         import_module("modules.api.script")
     for package in _MODULES:
         completions = sys.modules.get(f"{package}.completions")
         if completions is not None:
             _wrap(patches, monitor, completions)
         script = sys.modules.get(f"{package}.script")
-        app = getattr(script, "app", None)
+        app = getattr(script, "app", None) or getattr(script, "router", None)
         if script is not None and app is not None:
             _add_address(script, app, monitor)
 
@@ -146,7 +147,7 @@ def _added(response: Any, reports: list[dict[str, Any]]) -> Any:  # noqa: ANN401
 # --- the address ----------------------------------------------------------------------------------------
 
 
-def _add_address(script: ModuleType, app: Any, monitor: Monitor) -> None:  # noqa: ANN401 - a FastAPI
+def _add_address(script: ModuleType, app: Any, monitor: Monitor) -> None:  # noqa: ANN401 - or a router
     if any(getattr(route, "path", None) == REPORTS_PATH for route in app.routes):
         return
     from fastapi import Request

@@ -23,6 +23,7 @@ class Call:
     is_chat: bool
     for_ui: bool
     escaped: bool
+    stop_event: Any = None  # set when an API client leaves; the host takes it out of `state` (4.7.3)
 
     @property
     def streamed(self) -> bool:
@@ -39,5 +40,5 @@ class Call:
 
     def interrupted(self) -> bool:
         """Whether Stop was pressed, or the API's client has gone."""
-        event = self.state.get("stop_event")
-        return webui.stopped() or (event is not None and bool(event.is_set()))
+        gone = self.stop_event is not None and bool(self.stop_event.is_set())
+        return webui.stopped() or gone

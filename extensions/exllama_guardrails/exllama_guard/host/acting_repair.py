@@ -114,7 +114,7 @@ class Repair:
                 if problem:
                     break
                 given = step
-                if self.call.streamed:
+                if self.call.streamed and (self.quiet or given.strip()):
                     yield "" if self.quiet else given
             if step is _BROKEN:
                 problem = "the model failed during the new try"
@@ -147,7 +147,10 @@ class Repair:
 
     @guarded(_not_started)
     def _start(self, prompt: str) -> Texts | None:
-        return self.call.again(prompt, repair_state(self.call.state, self.settings))
+        state = repair_state(self.call.state, self.settings)
+        if self.call.stop_event is not None:
+            state["stop_event"] = self.call.stop_event
+        return self.call.again(prompt, state)
 
     @guarded(_broken)
     def _next(self, steps: Texts) -> str | _Ended:

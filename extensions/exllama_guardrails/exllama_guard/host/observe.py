@@ -236,7 +236,8 @@ def _planner(monitor: Monitor, original: Reply) -> Callable[..., _Turn | None]:
         if is_chat and not for_ui and "unique_id" in state:
             return None  # the page's own errands: search query, impersonate, image prompt
         escaped = bool(given.get("escape_html"))
-        return _Turn(monitor, prompt, Call(_another(original, bound), state, is_chat, for_ui, escaped))
+        another, left = _another(original, bound), state.get("stop_event")
+        return _Turn(monitor, prompt, Call(another, state, is_chat, for_ui, escaped, left))
 
     return plan
 
