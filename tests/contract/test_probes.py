@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from exllama_guard.core.comparison import compare_modes
+from exllama_guard.core.comparison import compare_modes, observe_modes
 from exllama_guard.core.equivalence import Outcome
 from exllama_guard.core.gold import GoldItem, read_gold
 from exllama_guard.core.records import Gate, NotScored, make_snippet
@@ -185,6 +185,33 @@ def test_an_equal_mode_is_flat_and_a_wrong_one_is_not():
     assert bad.logits.worst is Gate.FAIL
     assert (same.accuracy, bad.accuracy_change) == (1.0, -1.0)
     assert same.speed == pytest.approx(1.0)
+
+
+def test_symptoms_follow_from_the_modes():
+    (ref, same, bad, other), _ = compared(
+        source("ref", right),
+        source("same", right),
+        source("bad", wrong),
+        source("other", right, tokenizer="2" * 64),
+    )
+    spike = {mode.label: observe_modes(ref, mode)[0].verdict for mode in (same, bad, other)}
+    # the same ids for the same text: another file of the same tokenizer is no other tokenizer
+    assert spike == {"same": Gate.PASS, "bad": Gate.FAIL, "other": Gate.PASS}
+    assert observe_modes(ref, same)[1].verdict is Gate.REVIEW  # this script writes no JSON in any mode
+
+
+def test_another_tokenizer_is_found_by_its_ids_and_not_compared_on_forced_text():
+    class Turned(ScriptedMode):
+        def token_ids(self, text):
+            return tuple(reversed(super().token_ids(text)))
+
+    turned = ModeSource("turned", "weights", 8.0, lambda: Turned(right, "turned"))
+    (ref, mode), (verdict,) = compared(source("ref", right), turned)
+    assert isinstance(mode.drift, NotScored)
+    assert "tokenizers differ" in mode.drift.detail
+    assert isinstance(verdict.logits, NotScored)
+    spike = observe_modes(ref, mode)[0]
+    assert (spike.verdict, "different tokenizers" in spike.evidence) == (Gate.FAIL, True)
 
 
 def test_a_mode_that_fails_to_load_leaves_the_others():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from exllama_guard.commands import diagnose
 from exllama_guard.core.checkup import observe_turns
 from exllama_guard.core.comparison import compare_modes
-from exllama_guard.core.diagnosis import Findings, diagnosis_of
-from exllama_guard.core.records import Finish, ModelInfo, TurnRequest, make_snippet
+from exllama_guard.core.diagnosis import Findings, diagnosis_of, modes_of_report
+from exllama_guard.core.probe_reports import compare_report
+from exllama_guard.core.records import Finish, Gate, ModelInfo, TurnRequest, make_snippet
+from exllama_guard.core.report import as_json
 from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.core.stability import Answer, judge_runs
 from exllama_guard.core.trace import TraceWriter, from_line, record_of, to_line
@@ -64,6 +67,23 @@ def test_what_was_measured_is_written_in():
     assert "int4: FAIL" in found.prompt
     assert "Extensions: web_search" in found.prompt
     assert len(found.offers) == 1
+
+
+def test_the_last_comparisons_report_is_told_as_it_was_written(tmp_path, capsys):
+    runs = [mode_run("ref"), mode_run("int4", 0.3), mode_run("q2", problem="no file")]
+    report = as_json(compare_report(runs, {}))
+    modes = modes_of_report(json.loads(json.dumps(report)))
+    assert [(mode.label, mode.gate) for mode in modes] == [("int4", Gate.FAIL), ("q2", Gate.NOT_MEASURED)]
+    told = diagnosis_of(Findings(turn(), modes=modes))
+    sentences = [line["sentence"] for line in report["verdicts"]]
+    assert all(sentence in told.prompt for sentence in sentences)
+    file = tmp_path / "compare.json"
+    file.write_text(json.dumps(report))
+    TraceWriter(tmp_path / "t").write(turn())
+    assert diagnose.run([str(tmp_path / "t"), "--compare", str(file)]) == 0
+    assert sentences[0] in capsys.readouterr().out
+    file.write_text('{"title": "Checkup"}')
+    assert diagnose.run([str(tmp_path / "t"), "--compare", str(file)]) == 2
 
 
 def test_a_page_is_named_only_for_a_far_question_or_a_symptom():

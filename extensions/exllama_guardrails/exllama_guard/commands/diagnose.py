@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from exllama_guard.backends.files import read_json
 from exllama_guard.core.checkup import observe_turns
-from exllama_guard.core.diagnosis import Findings, diagnosis_of
+from exllama_guard.core.diagnosis import Findings, ReadMode, diagnosis_of, modes_of_report
 from exllama_guard.core.records import TurnReport
 from exllama_guard.core.stability import LambdaReport
 from exllama_guard.core.trace import TraceRecord, read_traces
@@ -41,6 +42,7 @@ def run(argv: Sequence[str]) -> int:
             turn,
             extensions,
             _probed(turn, options) if options.model else None,
+            _modes(options.compare),
             observations=observe_turns([report_of(one) for one in chat]),
         )
         diagnosis = diagnosis_of(found)
@@ -66,8 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--extensions", nargs="*", help="extensions that were on (default: those in the trace)"
     )
+    parser.add_argument("--compare", type=Path, help="JSON report of `compare`: the effect of quantisation")
     add_run_options(parser)
     return parser
+
+
+def _modes(path: Path | None) -> tuple[ReadMode, ...] | None:
+    return None if path is None else modes_of_report(read_json(path))
 
 
 def _chosen(folder: Path, turn_id: str) -> tuple[TraceRecord, list[TraceRecord]]:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from exllama_guard.core.detect_model import json_of_modes, quantised_spike
 from exllama_guard.core.equivalence import Drift, Equivalence, drift_against, equivalence
 from exllama_guard.core.logit_drift import LogitDrift, LogitGates, logit_gates
 from exllama_guard.core.records import Gate, Measure, NotScored, Reason
 from exllama_guard.core.stability import LambdaReport
+from exllama_guard.core.symptoms import Observation, unobserved
 
-__all__ = ["ItemRun", "ModeRun", "ModeVerdict", "compare_modes"]
+__all__ = ["ItemRun", "ModeRun", "ModeVerdict", "compare_modes", "observe_modes"]
 
 LATENCY_GAIN = 0.25  # and accuracy loss: the ExLlamaV2 page of the seed study
 ACCURACY_LOSS = 0.05
@@ -43,6 +45,7 @@ class ModeRun:
     json_valid: tuple[int, int] | NotScored = NotScored(Reason.NOT_SUPPORTED)  # noqa: RUF009
     probes: Mapping[str, LambdaReport] = field(default_factory=dict)  # by item id
     tokenizer_hash: str | NotScored = NotScored(Reason.NOT_SUPPORTED)  # noqa: RUF009
+    ids_hash: str = ""  # of the ids that it gives the forced texts; "" without such texts
     timed: bool = True  # whether the time it took is that of the mode
     problem: str = ""
 
@@ -95,7 +98,9 @@ def _verdict(reference: ModeRun, mode: ModeRun) -> ModeVerdict:
         drift=drift,
         logits=logits,
         flip_rate=_share([second.flipped for _, second in pairs]),
-        speed=_speed(pairs) if mode.timed else NotScored(Reason.NOT_SUPPORTED, "no kernel for it here"),
+        speed=_speed(pairs)
+        if mode.timed
+        else NotScored(Reason.NOT_SUPPORTED, "weights are put back to float32 here"),
         accuracy=accuracy,
         accuracy_change=change,
         json_rate=json_rate(mode),
@@ -103,6 +108,24 @@ def _verdict(reference: ModeRun, mode: ModeRun) -> ModeVerdict:
         gate=_gate(flat, drift, change),
         reasons=tuple(reasons),
     )
+
+
+def observe_modes(reference: ModeRun, mode: ModeRun) -> tuple[Observation, ...]:
+    """EX2 and V3 of a mode against the reference; equal ids are what makes two tokenizers one."""
+    if mode.problem:
+        return unobserved("EX2", mode.problem), unobserved("V3", mode.problem)
+    pairs = _paired(reference, mode)
+    tokenizers = (
+        (reference.ids_hash, mode.ids_hash)
+        if reference.ids_hash and mode.ids_hash
+        else (reference.tokenizer_hash, mode.tokenizer_hash)
+    )
+    spike = quantised_spike(
+        [first.distance for first, _ in pairs], [second.distance for _, second in pairs], tokenizers
+    )
+    if isinstance(reference.json_valid, NotScored) or isinstance(mode.json_valid, NotScored):
+        return spike, unobserved("V3", "no JSON was asked for")
+    return spike, json_of_modes(reference.json_valid, mode.json_valid)
 
 
 def _paired(reference: ModeRun, mode: ModeRun) -> list[tuple[ItemRun, ItemRun]]:

@@ -6,20 +6,72 @@ asked for the explanation and the next step only, and nothing that it says of a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from exllama_guard.core.comparison import ModeVerdict
 from exllama_guard.core.fix_pages import FixPage
 from exllama_guard.core.kv_cache import DriftReport
 from exllama_guard.core.records import Gate, Measure, ModelInfo, NotScored, TurnReport
 from exllama_guard.core.resonance import answer_side
 from exllama_guard.core.stability import LambdaReport
 from exllama_guard.core.symptoms import CATALOGUE, Observation, fired
+from exllama_guard.errors import UserError
 
-__all__ = ["Diagnosis", "Findings", "diagnosis_of"]
+__all__ = ["Diagnosis", "Findings", "ModeSummary", "ReadMode", "diagnosis_of", "modes_of_report"]
 
 FAR = 0.60  # ΔS from which a fix page is named
+
+
+class ModeSummary(Protocol):
+    """What the prompt tells of a mode: of a comparison's own verdict, or as read from its report."""
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def gate(self) -> Gate:
+        """Its verdict against the reference."""
+        ...
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Plain sentences with the numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMode:
+    """A mode as the JSON report of `compare` tells of it."""
+
+    label: str
+    gate: Gate
+    reasons: tuple[str, ...]
+
+
+def modes_of_report(data: Mapping[str, Any]) -> tuple[ReadMode, ...]:
+    """The modes of a comparison's JSON report, each with the worst of its verdicts.
+
+    Raises:
+        UserError: It is no such report.
+    """
+    found: dict[str, list[tuple[Gate, str]]] = {}
+    try:
+        if data["title"] != "Comparison of modes":
+            raise KeyError("title")
+        for line in data["verdicts"]:
+            label, _, what = str(line["name"]).rpartition(": ")
+            told = f"{what}: {line['sentence']}" if label else str(line["sentence"])
+            found.setdefault(label or what, []).append((Gate(line["verdict"]), told))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError("This is no report of `compare`; make one with compare --json FILE.") from error
+    worst = (Gate.FAIL, Gate.NOT_MEASURED, Gate.REVIEW, Gate.PASS)
+    return tuple(
+        ReadMode(label, min((gate for gate, _ in lines), key=worst.index), tuple(told for _, told in lines))
+        for label, lines in found.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +81,7 @@ class Findings:
     turn: TurnReport
     extensions: tuple[str, ...] | None = None
     lambda_report: LambdaReport | None = None
-    modes: tuple[ModeVerdict, ...] | None = None
+    modes: Sequence[ModeSummary] | None = None
     drift: DriftReport | None = None
     observations: tuple[Observation, ...] = ()
     distance_fail: float = FAR
@@ -135,7 +187,7 @@ def _agreement(report: LambdaReport | None) -> str:
     )
 
 
-def _quantisation(modes: Sequence[ModeVerdict] | None) -> str:
+def _quantisation(modes: Sequence[ModeSummary] | None) -> str:
     if not modes:
         return "Effect of quantisation: not measured (no second mode was run)"
     lines = [f"- {mode.label}: {mode.gate.value}. {' '.join(mode.reasons)}" for mode in modes]

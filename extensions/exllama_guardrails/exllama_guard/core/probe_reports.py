@@ -13,6 +13,7 @@ from exllama_guard.core.comparison import (
     compare_modes,
     convergent_share,
     json_rate,
+    observe_modes,
 )
 from exllama_guard.core.equivalence import FLAT, Interval
 from exllama_guard.core.logit_drift import LogitDrift
@@ -113,7 +114,9 @@ def compare_report(runs: Sequence[ModeRun], environment: Environment, *, stopped
     return Report(
         "Comparison of modes",
         f"Reference: {reference.label}. Every other mode answered the same {len(reference.items)} questions.",
-        tuple(line for v, run in zip(verdicts, modes, strict=True) for line in _mode_lines(v, run)),
+        tuple(
+            line for v, run in zip(verdicts, modes, strict=True) for line in _mode_lines(v, run, reference)
+        ),
         (_modes(reference, modes, verdicts), _items(runs), *_grids(runs)),
         (band,) if ranges else (),
         tuple(environment.items()),
@@ -122,8 +125,8 @@ def compare_report(runs: Sequence[ModeRun], environment: Environment, *, stopped
     )
 
 
-def _mode_lines(verdict: ModeVerdict, run: ModeRun) -> list[Line]:
-    """A line each for flatness, drift and forced text; one line for a mode that could not be run."""
+def _mode_lines(verdict: ModeVerdict, run: ModeRun, reference: ModeRun) -> list[Line]:
+    """A line each for flatness, drift, forced text, symptoms; one line for a mode that could not be run."""
     if run.problem:
         return [Line(run.label, Gate.NOT_MEASURED, run.problem)]
     lines = [
@@ -132,6 +135,13 @@ def _mode_lines(verdict: ModeVerdict, run: ModeRun) -> list[Line]:
     ]
     if not isinstance(verdict.logits, NotScored):
         lines.append(Line(f"{run.label}: forced text", verdict.logits.worst, verdict.logits.sentence))
+    lines += [
+        Line(
+            f"{run.label}: {one.symptom.id}", one.verdict, one.evidence, one.pages[0].url if one.pages else ""
+        )
+        for one in observe_modes(reference, run)
+        if one.verdict is not Gate.NOT_MEASURED
+    ]
     return lines
 
 

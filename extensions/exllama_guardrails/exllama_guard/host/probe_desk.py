@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from exllama_guard import lifecycle
 from exllama_guard.backends import backend_for
+from exllama_guard.backends.files import read_json
 from exllama_guard.core.backend import Capabilities
+from exllama_guard.core.diagnosis import ModeSummary, modes_of_report
 from exllama_guard.core.kv_cache import DriftReport
 from exllama_guard.core.model_signs import Fence, ModelSigns, ToolCounts, tool_counts
 from exllama_guard.core.records import FloatArray, NotScored, Reader, Reason, TurnReport
@@ -33,13 +35,15 @@ from exllama_guard.probes.loaded_reading import LoadedReading
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
 
-__all__ = ["desk_for"]
+__all__ = ["COMPARISON", "desk_for"]
 
+COMPARISON = "compare.json"  # `compare --json user_data/exllama_guardrails/compare.json`
 _ENTER_S = 0.25  # one try for the lock; between two of them `cancel` is looked at
 
 
 def desk_for(monitor: Monitor) -> ProbeDesk:
     """A desk over the host's loaded model and `monitor`'s turns."""
+    folder = webui.user_data_dir() / "exllama_guardrails"
     return ProbeDesk(
         DeskParts(
             writer=HostWriter(),
@@ -52,7 +56,7 @@ def desk_for(monitor: Monitor) -> ProbeDesk:
             reading=_reading,
             signs=lambda reader: _signs(monitor, reader),
             drift=_drift,
-            modes=lambda: None,
+            modes=lambda: _modes(folder / COMPARISON),
             model=lambda: monitor.model,
             extensions=webui.active_extensions,
             text_extensions=webui.active_text_extensions,
@@ -60,9 +64,15 @@ def desk_for(monitor: Monitor) -> ProbeDesk:
             limits=lambda: _limits(monitor),
             window=lambda: monitor.settings.resonance_window,
             environment=lambda: _environment(monitor),
-            keep=webui.user_data_dir() / "exllama_guardrails" / "probes.jsonl",
+            keep=folder / "probes.jsonl",
         )
     )
+
+
+def _modes(path: Path) -> Sequence[ModeSummary] | None:
+    """The modes of the last comparison, where its report was put; None without one."""
+    data = read_json(path)
+    return modes_of_report(data) if data else None
 
 
 class _SharedEmbedder:

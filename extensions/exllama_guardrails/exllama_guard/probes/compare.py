@@ -13,7 +13,7 @@ from exllama_guard.core.gold import GoldItem
 from exllama_guard.core.json_strict import read_json
 from exllama_guard.core.logit_drift import LogitDrift, logit_drift, pooled
 from exllama_guard.core.ports import Embedder, Verifier
-from exllama_guard.core.records import FloatArray, Measure, NotScored, Reason
+from exllama_guard.core.records import FloatArray, Measure, NotScored, Reason, content_hash
 from exllama_guard.core.reply_text import answer_of
 from exllama_guard.core.resonance import answer_side_of
 from exllama_guard.core.similarity import measure_distances
@@ -157,6 +157,7 @@ def _run_mode(
         json_valid=_json_cases(mode, runner, job) if job.json_cases else NotScored(Reason.SWITCHED_OFF),
         probes=_probes(job, mode, runner, embedder, verifier),
         tokenizer_hash=mode.tokenizer_hash,
+        ids_hash=content_hash(repr(seen.ids)) if seen.ids else "",
         timed=mode.timed,
     )
     return run, seen
@@ -196,7 +197,10 @@ def _forced(
     texts: Sequence[str], mode: Mode, reference: _Reference | None
 ) -> tuple[LogitDrift | NotScored, LogitDrift | NotScored, _Reference]:
     """Drift against the reference, the mode's own floor (the same text twice), and what it showed."""
-    ids_of = reference.ids if reference else [mode.token_ids(text)[:FORCED_TOKENS] for text in texts]
+    ids_of = [mode.token_ids(text)[:FORCED_TOKENS] for text in texts]
+    if reference is not None and ids_of != reference.ids:
+        why = NotScored(Reason.NOT_SUPPORTED, "the tokenizers differ, so there are no shared tokens")
+        return why, why, _Reference([], ids_of, {})
     drifts: list[LogitDrift | NotScored] = []
     floors: list[LogitDrift | NotScored] = []
     seen = _Reference([], list(ids_of), {})

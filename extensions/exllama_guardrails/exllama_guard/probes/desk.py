@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exllama_guard.core.checkup import Checkup
-from exllama_guard.core.comparison import ModeVerdict
-from exllama_guard.core.diagnosis import Diagnosis, Findings, diagnosis_of
+from exllama_guard.core.diagnosis import Diagnosis, Findings, ModeSummary, diagnosis_of
 from exllama_guard.core.gold import GoldSet, read_gold
 from exllama_guard.core.kv_cache import DriftReport
 from exllama_guard.core.model_signs import ModelSigns
@@ -59,7 +58,7 @@ class DeskParts:
     reading: Callable[[threading.Event], Reading | NotScored]
     signs: Callable[[Reader], ModelSigns]
     drift: Callable[[], DriftReport | None]
-    modes: Callable[[], tuple[ModeVerdict, ...] | None]
+    modes: Callable[[], Sequence[ModeSummary] | None]
     model: Callable[[], ModelInfo | None]  # with the hashes of its files, once they are read
     extensions: Callable[[], tuple[str, ...] | None]
     text_extensions: Callable[[], tuple[str, ...]]  # that may change a prompt

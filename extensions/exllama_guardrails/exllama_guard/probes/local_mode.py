@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exllama_guard.backends.files import model_hash, tokenizer_hash
+from exllama_guard.backends.files import model_hash, quantisation, tokenizer_hash
 from exllama_guard.core.records import FloatArray, NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.writer import Sampling, Written
@@ -41,9 +41,9 @@ class ModeSpec:
     form: str = "float32"  # a dtype, or int8 / int4: weight-only by torchao
 
     @property
-    def bits(self) -> float:
-        """Bits per weight that the mode computes with."""
-        return _BITS[self.form]
+    def bits(self) -> float | None:
+        """Bits per weight: of a GGUF those it is stored with, although they are de-quantised to compute."""
+        return quantisation(self.path).bits if self.path.is_file() else _BITS[self.form]
 
 
 class LocalMode:
@@ -67,8 +67,8 @@ class LocalMode:
 
     @property
     def timed(self) -> bool:
-        """Whether its speed is that of the mode; False for int8 and int4, whose weights are put back."""
-        return self.spec.form not in _WEIGHT_ONLY
+        """Whether its speed is that of the mode; False for int8, int4 and GGUF, which are de-quantised."""
+        return self.spec.form not in _WEIGHT_ONLY and not self.spec.path.is_file()
 
     @property
     def tokenizer_hash(self) -> str | NotScored:
