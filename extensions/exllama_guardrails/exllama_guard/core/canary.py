@@ -207,7 +207,7 @@ def _canary(entry: object) -> Canary:
         if not isinstance(value, list):
             raise TypeError(f"{name} is no list")
         lists[name] = tuple(map(str, value))
-    canary = Canary(**{**entry, **lists})  # type: ignore[arg-type]
+    canary = Canary(**{**entry, **lists})
     for name in ("model_hash", "loader", "digest", "text", "recipe"):
         if not isinstance(getattr(canary, name), str):
             raise TypeError(f"{name} is no text")

@@ -87,29 +87,20 @@ def loaded_model() -> LoadedModel | None:
     )
 
 
-# Told of as settings of the load, under names of our own.
-_SETTINGS = frozenset(
-    (
-        "cache_type",
-        "gpu_split",
-        "tensor_split",
-        "ctx_size",
-        "enable_tp",
-        "tp_backend",
-        "parallel",
-        "model_draft",
-    )
-)
+# Part of the card, of the shard hash or of the context, and told of by those names.
+_ON_THE_CARD = frozenset(("cache_type", "gpu_split", "tensor_split", "ctx_size", "enable_tp", "tp_backend"))
 
 
 def _options(args: object) -> dict[str, str]:
-    """What the host was told for this loader besides LoadSettings, and the active extensions, by name.
+    """What the host was told for this loader besides what the card has, and the active extensions, by name.
 
     `modules.loaders.loaders_and_params` lists each loader's own settings (4.7.3 and 3.23).
     """
     params = getattr(sys.modules.get("modules.loaders"), "loaders_and_params", None) or {}
     names = params.get(getattr(args, "loader", None), ())
-    told = {name: str(getattr(args, name)) for name in names if name not in _SETTINGS and hasattr(args, name)}
+    told = {
+        name: str(getattr(args, name)) for name in names if name not in _ON_THE_CARD and hasattr(args, name)
+    }
     extensions = getattr(sys.modules.get("modules.extensions"), "state", None) or {}
     active = sorted(str(name) for name, entry in tuple(extensions.items()) if entry[0])
     return {**told, "extensions": ", ".join(active)}
