@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import fields
 from pathlib import Path
 
 from exllama_guard.core.model_signs import Fence, ModelSigns
@@ -43,24 +44,26 @@ class SlowWriter:
 
 def probes_over(monitor: Monitor, *, word_s: float = 0.0, keep: Path | None = None) -> ProbeDesk:
     """A desk whose model took three times as long for its first run."""
-    return ProbeDesk(
-        DeskParts(
-            writer=SlowWriter(word_s),
-            users_first=lambda cancel: None,
-            embedder=FakeEmbedder,
-            verifier=lambda: None,
-            retriever=lambda: None,
-            turns=lambda reader: monitor.snapshot(reader).turns,
-            path=lambda: None,
-            reading=lambda cancel: NotScored(Reason.NO_MODEL),
-            signs=lambda reader: ModelSigns(fence=Fence("warm", True, 3.0, same_text=True, slowest_s=0.4)),
-            drift=lambda: None,
-            modes=lambda: None,
-            model=lambda: monitor.model,
-            extensions=lambda: (),
-            limits=VerifyLimits,
-            window=lambda: 5,
-            environment=lambda: {"model": "scripted"},
-            keep=keep,
-        )
-    )
+    parts = {
+        "writer": SlowWriter(word_s),
+        "users_first": lambda cancel: None,
+        "embedder": FakeEmbedder,
+        "verifier": lambda: None,
+        "retriever": lambda: None,
+        "turns": lambda reader: monitor.snapshot(reader).turns,
+        "path": lambda: None,
+        "reading": lambda cancel: NotScored(Reason.NO_MODEL),
+        "signs": lambda reader: ModelSigns(fence=Fence("warm", True, 3.0, same_text=True, slowest_s=0.4)),
+        "drift": lambda: None,
+        "modes": lambda: None,
+        "model": lambda: monitor.model,
+        "extensions": lambda: (),
+        "limits": VerifyLimits,
+        "window": lambda: 5,
+        "environment": lambda: {"model": "scripted"},
+        "keep": keep,
+        "text_extensions": lambda: (),
+        "replay": None,
+    }
+    known = {field.name for field in fields(DeskParts)}
+    return ProbeDesk(DeskParts(**{name: part for name, part in parts.items() if name in known}))

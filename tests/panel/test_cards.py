@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
+from collections.abc import Sequence
 
 import pytest
-from exllama_guard.core.records import ModelInfo, Reader
+from exllama_guard.core.records import FloatArray, ModelInfo, Reader
 from exllama_guard.core.tool_rows import AnswerOutcome
 from exllama_guard.monitor import Monitor
 from exllama_guard.panel.desk import Desk, Visitor
 from exllama_guard.panel.rows_tools import may_see, tools_card
+from exllama_guard.testing import FakeEmbedder
 from panel.scripted import scripted_monitor
 from panel.scripted_model import CHAT, ScriptedTools, followed
 from panel.test_desk import Client, act
@@ -206,13 +209,51 @@ def test_a_gold_set_places_the_limits_and_they_can_be_taken(monitor):
     assert 0 < accept <= reject <= 1
     client.ask(act("apply-settings", distance_pass=accept, distance_fail=reject))
     assert (monitor.settings.distance_pass, monitor.settings.distance_fail) == (accept, reject)
-    client.ask(act("clear-calibrate"))
-    assert client.html["calibrated"] == ""
 
 
 @pytest.mark.parametrize("text", [_gold(3), "no gold", "", '{"data": [{"x": 1}]}'])
 def test_a_gold_set_that_places_no_limit_is_refused_with_what_to_do(monitor, text):
     client = _client(monitor, "settings")
     client.ask(calibrating(text))
-    assert str(client.last["say"])
-    assert client.html["calibrated"] == ""
+    assert str(client.last["say"]) in html.unescape(client.html["calibrated"])
+    assert "Use the placed limits" not in client.html["calibrated"]
+
+
+class SlowEmbedder(FakeEmbedder):
+    """Takes its time over each batch, and counts the texts."""
+
+    texts = 0
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        time.sleep(0.1)
+        self.texts += len(texts)
+        return super().embed(texts)
+
+
+@pytest.mark.parametrize(
+    ("tab", "start", "stop", "place"),
+    [
+        ("settings", calibrating(_gold(400)), "cancel-calibrate", "calibrated"),
+        (
+            "check",
+            act("check", question="q", snippets="A text.\n\n" * 400, answer="It says this."),
+            "cancel-check",
+            "checking",
+        ),
+    ],
+)
+def test_cancel_ends_the_embedding_and_not_only_its_display(tab, start, stop, place):
+    embedder = SlowEmbedder()
+    client = _client(scripted_monitor(embedder=embedder), tab)
+    client.ask(start)
+    assert "role='progressbar'" in client.html[place]
+    assert client.last["busy"] is True
+    client.ask(act(stop))
+    time.sleep(0.3)
+    at_stop = embedder.texts
+    assert 0 < at_stop < 300
+    time.sleep(0.4)
+    assert embedder.texts == at_stop
+    client.ask()
+    assert "Cancelled" in client.html[place]
+    assert "role='progressbar'" not in client.html[place]

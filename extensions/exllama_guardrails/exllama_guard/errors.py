@@ -49,3 +49,7 @@ class TraceError(GuardError):
 
 class SchemaError(GuardError):
     """A tool's schema or a call of it is not valid."""
+
+
+class Stopped(GuardError):
+    """Somebody pressed Cancel; what was running has ended and nothing of it is kept."""

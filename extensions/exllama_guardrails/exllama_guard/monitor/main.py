@@ -23,10 +23,11 @@ from exllama_guard.core.records import (
     TurnRequest,
     make_snippet,
 )
-from exllama_guard.errors import EmbedderError, ScoringError
+from exllama_guard.errors import EmbedderError, ScoringError, Stopped
 from exllama_guard.monitor.memory import Memory, Snapshot
 from exllama_guard.monitor.parts import MakeParts, MakeScorer, Outfit
 from exllama_guard.monitor.scoring import ScoringWorker
+from exllama_guard.monitor.stopping import stopping
 from exllama_guard.monitor.turn import TurnHandle
 from exllama_guard.settings import Settings, changed
 
@@ -146,9 +147,18 @@ class Monitor:
             )
 
     def check_pasted(
-        self, question: str, snippet_texts: Sequence[str], answer: str, reader: Reader | None = None
+        self,
+        question: str,
+        snippet_texts: Sequence[str],
+        answer: str,
+        reader: Reader | None = None,
+        stop: threading.Event | None = None,
     ) -> TurnReport:
-        """The report of a question, snippets and an answer that somebody pasted; needs no model."""
+        """The report of a question, snippets and an answer that somebody pasted; needs no model.
+
+        Raises:
+            Stopped: `stop` was set meanwhile.
+        """
         texts = [text for text in snippet_texts if text.strip()]
         snippets = tuple(make_snippet(text, position=index) for index, text in enumerate(texts))
         request = TurnRequest(
@@ -159,17 +169,21 @@ class Monitor:
             channel=Channel.PASTED,
             started_at_s=time.time(),
         )
-        return self.measure(request, answer)
+        return self.measure(request, answer, stop)
 
-    def measure(self, request: TurnRequest, answer: str) -> TurnReport:
+    def measure(self, request: TurnRequest, answer: str, stop: threading.Event | None = None) -> TurnReport:
         """The report of a whole answer at once; waits for it, keeps and traces nothing.
 
         Raises:
             ScoringError: A fault of ours; it is logged with its traceback.
+            Stopped: `stop` was set meanwhile.
         """
         handle = TurnHandle(self._worker, request, None)
-        job = self._worker.submit(self._worker.report, handle, answer, Finish.COMPLETE)
+        parts = None if stop is None else stopping(self._outfit.ready(), stop)
+        job = self._worker.submit(self._worker.report, handle, answer, Finish.COMPLETE, parts)
         fault = job.exception()
+        if isinstance(fault, Stopped):
+            raise fault
         if fault is not None:
             log.error("scoring failed", exc_info=fault)
             raise ScoringError(

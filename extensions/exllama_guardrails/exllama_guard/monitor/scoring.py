@@ -28,7 +28,7 @@ from exllama_guard.core.scoring import Limits, score_turn, unscored_turn
 from exllama_guard.core.similarity import embed_ahead
 from exllama_guard.errors import EmbedderError, TraceError
 from exllama_guard.monitor.memory import Memory, may_see
-from exllama_guard.monitor.parts import MakeScorer, Outfit
+from exllama_guard.monitor.parts import MakeScorer, Outfit, Parts
 from exllama_guard.monitor.turn import TurnHandle
 
 log = logging.getLogger(__name__)
@@ -150,10 +150,14 @@ class ScoringWorker:
         future.add_done_callback(self._after_job)
         return future
 
-    def report(self, handle: TurnHandle, reply: str, finish: Finish) -> TurnReport:
-        """The report of a reply, whole or so far; on the worker's thread."""
+    def report(
+        self, handle: TurnHandle, reply: str, finish: Finish, parts: Parts | None = None
+    ) -> TurnReport:
+        """The report of a reply, whole or so far, by `parts` (those in use); on the worker's thread."""
         self._collect(handle)
-        parts, settings = self._outfit.ready(), self._outfit.settings
+        settings = self._outfit.settings
+        if parts is None:
+            parts = self._outfit.ready()
         answer = encodable(answer_of(handle.request.answer_prefix + reply))
         if is_tool_call(reply):
             return unscored_turn(handle.request, answer, finish, Reason.TOOL_CALL)
@@ -161,7 +165,7 @@ class ScoringWorker:
             handle.request,
             answer,
             finish,
-            scorer=self._scorer_of(handle),
+            scorer=self._scorer_of(handle, parts),
             embedder=parts.embedder,
             limits=Limits(settings.distance_pass, settings.distance_fail, settings.relevance_limit),
             time_to_first_token_s=handle.first_token_s,
@@ -206,8 +210,9 @@ class ScoringWorker:
         if handle.closed:
             return
         self._collect(handle)
-        self._scorer_of(handle).prepare()
-        embedder = self._outfit.ready().embedder
+        parts = self._outfit.ready()
+        self._scorer_of(handle, parts).prepare()
+        embedder = parts.embedder
         if embedder is not None and handle.request.snippets:
             with suppress(EmbedderError):  # told by the score itself
                 embed_ahead(handle.request.question, handle.request.snippets, embedder)
@@ -221,11 +226,11 @@ class ScoringWorker:
         handle.request = replace(handle.request, snippets=with_unique_ids(found), question=question)
         handle.collect = None
 
-    def _scorer_of(self, handle: TurnHandle) -> SupportScorer:
+    def _scorer_of(self, handle: TurnHandle, parts: Parts) -> SupportScorer:
         if handle.scorer is None:
             request = handle.request
             handle.scorer = self._make_scorer(
-                request.snippets, request.question, self._outfit.ready(), self._outfit.settings
+                request.snippets, request.question, parts, self._outfit.settings
             )
         return handle.scorer
 

@@ -1,4 +1,4 @@
-"""The Tools, Model and calibration cards: what they show, and what their buttons do. No gradio in here."""
+"""The Tools and Model cards: what they show, and what their buttons do. No gradio in here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from exllama_guard.core.records import Reader
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.lifecycle.drift import context_of
 from exllama_guard.monitor import Snapshot
-from exllama_guard.panel import markup_calibrate, markup_model, markup_tools
+from exllama_guard.panel import markup_model, markup_tools
 from exllama_guard.panel.packet import Page, Slot
-from exllama_guard.panel.rows_calibrate import CalibrationRows, calibration_rows
 from exllama_guard.panel.rows_model import model_rows
 from exllama_guard.panel.rows_tools import may_see, tools_card
 from exllama_guard.panel.source import PanelSource, ToolSource
@@ -26,7 +25,6 @@ class Cards:
     ) -> None:
         """Shows nothing yet."""
         self._source, self._tools, self._follower = source, tools, follower
-        self._calibrated: CalibrationRows | None = None
 
     def schema(self, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
         """Takes a JSON Schema for answers, or removes it."""
@@ -39,19 +37,6 @@ class Cards:
             "Every answer must fit this schema from the next reply on." if text else "Answers are free again."
         )
         return {"say": " ".join(problems) or done}
-
-    def calibrate(self, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
-        """Places the limits of ΔS on the gold set that was sent."""
-        text, name = str(values.get("text", "")), str(values.get("name", "the file"))
-        limit, embedder = self._source.settings.distance_pass, self._source.snapshot().embedder
-        self._calibrated = None
-        self._calibrated = calibration_rows(text, name, embedder, self._source.embed, limit)
-        return {"say": self._calibrated.advice}
-
-    def clear_calibrate(self, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
-        """Forgets the last calibration."""
-        self._calibrated = None
-        return {}
 
     def accept(self, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
         """Locks a changed tool of one of the reader's own chats."""
@@ -107,16 +92,10 @@ class Cards:
             facts={"busy": busy},
         )
 
-    def calibration(self) -> Slot:
-        """The place of the last calibration's result."""
-        return Slot("calibrated", markup_calibrate.result(self._calibrated))
-
 
 CARD_ACTIONS: dict[str, Callable[[Cards, Mapping[str, object], Reader], dict[str, object]]] = {
     "schema": Cards.schema,
     "accept": Cards.accept,
-    "calibrate": Cards.calibrate,
-    "clear-calibrate": Cards.clear_calibrate,
     "drift": Cards.measure_drift,
     "cancel-drift": Cards.cancel_drift,
 }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 from exllama_guard import lifecycle
@@ -20,6 +18,7 @@ from exllama_guard.panel import (
     markup_turn,
 )
 from exllama_guard.panel.cards import CARD_ACTIONS, Cards
+from exllama_guard.panel.cards_check import CalibrateCard, CheckCard, Visitor
 from exllama_guard.panel.cards_probes import ProbeCards
 from exllama_guard.panel.history import (
     READING_S,
@@ -47,19 +46,10 @@ from exllama_guard.settings import Settings
 _UNVERSIONED = frozenset(
     {"tools", "model", "probes", "doctor"}
 )  # tabs that change without the monitor's version
-_PASTED_KEPT = 32  # checks of pasted texts that are remembered, one a browser session
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who sends a message: a login name if there is one, and the browser session."""
-
-    username: str | None
-    session: str | None
 
 
 class Desk:
-    """Answers the messages of every page of one monitor. Thread-safe; the lock protects pasted checks."""
+    """Answers the messages of every page of one monitor. Thread-safe."""
 
     def __init__(
         self,
@@ -73,8 +63,7 @@ class Desk:
         self._source = source
         self._probes = ProbeCards(probes)
         self._cards = Cards(source, tools, follower)
-        self._lock = threading.Lock()
-        self._pasted: OrderedDict[Visitor, TurnReport] = OrderedDict()
+        self._check, self._calibrate = CheckCard(source), CalibrateCard(source)
         self._book = HistoryBook()
 
     def answer(self, text: str, visitor: Visitor) -> str:
@@ -99,7 +88,9 @@ class Desk:
                 return act(self, message, visitor)
             if card is not None:
                 return card(self._cards, message.values, self._reader(visitor))
-            said = self._probes.act(message.action, message.values, self._reader(visitor))
+            said = self._on_visitor(message, visitor)
+            if said is None:
+                said = self._probes.act(message.action, message.values, self._reader(visitor))
             if said is not None:
                 return said
         except GuardError as error:
@@ -111,25 +102,18 @@ class Desk:
         self._source.set_enabled(on)
         return {"say": "Guardrails are on." if on else "Guardrails are off; answers are not checked."}
 
-    def _check(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        texts = str(message.values.get("snippets", "")).replace("\r\n", "\n").split("\n\n")
-        question, answer = (str(message.values.get(name, "")) for name in ("question", "answer"))
-        if not answer.strip():
-            return {"say": "There is no answer to check; paste one."}
-        reader = self._reader(visitor)
-        report = self._source.check_pasted(question, [text for text in texts if text.strip()], answer, reader)
-        with self._lock:
-            self._pasted[visitor] = report
-            self._pasted.move_to_end(visitor)
-            while len(self._pasted) > _PASTED_KEPT:
-                self._pasted.popitem(last=False)
-        row = glance(report, self._source.settings)
-        return {"say": f"{row.badge.word}. {row.reason}"}
-
-    def _clear_check(self, message: Message, visitor: Visitor) -> dict[str, object]:
-        with self._lock:
-            self._pasted.pop(visitor, None)
-        return {"say": "Cleared."}
+    def _on_visitor(self, message: Message, visitor: Visitor) -> dict[str, object] | None:
+        """What a button of the Check tab or of the calibration does; None where it is another's."""
+        if message.action == "check":
+            return self._check.start(message.values, visitor, self._reader(visitor))
+        if message.action == "calibrate":
+            return self._calibrate.start(message.values, visitor)
+        plain = {
+            "cancel-check": self._check.stop,
+            "clear-check": self._check.clear,
+            "cancel-calibrate": self._calibrate.stop,
+        }.get(message.action)
+        return None if plain is None else plain(visitor)
 
     def _apply(self, message: Message, visitor: Visitor) -> dict[str, object]:
         known = {field.name for field in fields(Settings)} - set(SETTINGS_ELSEWHERE)
@@ -193,13 +177,7 @@ class Desk:
             shown = self._turn(message.turn, visitor, snapshot, newest)
             return turn_page(shown, "t.", message.claim, settings, latest=shown is newest)
         if message.tab == "check":
-            with self._lock:
-                pasted = self._pasted.get(visitor)
-            head = markup_turn.glance(glance(pasted, settings)) if pasted else Html("")
-            page = turn_page(pasted, "p.", message.claim, settings, latest=True)
-            return Page(
-                (Slot("checked", head), *page.first, *page.parts), {**page.facts, "checked": bool(pasted)}
-            )
+            return self._check.page(visitor, message.claim)
         if message.tab == "time":
             rows = [row_of(record_of(turn)) for turn in snapshot.turns]
             drawn = markup_plot.plot(plot(snapshot.turns, snapshot.events, settings))
@@ -211,7 +189,8 @@ class Desk:
             return Page((Slot("history", shown_rows),), unread)
         if message.tab == "settings":
             form = Slot("settings", markup_cards.settings_form(settings))
-            return Page((form, self._cards.calibration()))
+            placed = self._calibrate.page(visitor)
+            return Page((form, *placed.parts), placed.facts)
         if message.tab == "probes":
             return self._probes.probes_page(self._reader(visitor), message.turn)
         if message.tab == "doctor":
@@ -250,8 +229,6 @@ class Desk:
 
 _ACTIONS: dict[str, Callable[[Desk, Message, Visitor], dict[str, object]]] = {
     "switch": Desk._switch,
-    "check": Desk._check,
-    "clear-check": Desk._clear_check,
     "apply-settings": Desk._apply,
     "reset-settings": Desk._reset,
     "export": Desk._export,

@@ -87,7 +87,7 @@ def shell() -> Html:
         _panel("history", _place("history")),
         _panel("probes", join([_place(name) for name in PROBE_PLACES])),
         _panel("doctor", join([_place(name) for name in DOCTOR_PLACES])),
-        _panel("check", join(check_form(), _checked())),
+        _panel("check", join(check_form(), _place("checking"), _checked())),
         _panel("tools", join([_place(name) for name in ("tools", "answers", "schema")])),
         _panel("model", join([_place(name) for name in ("model", "cache", "drift", "loader")])),
         _panel("settings", join(_place("settings"), calibrate_form(), _place("calibrated"))),

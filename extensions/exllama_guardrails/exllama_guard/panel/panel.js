@@ -8,7 +8,7 @@
   const state = {
     v: -1, tab: remembered("tab", "turn"), open: remembered("open", "") === "1", turn: "", claim: "",
     filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, busy: false, on: true,
-    asked: 0, failures: 0, awakeUntil: 0, next: 0, action: null, acting: "", settled: "", cancelled: false,
+    asked: 0, failures: 0, awakeUntil: 0, next: 0, action: null, settled: "",
     dressed: null, line: null,
   };
 
@@ -96,8 +96,6 @@
   }
 
   function taken(text) {
-    progress("");
-    if (state.cancelled) { state.cancelled = false; act(state.doing === "calibrate" ? "clear-calibrate" : "clear-check"); return []; }
     apply(text);
     return [];
   }
@@ -205,12 +203,6 @@
 
   const promptText = () => panel().querySelector("[data-prompt]").textContent;
 
-  function progress(what) {
-    state.acting = what;
-    if (what) state.doing = what;
-    all("[data-while]").forEach((el) => { el.hidden = el.dataset.while !== what; });
-  }
-
   // --- the frame ---------------------------------------------------------------------------------------
   function dress(force) {
     const here = root();
@@ -291,15 +283,13 @@
     diagnose: (el) => act("diagnose", { turn: el.dataset.turn }),
     "save-report": (el) => act("save-report", { what: el.dataset.what, kind: el.dataset.kind }),
     accept: (el) => act("accept", { chat: el.dataset.chat, tool: el.dataset.tool }),
-    "cancel-calibrate": () => { state.cancelled = true; progress(""); say("Cancelled."); },
     "use-limits": (el) => act("apply-settings", { distance_pass: Number(el.dataset.accept), distance_fail: Number(el.dataset.reject) }),
     "cancel-drift": () => act("cancel-drift"),
     "clear-schema": () => act("schema", { answer_schema: "" }),
     "clear-check": (el) => { clean(el); act("clear-check"); },
-    "cancel-check": () => { state.cancelled = true; progress(""); say("Cancelled."); },
   };
 
-  ["stop-probe", "stop-doctor", "stop-verify", "close-report"].forEach((name) => { doing[name] = () => act(name); });
+  ["stop-probe", "stop-doctor", "stop-verify", "close-report", "cancel-check", "cancel-calibrate"].forEach((name) => { doing[name] = () => act(name); });
 
   function clean(el) {
     const form = el.closest("form");
@@ -360,12 +350,9 @@
     if (!form) return;
     event.preventDefault();
     delete event.target.dataset.dirty;
-    if (form === "check") {
-      progress("check");
-      act("check", Object.fromEntries(new FormData(event.target)));
-    }
+    if (form === "check") act("check", valuesOf(event.target));
     if (form === "settings") act("apply-settings", valuesOf(event.target));
-    if (form === "calibrate") withFile(event.target, (given) => { progress("calibrate"); act("calibrate", given); });
+    if (form === "calibrate") withFile(event.target, (given) => act("calibrate", given));
     if (form === "verify") withFile(event.target, (given) => act("verify", given));
     if (form === "report") withFile(event.target, (given) => act("open-report", given));
     if (form === "probe") act(form, Object.assign(valuesOf(event.target), { turn: state.turn }));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -50,9 +51,18 @@ class PanelSource(Protocol):
         ...
 
     def check_pasted(
-        self, question: str, snippet_texts: Sequence[str], answer: str, reader: Reader | None = None
+        self,
+        question: str,
+        snippet_texts: Sequence[str],
+        answer: str,
+        reader: Reader | None = None,
+        stop: threading.Event | None = None,
     ) -> TurnReport:
-        """The report of texts that somebody pasted; waits for it."""
+        """The report of texts that somebody pasted; waits for it.
+
+        Raises:
+            Stopped: `stop` was set meanwhile.
+        """
         ...
 
 
