@@ -13,7 +13,7 @@ from exllama_guard.core.records import ClaimSupport, Gate, NotScored, Snippet, T
 
 _MARK = "⚠ Guardrails: "
 # What stays: letters and digits of every script, and signs that neither Markdown, HTML nor TeX reads.
-_UNSAFE = re.compile(r"[^\w\s.,;:!?%'’‘“”()/+=°€£¥§…–—-]|_", re.UNICODE)
+_UNSAFE = re.compile(r"[^\w\s.,;:!?%'’‘“”()/+=°€£¥§…–—-]|(?<![^\W_])_|_(?![^\W_])", re.UNICODE)
 _ADDRESS = re.compile(
     r"\b(?:https?|ftp)://|\bwww\.|\bmailto:", re.IGNORECASE
 )  # made a link by some renderers
