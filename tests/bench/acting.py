@@ -2,6 +2,7 @@
 
     python tests/bench/acting.py run --results FILE.jsonl [--first 0 --count 8]    asks and appends
     python tests/bench/acting.py table --results FILE.jsonl                         prints the table
+    python tests/bench/acting.py speed [--rounds 40]            what annotate and refuse add after the last token
 
 Each question is asked once with `on_fail` and `on_review` set to repair. Its first try is what *show* gives,
 the kept one what *repair* gives, so both columns are of the same answers. Supported is a verdict PASS;
@@ -170,6 +171,49 @@ def table(results: Path) -> None:
         print(f"  another try kept: {len(changed)}")
 
 
+def speed(rounds: int) -> None:
+    """Milliseconds from the last token until the line or the refusal is there; no model runs beside it.
+
+    An answer of 8 sentences over 5 snippets of 120 words grows word by word, 50 a second, and is scored live
+    meanwhile, as in a chat.
+    """
+    from exllama_guard.assembly import build_monitor
+    from exllama_guard.core.acting_texts import annotation, refusal
+    from exllama_guard.core.records import Finish, TurnRequest, make_snippet
+    from exllama_guard.settings import Settings
+
+    documents = [path.read_text("utf-8") for path in sorted((EXTENSION / "docs_example").glob("*.md"))]
+    sentences = [
+        part.strip() + "." for text in documents for part in text.split(".") if len(part.split()) > 6
+    ]
+    monitor = build_monitor(Settings(traces=False))
+    monitor.check_pasted("warm", ["warm up text"], "A warm-up answer that says something.")
+    times: dict[str, list[float]] = {"annotate": [], "refuse": []}
+    for number in range(rounds):
+        for name, write in (("annotate", annotation), ("refuse", refusal)):
+            words = [" ".join(text.split()[:120]) for text in documents[number % 4 :][:5]]
+            snippets = tuple(make_snippet(text, position=place) for place, text in enumerate(words))
+            start = number * 8 % (len(sentences) - 8)
+            answer = " ".join(sentences[start : start + 8])
+            handle = monitor.open_turn(TurnRequest(f"{name}{number}", QUESTIONS[number % 40], snippets))
+            so_far = ""
+            for word in answer.split():
+                so_far += f"{word} "
+                handle.chunk(so_far)
+                time.sleep(0.02)
+            began = time.perf_counter()
+            write(handle.score(answer, Finish.COMPLETE).result())
+            times[name].append((time.perf_counter() - began) * 1e3)
+            handle.close(answer, Finish.COMPLETE)
+            monitor.wait_until_idle(30)
+    for name, of in times.items():
+        cuts = statistics.quantiles(of, n=20, method="inclusive")
+        over = sum(value > 100 for value in of)
+        print(
+            f"{name:<9} added ms: median {cuts[9]:.1f}, p95 {cuts[18]:.1f}, most {max(of):.1f}, over 100: {over} of {len(of)}"
+        )
+
+
 def row_as_try(row: dict[str, Any]) -> dict[str, Any]:
     """A turn without tries as its only one."""
     return {"gate": row["verdict"], "support": row["support"], "relevance": row["relevance"], "kept": True}
@@ -188,15 +232,18 @@ def mean(values: list[float]) -> str:
 def main() -> None:
     """Runs a chunk or prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "table"))
-    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("what", choices=("run", "table", "speed"))
+    parser.add_argument("--results", type=Path, default=Path("acting.jsonl"))
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=len(QUESTIONS))
     options = parser.parse_args()
     if options.what == "run":
         run(options.results, options.first, options.count)
-    else:
+    elif options.what == "table":
         table(options.results)
+    else:
+        speed(options.rounds)
 
 
 if __name__ == "__main__":
