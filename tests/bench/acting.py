@@ -2,7 +2,7 @@
 
     python tests/bench/acting.py run --results FILE.jsonl [--first 0 --count 8]    asks and appends
     python tests/bench/acting.py table --results FILE.jsonl                         prints the table
-    python tests/bench/acting.py speed [--rounds 40]            what annotate and refuse add after the last token
+    python tests/bench/acting.py speed [--rounds 40]            what annotate and refuse add
 
 Each question is asked once with `on_fail` and `on_review` set to repair. Its first try is what *show* gives,
 the kept one what *repair* gives, so both columns are of the same answers. Supported is a verdict PASS;
@@ -210,7 +210,8 @@ def speed(rounds: int) -> None:
         cuts = statistics.quantiles(of, n=20, method="inclusive")
         over = sum(value > 100 for value in of)
         print(
-            f"{name:<9} added ms: median {cuts[9]:.1f}, p95 {cuts[18]:.1f}, most {max(of):.1f}, over 100: {over} of {len(of)}"
+            f"{name:<9} added ms: median {cuts[9]:.1f}, p95 {cuts[18]:.1f}, most {max(of):.1f}, "
+            f"over 100: {over} of {len(of)}"
         )
 
 
