@@ -6,7 +6,8 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from embedded_host import browser_page, served
@@ -25,8 +26,13 @@ SETTINGS = "exllama_guardrails-act_wait_ms: 20000\nexllama_guardrails-repair_lim
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("user_data"), SETTINGS) as address:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("user_data")
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with served(folder, SETTINGS) as address:
         yield address
 
 
@@ -89,18 +95,29 @@ def test_a_refused_answer_is_replaced_by_what_is_missing_and_the_nearest_passage
     assert MARK not in chat
 
 
-def test_a_repair_ends_with_an_answer_and_keeps_both_tries(page: Page) -> None:
+def last_trace(folder: Path) -> dict[str, Any]:
+    """The newest line of the traces."""
+    files = sorted(folder.rglob("traces-*.jsonl"))
+    record: dict[str, Any] = json.loads(files[-1].read_text("utf-8").splitlines()[-1])
+    return record
+
+
+def test_a_repair_ends_with_an_answer_and_keeps_both_tries(page: Page, folder: Path) -> None:
     choose(page, on_fail="repair", on_review="repair")
     chat = asked(page)
     assert MARK not in chat and REFUSED not in chat
     assert len(chat.replace(QUESTION, "").strip()) > 3
-    page.click("[data-tab=turn]")
-    page.wait_for_timeout(1500)
-    shown = page.inner_text("#eg-root")
-    assert "first answer" in shown, shown[-1500:]
+    record = last_trace(folder)
+    first, second = record["acted"]["tries"]
+    assert first["answer"].strip() and second["answer"].strip()
+    assert [first["kept"], second["kept"]].count(True) == 1
+    kept = first if first["kept"] else second
+    assert record["answer"] == kept["answer"]
+    assert "first answer" in record["acted"]["why"].lower()
+    assert kept["answer"].split(".")[0].split("\n")[0][:40] in chat
 
 
-def test_stop_during_a_repair_leaves_the_first_answer(page: Page) -> None:
+def test_stop_during_a_repair_leaves_the_first_answer(page: Page, folder: Path) -> None:
     choose(page, on_fail="repair", on_review="repair")
     page.click("#new-chat")
     page.wait_for_timeout(500)
@@ -119,6 +136,9 @@ def test_stop_during_a_repair_leaves_the_first_answer(page: Page) -> None:
     page.click("#stop")
     chat = settled(page, before)
     assert longest[:40] in chat
+    acted = last_trace(folder)["acted"]
+    assert acted["done"] == "show"
+    assert "stopped" in acted["why"]
 
 
 def test_the_api_answers_under_the_same_settings(url: str, page: Page) -> None:
