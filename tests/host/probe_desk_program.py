@@ -17,6 +17,7 @@ sys.path[:0] = [str(EXTENSION / "exllama_guard" / "standalone" / "webui"), str(R
 import modules.chat as chat  # noqa: E402 - needs the path
 import modules.extensions as extensions  # noqa: E402
 import modules.shared as shared  # noqa: E402
+import torch  # noqa: E402
 from exllama_guard import lifecycle  # noqa: E402
 from exllama_guard.core.diagnosis import Diagnosis  # noqa: E402
 from exllama_guard.core.records import Reader  # noqa: E402
@@ -157,6 +158,18 @@ def main(user_data):
     seen["doctor problem"], seen["doctor"] = done.problem, rows(done.result)
     after = [m.inv_freq for m in shared.model.modules() if hasattr(m, "inv_freq")]
     seen["untouched"] = all(bool((a == b).all()) for a, b in zip(frequencies, after, strict=True))
+
+    # the same weights again, then one matrix of them changed, as by a device that computes something else
+    finished_doctor = lambda: rows(finished(lambda: desk.doctor_state(ME)).result)["EX5"]  # noqa: E731
+    assert desk.start_doctor(ME) == ""
+    seen["second doctor"] = finished_doctor()
+    weight = shared.model.model.layers[3].mlp.down_proj.weight
+    with torch.no_grad():
+        weight *= 1.5
+    assert desk.start_doctor(ME) == ""
+    seen["changed weights"] = finished_doctor()
+    with torch.no_grad():
+        weight /= 1.5
     seen["bad reference"] = desk.start_doctor(ME, "/nowhere")
 
     # what use shows: a canary run of NaN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,7 +114,7 @@ def checkup_of(
     return Checkup((*seen, *rest))
 
 
-def steps_of(turns: Iterable[TurnReport], window: int = 5) -> tuple[RunState | None, ...]:
+def steps_of(turns: Sequence[TurnReport], window: int = 5) -> tuple[RunState | None, ...]:
     """`lambda_step` of each turn against the one before, oldest first; None where it cannot be told."""
     distances = [answer_side(turn) for turn in turns]
     rolling = rolling_mean(distances, window)

@@ -18,6 +18,7 @@ from exllama_guard.core.comparison import (
 from exllama_guard.core.equivalence import FLAT, Interval
 from exllama_guard.core.logit_drift import LogitDrift
 from exllama_guard.core.records import Gate, NotScored, TurnReport
+from exllama_guard.core.repetition import repetition_of
 from exllama_guard.core.replay import Replay
 from exllama_guard.core.report import Chart, ChartLine, ChartRange, Line, Report, Table, shown
 from exllama_guard.core.resonance import Trend, answer_side, resonance_trend, rolling_mean
@@ -330,6 +331,7 @@ def chat_report(turns: Sequence[TurnReport], environment: Environment, window: i
         (
             str(number), turn.request.question, turn.verdict.gate.value, shown(turn.distances.gated),
             shown(distances[number - 1]), shown(rolling[number - 1]), step.value if step else "–",
+            _loops(turn.answer),
         )
         for number, (turn, step) in enumerate(zip(turns, steps, strict=True), start=1)
     )  # fmt: skip
@@ -341,6 +343,7 @@ def chat_report(turns: Sequence[TurnReport], environment: Environment, window: i
         "ΔS answer side",
         "E_resonance",
         "λ step",
+        "repeats",
     )
     chart = Chart(
         "ΔS and E_resonance by turn",
@@ -351,17 +354,23 @@ def chat_report(turns: Sequence[TurnReport], environment: Environment, window: i
         ),
         limits=((0.45, "pass up to"), (0.60, "fail from")),
     )
+    note = "Repeats: how often one phrase of 4 words stands within 64 words; from 3 it is a loop."
     left_out = (("slope of E_resonance", shown(trend)),) if isinstance(trend, NotScored) else ()
     return Report(
         "Recorded turns",
         f"{len(turns)} turns, oldest first.",
         tuple(lines),
-        (Table("Turns", columns, rows),),
+        (Table("Turns", columns, rows, note),),
         (chart,),
         tuple(environment.items()),
         left_out,
         _now(),
     )
+
+
+def _loops(answer: str) -> str:
+    found = repetition_of(answer)
+    return "–" if isinstance(found, NotScored) else str(found.loop_count)
 
 
 def _or_none(value: float | NotScored) -> float | None:

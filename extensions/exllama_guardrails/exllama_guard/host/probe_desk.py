@@ -12,6 +12,7 @@ from exllama_guard import lifecycle
 from exllama_guard.backends import backend_for
 from exllama_guard.backends.files import read_json
 from exllama_guard.core.backend import Capabilities
+from exllama_guard.core.baseline import BaselineStore
 from exllama_guard.core.diagnosis import ModeSummary, modes_of_report
 from exllama_guard.core.kv_cache import DriftReport
 from exllama_guard.core.model_signs import Fence, ModelSigns, ToolCounts, tool_counts
@@ -65,6 +66,7 @@ def desk_for(monitor: Monitor) -> ProbeDesk:
             window=lambda: monitor.settings.resonance_window,
             environment=lambda: _environment(monitor),
             keep=folder / "probes.jsonl",
+            baselines=BaselineStore(folder / "baselines.json"),
         )
     )
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from exllama_guard.core.baseline import BaselineStore
 from exllama_guard.core.checkup import Checkup
 from exllama_guard.core.diagnosis import Diagnosis, Findings, ModeSummary, diagnosis_of
 from exllama_guard.core.gold import GoldSet, read_gold
 from exllama_guard.core.kv_cache import DriftReport
+from exllama_guard.core.long_run import LongRun, long_run_of, topic_loss_of
 from exllama_guard.core.model_signs import ModelSigns
 from exllama_guard.core.ports import Embedder, Retriever, Verifier
 from exllama_guard.core.probe_reports import checkup_report, lambda_report, replay_report, verify_report
-from exllama_guard.core.records import ModelInfo, NotScored, Reader, TurnReport
+from exllama_guard.core.records import Measure, ModelInfo, NotScored, Reader, Reason, TurnReport
 from exllama_guard.core.report import Report
 from exllama_guard.core.stability import LambdaReport
 from exllama_guard.core.symptoms import Observation, fired
 from exllama_guard.core.verification import ItemResult, VerifyLimits
-from exllama_guard.errors import GuardError, UserError
+from exllama_guard.errors import EmbedderError, GuardError, UserError
 from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_thread
 from exllama_guard.probes.examine import Patient, by_chat, examine, observe_use
 from exllama_guard.probes.kept import KeptRuns
@@ -42,6 +45,9 @@ __all__ = [
     "current",
     "use",
 ]
+
+
+_TOPICS_KEPT = 500  # turns whose topic loss is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class DeskParts:
     environment: Callable[[], dict[str, str]]
     replay: ReplayHost
     keep: Path | None = None
+    baselines: BaselineStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +118,10 @@ class ProbeDesk:
         self._doctor: Task[Patient, Checkup] = Task("checkup", examine, spawn=spawn)
         self._verify: Task[_Gold, Verified] = Task("verification", self._run_gold, spawn=spawn)
         self._replay: Task[ReplayJob, Replayed] = Task("replay", self._run_replay, spawn=spawn)
-        self._lock = threading.Lock()  # protects the two lines below
+        self._lock = threading.Lock()  # protects the three lines below
         self._seen_key: object = None
         self._seen: tuple[Observation, ...] = ()
+        self._topic: OrderedDict[str, Measure] = OrderedDict()  # by turn
 
     # --- λ ----------------------------------------------------------------------------------------------
 
@@ -149,7 +157,7 @@ class ProbeDesk:
 
     def start_doctor(self, reader: Reader, reference: str = "") -> str:
         """Starts the checkup; `reference` as the command takes it: [LABEL=]PATH[@FORM], or ""."""
-        parts = self._parts
+        parts, model = self._parts, self._parts.model()
         try:
             patient = Patient(
                 path=parts.path(),
@@ -157,6 +165,9 @@ class ProbeDesk:
                 reference=choose_mode(reference) if reference.strip() else None,
                 signs=parts.signs(reader),
                 turns=parts.turns(reader)[::-1],
+                baselines=parts.baselines,
+                model_hash=(model.model_hash if model is not None else None) or "",
+                loader=model.loader if model is not None else "",
                 embedder=parts.embedder(),
                 window=parts.window(),
             )
@@ -188,6 +199,28 @@ class ProbeDesk:
         with self._lock:
             self._seen_key, self._seen = key, seen
         return seen
+
+    def long_run(self, reader: Reader) -> LongRun:
+        """The chat of the reader's last turn, by turn. A new turn costs one embedding, the rest is kept."""
+        turns = self._parts.turns(reader)
+        chat = [turn for turn in turns[::-1] if turn.request.chat_id == turns[0].request.chat_id]
+        return long_run_of(chat, self._parts.window(), self._topic_loss)
+
+    def _topic_loss(self, turn: TurnReport) -> Measure:
+        id_ = turn.request.turn_id
+        with self._lock:
+            known = self._topic.get(id_)
+        if known is not None:
+            return known
+        try:
+            loss = topic_loss_of(turn, self._parts.embedder())
+        except EmbedderError as error:
+            return NotScored(Reason.EMBEDDER_FAILED, str(error))
+        with self._lock:
+            self._topic[id_] = loss
+            while len(self._topic) > _TOPICS_KEPT:
+                self._topic.popitem(last=False)
+        return loss
 
     # --- the diagnostic prompt --------------------------------------------------------------------------
 

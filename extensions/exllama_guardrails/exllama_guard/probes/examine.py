@@ -5,22 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from exllama_guard.core.baseline import Baseline, BaselineStore, drift_from, reading_floor
 from exllama_guard.core.checkup import IN_THE_HOST, NO_SUCH_TURN, Checkup, checkup_of, observe_turns
+from exllama_guard.core.fixed_text import PLAIN_ENGLISH
 from exllama_guard.core.model_signs import ModelSigns, observe_signs
 from exllama_guard.core.ports import Embedder
-from exllama_guard.core.records import NotScored, TurnReport
+from exllama_guard.core.records import NotScored, TurnReport, content_hash
 from exllama_guard.core.symptoms import Observation, unobserved
+from exllama_guard.errors import BackendError
 from exllama_guard.probes.background import Tell
-from exllama_guard.probes.model_check import Opener, Reading, read_plain_english
+from exllama_guard.probes.model_check import TOKENS, Opener, Reading, read_plain_english
 from exllama_guard.probes.model_files import observe_environment, observe_files
 from exllama_guard.probes.run import Progress
 
 __all__ = ["Patient", "by_chat", "examine", "observe_use"]
 
-_STEPS = 8  # told one by one: versions, files, four readings, the reference, chats
+_STEPS = 9  # told one by one: versions, files, four readings, the reference, the baseline, chats
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,9 @@ class Patient:
     reference: Opener | None
     signs: ModelSigns
     turns: tuple[TurnReport, ...]  # oldest first
+    baselines: BaselineStore | None = None
+    model_hash: str = ""
+    loader: str = ""
     embedder: Embedder | None = None
     window: int = 5
 
@@ -73,7 +79,7 @@ def examine(patient: Patient, tell: Tell, cancel: threading.Event) -> Checkup:
 
     Raises:
         EmbedderError: The embedder is missing or failed.
-        UserError: The reference is not there.
+        TraceError: The baseline cannot be stored.
     """
     say = _Steps(tell)
     say("versions")
@@ -81,23 +87,63 @@ def examine(patient: Patient, tell: Tell, cancel: threading.Event) -> Checkup:
     if patient.path is not None:
         say("the model's files")
         found += observe_files(patient.path)
-    found += _read(patient, say, cancel)
+    read, signs = _read(patient, say, cancel)
+    found += read
     if not cancel.is_set():
         say("recorded turns")
-        found += observe_use(patient.signs, patient.turns, window=patient.window, embedder=patient.embedder)
+        found += observe_use(signs, patient.turns, window=patient.window, embedder=patient.embedder)
     say.done()
     return checkup_of(
         found, elsewhere=IN_THE_HOST, otherwise="stopped by the user" if cancel.is_set() else NO_SUCH_TURN
     )
 
 
-def _read(patient: Patient, say: _Steps, cancel: threading.Event) -> tuple[Observation, ...]:
+def _read(
+    patient: Patient, say: _Steps, cancel: threading.Event
+) -> tuple[tuple[Observation, ...], ModelSigns]:
+    """What reading shows, and the signs with the drift from the baseline."""
     if cancel.is_set():
-        return ()
+        return (), patient.signs
     reading = patient.open(cancel)
     if isinstance(reading, NotScored):
-        return tuple(unobserved(id_, reading) for id_ in ("PC1", "PC5", "V5"))
-    return read_plain_english(reading, patient.reference, say, cancel)
+        return tuple(unobserved(id_, reading) for id_ in ("PC1", "PC5", "V5")), patient.signs
+    found = read_plain_english(reading, patient.reference, say, cancel)
+    return found, patient.signs if cancel.is_set() else _beside_baseline(patient, reading, say)
+
+
+def _beside_baseline(patient: Patient, reading: Reading, say: _Steps) -> ModelSigns:
+    """Compares with the baseline of this model and loader; the first reading becomes it."""
+    signs, store = patient.signs, patient.baselines
+    if store is None or not (patient.model_hash and signs.shards_now):
+        return signs
+    say("the baseline of this model")
+    try:
+        ids = reading.token_ids(PLAIN_ENGLISH)[:TOKENS]
+        with reading.alone():
+            first, second = reading.logprobs(ids), reading.logprobs(ids)
+    except (BackendError, IndexError):
+        return signs  # told by the reading itself
+    if isinstance(first, NotScored) or isinstance(second, NotScored):
+        return signs
+    floor, ids_hash = reading_floor(first, second), content_hash(repr(ids))
+    kept = store.get(patient.model_hash, patient.loader)
+    if kept is None:
+        values = tuple(float(value) for value in first)
+        store.keep(
+            Baseline(
+                patient.model_hash, patient.loader, signs.shards_now, ids_hash, values, floor, time.time()
+            )
+        )
+        return signs
+    drift = drift_from(kept, first, ids_hash)
+    if isinstance(drift, NotScored):
+        return signs
+    return replace(
+        signs,
+        baseline=drift,
+        floor=max(floor, kept.floor),
+        shards_before=signs.shards_before or kept.shard_hash,
+    )
 
 
 class _Steps:
