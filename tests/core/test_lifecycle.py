@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 from core.lifecycle_world import Host, Model, World, loaded
-from exllama_guard.core.warmup import MAX_RUNS, PROBE_TOKENS
+from exllama_guard.core.warmup import MAX_RUNS, PROBE_TOKENS, Run
 from exllama_guard.errors import BackendError
 from exllama_guard.lifecycle.fence import FenceState, run_fence
 from exllama_guard.lifecycle.path import BackendPath
@@ -244,6 +244,33 @@ def test_tokens_a_second_count_what_was_written_not_what_was_asked_for(model):
     world.settle()
     report = world.lifecycle.snapshot().report
     assert report.runs[-1].tokens == len(report.runs[-1].text) != PROBE_TOKENS
+
+
+class Scripted(BackendPath):
+    """Writes the given texts, one a run."""
+
+    def __init__(self, *texts):
+        super().__init__(FakeBackend())
+        self.texts = list(texts)
+
+    def run(self, prompt, n_tokens, cancel):
+        return Run(0.01, 0.02, n_tokens, self.texts.pop(0) if len(self.texts) > 1 else self.texts[0])
+
+
+@pytest.mark.parametrize(
+    ("texts", "differs"),
+    [
+        (("a", "-", "-", "a"), False),
+        (("cold", "-", "-", "warm", "warm"), True),
+        (("a", "-", "-", "b", "c"), None),  # its own noise: it does not repeat itself when it is warm
+    ],
+)
+def test_a_first_run_differs_only_beyond_what_the_warm_model_does_to_itself(texts, differs):
+    report = run_fence(Scripted(*texts), None, limit_s=10, cancel=threading.Event())
+    assert len(report.runs) == 3
+    assert report.first_run_differs is differs
+    assert report.cold_start is bool(differs)
+    assert report.canary_text == texts[3]
 
 
 def test_the_fence_through_an_adapter_alone():

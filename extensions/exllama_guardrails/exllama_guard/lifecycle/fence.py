@@ -55,7 +55,9 @@ class FenceReport:
     warm_ttft_s: Measure
     tokens_per_s: Measure
     first_run_ratio: Measure  # EX1
-    first_run_differs: bool | None  # run 1's greedy text is not the warm one's (EX1); None: not known
+    # Run 1's greedy text is not the warm one's (EX1). None: not known, or the warm model, asked twice then,
+    # does not repeat itself either (EXL2's kernels add in no fixed order).
+    first_run_differs: bool | None
     digest: str | None  # the canary
     canary_text: str
     canary_prompt: str  # "" where none was taken
@@ -98,15 +100,15 @@ def run_fence(
     timer.daemon = True
     timer.start()
     runs: list[Run] = []
-    warm: Run | None = None
+    canary: list[Run] = []  # of the first prompt; a second one only where run 1 wrote something else
     failure = prompt = ""
     try:
         prompts = probe_prompts(count_tokens)
         while needs_another_run(runs) and not cancel.is_set() and still_wanted():
             runs.append(path.run(prompts[len(runs)], PROBE_TOKENS, cancel))
-        if not cancel.is_set() and still_wanted():
-            prompt = prompts[0]
-            warm = path.run(prompt, PROBE_TOKENS, cancel)
+        prompt = prompts[0]
+        while _wants_canary(runs, canary) and not cancel.is_set() and still_wanted():
+            canary.append(path.run(prompt, PROBE_TOKENS, cancel))
     except BackendError as error:
         failure = str(error)
     finally:
@@ -116,21 +118,35 @@ def run_fence(
         failure = "the model was unloaded or replaced meanwhile."
     elif not failure and cancel.is_set():
         failure = f"the limit of {limit_s:g} s was reached after {len(runs)} runs; raise warmup_limit_s."
-        warm = None
+        canary = []
     if runs and count_tokens is not None and not failure:
         runs[-1] = replace(runs[-1], tokens=count_tokens(runs[-1].text))  # fewer where the model ended early
-    return _report(runs, warm, prompt, elapsed_s, failure, late=cancel.is_set())
+    return _report(runs, canary, prompt, elapsed_s, failure, late=cancel.is_set())
+
+
+def _wants_canary(runs: list[Run], canary: list[Run]) -> bool:
+    """Once; twice where it differs from run 1, to know whether the warm model repeats itself."""
+    return not canary or (len(canary) == 1 and canary[0].text != runs[0].text)
+
+
+def _first_run_differs(runs: list[Run], canary: list[Run]) -> bool | None:
+    """Whether run 1 wrote something else than the warm model, which repeats itself; else None."""
+    if not canary or not runs:
+        return None
+    if canary[0].text == runs[0].text:
+        return False
+    return True if len(canary) == 2 and canary[0].text == canary[1].text else None
 
 
 def _report(
-    runs: list[Run], warm: Run | None, prompt: str, elapsed_s: float, failure: str, *, late: bool
+    runs: list[Run], canary: list[Run], prompt: str, elapsed_s: float, failure: str, *, late: bool
 ) -> FenceReport:
     if failure:
         state = FenceState.LATE if late else FenceState.FAILED
     else:
         state = FenceState.WARM if is_warm(runs) else FenceState.UNSETTLED
     missing = NotScored(Reason.NOT_ENOUGH_DATA, f"{len(runs)} runs")
-    generating_s = sum(run.elapsed_s for run in runs) + (warm.elapsed_s if warm else 0.0)
+    text = canary[0].text if canary else None
     return FenceReport(
         state=state,
         runs=tuple(runs),
@@ -138,12 +154,12 @@ def _report(
         warm_ttft_s=runs[-1].ttft_s if len(runs) > 1 else missing,
         tokens_per_s=tokens_per_s(runs),
         first_run_ratio=first_run_ratio(runs),
-        first_run_differs=None if warm is None or not runs else warm.text != runs[0].text,
-        digest=None if warm is None else digest_of([warm.text]),
-        canary_text="" if warm is None else warm.text,
-        canary_prompt="" if warm is None else prompt,
+        first_run_differs=_first_run_differs(runs, canary),
+        digest=None if text is None else digest_of([text]),
+        canary_text=text or "",
+        canary_prompt="" if text is None else prompt,
         elapsed_s=elapsed_s,
-        own_cost_s=max(0.0, elapsed_s - generating_s),
+        own_cost_s=max(0.0, elapsed_s - sum(run.elapsed_s for run in (*runs, *canary))),
         ready_at_s=time.time(),
         failure=failure,
     )
