@@ -51,9 +51,11 @@ CARRIERS = {
     "host/hooks:guarded.<locals>.decorate.<locals>.safe",
     "host/lifecycle_hooks:gating.<locals>.wrap.<locals>.gated",
     "host/model_watch:ModelWatch.install.<locals>.set_attribute",
+    "host/observe:_Turn.after",
     "host/observe:_watched",
     "host/observe:observing.<locals>.wrap.<locals>.observed",
     "host/observe:seeing_prompt.<locals>.seen",
+    "host/patches:Door._made.<locals>.door",
     "host/tool_api:with_repairs",
     "host/tool_guard:ToolGuard._api.<locals>.chat_completions_common",
     "host/tool_gate:ToolGate.executing.<locals>.execute_tool",
@@ -115,3 +117,24 @@ def test_a_fault_in_every_turn_is_shown_once_and_logged_once(faults):
 def test_a_turn_with_a_fault_does_not_stay_open(faults):
     left = {name for name, result in faults["results"].items() if result["open"]}
     assert left <= CLOSERS | CARRIERS
+
+
+def test_taken_out_again_the_host_is_as_it_was_also_beside_another_extension(host):
+    seen = host("uninstall_program.py")
+    assert {"modules.text_generation._generate_reply", "modules.shared class"} <= set(seen["patched"])
+    assert (seen["left"], seen["differs_after"]) == ([], [])
+    assert seen["same_answer"]
+    assert seen["observed_after"] == 0
+    # In again, and another extension wraps each of our functions after us.
+    assert seen["observed_again"] == 1
+    assert seen["observed_beside"] == 1, "a restart of the page put it in twice, or took it out"
+    assert seen["theirs_called"] >= 3
+    assert set(seen["left_beside"]) == {name for name in seen["patched_again"] if not name.endswith(" class")}
+    assert seen["theirs_stay"]
+    assert seen["same_answer_beside"]
+    assert seen["observed_after_beside"] == 0, "what another extension keeps of ours still observes"
+    # The other one goes too; then ours comes and goes once more.
+    assert seen["same_answer_last"]
+    assert seen["observed_last"] == 0
+    assert seen["observed_once_more"] == 1
+    assert (seen["left_last"], seen["differs_last"], seen["threads"]) == ([], [], [])

@@ -1,4 +1,4 @@
-"""The lock and the bill of materials hold what requirements.txt asks for, with hashes, and name no address."""
+"""The lock and the bill of materials hold what requirements.txt asks for, with hashes, and no address."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
 import types
 
@@ -113,7 +115,7 @@ def test_what_someone_wrapped_since_stays_and_is_named():
     ours = module.f
     module.f = lambda: ours() + 100
     assert patches.undo() == ("m.f",)
-    assert module.f() == 102
+    assert module.f() == 101  # the other one's part alone
     assert module.g is g
 
 
@@ -219,3 +221,70 @@ def test_notes_are_found_by_the_state_and_do_not_pile_up():
     for each in states:
         notes.saw_state(each)
     assert sum(notes.take(each) is not None for each in states) == 64
+
+
+def test_a_door_that_another_extension_keeps_does_nothing_any_more_and_opens_again():
+    module = types.ModuleType("m")
+    module.f = original = lambda: 1
+    patches = Patches()
+    patches.replace(module, "f", lambda f: lambda: f() + 1)
+    ours = module.f
+
+    @functools.wraps(ours)
+    def theirs():
+        return ours() + 100
+
+    module.f = theirs
+    assert patches.replace(module, "f", lambda f: lambda: f() + 1) is False, "wrapped twice"
+    assert patches.undo() == ("m.f",)
+    assert (module.f(), ours()) == (101, 1)
+    assert patches.replace(module, "f", lambda f: lambda: f() + 7) is True
+    assert module.f is theirs
+    assert module.f() == 108
+    module.f = ours  # the other extension takes its own part out
+    assert module.f() == 8
+    assert patches.undo() == ()
+    assert module.f is original
+
+
+def test_a_door_is_a_generator_function_where_the_original_is_one():
+    module = types.ModuleType("m")
+
+    def numbers(most):
+        """Counts."""
+        try:
+            yield from range(most)
+        finally:
+            closed.append(most)
+
+    closed = []
+    module.f, module.g = numbers, lambda: 1
+    patches = Patches()
+    patches.replace(module, "f", lambda f: lambda *a: f(*a))
+    patches.replace(module, "g", lambda g: g)
+    assert inspect.isgeneratorfunction(module.f)
+    assert not inspect.isgeneratorfunction(module.g)
+    assert (module.f.__name__, module.f.__doc__) == ("numbers", "Counts.")
+    assert str(inspect.signature(module.f)) == "(most)"
+    running = module.f(3)
+    assert next(running) == 0
+    running.close()
+    assert closed == [3]
+    patches.undo()
+    assert module.f is numbers
+
+
+def test_a_class_is_put_back_unless_it_was_replaced_since():
+    module = types.ModuleType("m")
+    module.C = original = type("C", (), {})
+    patches = Patches()
+    assert patches.replace(module, "C", lambda c: type("D", (c,), {"more": 1})) is True
+    assert patches.replace(module, "C", lambda c: type("D", (c,), {"more": 2})) is False
+    assert module.C.more == 1
+    assert patches.undo() == ()
+    assert module.C is original
+    module.C = type("Job", (), {})
+    assert patches.replace(module, "C", lambda c: lambda: c()) is True
+    assert patches.replace(module, "C", lambda c: lambda: c()) is False
+    patches.undo()
+    assert isinstance(module.C, type)

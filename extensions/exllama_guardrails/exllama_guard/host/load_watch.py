@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.host.hooks import guarded
+from exllama_guard.host.patches import MARK
 
 if TYPE_CHECKING:
     from exllama_guard.host.patches import Patches
@@ -28,8 +29,14 @@ def watch_loads(patches: Patches, tell: Tell) -> None:
     if original is None:
         return
     for module in list(sys.modules.values()):
-        if getattr(module, "__dict__", {}).get("load_model") is original:
+        held = getattr(module, "__dict__", {}).get("load_model")
+        if held is not None and _stands_for(held) is _stands_for(original):
             patches.replace(module, "load_model", functools.partial(_telling, tell))
+
+
+def _stands_for(function: object) -> object:
+    """The host's own function behind one of our doors, which may have been left in some modules."""
+    return getattr(function, MARK, function)
 
 
 def _telling(tell: Tell, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -96,6 +96,7 @@ class _Turn:
         if self._handle is not None:
             self._handle.chunk(html.unescape(text) if self._escaped else text)
 
+    @guarded(lambda self, text: text)
     def passed_on(self, text: str) -> str:
         """What the reader gets of the text so far."""
         handle = self._handle
@@ -107,7 +108,7 @@ class _Turn:
         if handle is None:
             return
         self._ended = self._how_it_ended()
-        if self._acting.wanted and not handle.closed:
+        if self._acts(handle):
             steps = self._acting.after(handle, self._text, self._ended)
             try:
                 while not isinstance(step := self._step(steps), _Decided):
@@ -118,6 +119,10 @@ class _Turn:
                 yield self._text  # a fault: what the model wrote stands
             self._kept = step.text
         note_report(handle, self._kept, self._text, self._ended, self._monitor.settings)
+
+    @guarded(lambda self, handle: False)
+    def _acts(self, handle: TurnHandle) -> bool:
+        return self._acting.wanted and not handle.closed
 
     @guarded(_undecided)
     def _step(self, steps: Generator[str, None, str]) -> str | _Decided:

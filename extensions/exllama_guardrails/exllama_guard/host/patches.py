@@ -1,23 +1,64 @@
-"""Replaces functions of the host so that each is replaced once and can be put back."""
+"""Replaces functions of the host so that each is replaced once and can be taken out again, come what may.
+
+What is put into the host is a door: it calls the replacement while that is in force, and the original once it
+is taken out. So a door that another extension wrapped since, or that the page holds, does nothing any more.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Patches", "MARK"]
+__all__ = ["DOOR", "MARK", "Door", "Patches"]
 
-MARK = "_exllama_guard_original"  # on a replacement: the function that it stands for
+MARK = "_exllama_guard_original"  # on what stands in the host: the function that it stands for
+DOOR = "_exllama_guard_door"  # there too; `functools.wraps` copies both to a wrapper around it
+
+
+class Door:
+    """Leads to a replacement or to the original. Which one is read at each call."""
+
+    def __init__(self, original: Callable[..., Any]) -> None:
+        """Leads to `original` until it is told otherwise."""
+        self.original = original
+        self.target = original
+        self.function = self._made()
+
+    @property
+    def leads_to_us(self) -> bool:
+        """Whether a replacement is in force."""
+        return self.target is not self.original
+
+    def _made(self) -> Callable[..., Any]:
+        """What is put into the host: a generator function where the original is one (Gradio asks)."""
+        if inspect.isgeneratorfunction(self.original):
+
+            @functools.wraps(self.original)
+            def door(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the host's signature
+                return (yield from self.target(*args, **kwargs))
+
+        else:
+
+            @functools.wraps(self.original)
+            def door(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the host's signature
+                return self.target(*args, **kwargs)
+
+        setattr(door, MARK, self.original)
+        setattr(door, DOOR, self)
+        return door
 
 
 @dataclass(frozen=True, slots=True)
 class _Patch:
     module: ModuleType
     name: str
-    original: Callable[..., Any]
-    replacement: Callable[..., Any]
+    original: Any
+    replacement: Any
+    door: Door | None
 
 
 class Patches:
@@ -34,22 +75,42 @@ class Patches:
         Raises:
             AttributeError: The module has no such name.
         """
-        original = getattr(module, name)
-        if hasattr(original, MARK):
+        present = getattr(module, name)
+        if inspect.isclass(present):
+            return self._replace_class(module, name, present, wrap)
+        door: Door | None = getattr(present, DOOR, None)
+        if door is None and hasattr(present, MARK):
             return False
-        replacement = wrap(original)
-        setattr(replacement, MARK, original)
-        setattr(module, name, replacement)
-        self._done.append(_Patch(module, name, original, replacement))
+        if door is not None and door.leads_to_us:
+            return False
+        if door is None:
+            door = Door(present)
+            setattr(module, name, door.function)
+        # else it was taken out before, and is still there because somebody wrapped it
+        door.target = wrap(door.original)
+        self._done.append(_Patch(module, name, door.original, door.function, door))
         return True
 
     def undo(self) -> tuple[str, ...]:
-        """Puts everything back, newest first; names of those left, because someone wrapped ours since."""
+        """Takes everything out, newest first; names where a door stays, since someone wrapped it."""
         left: list[str] = []
         while self._done:
             patch = self._done.pop()
+            if patch.door is not None:
+                patch.door.target = patch.door.original
             if getattr(patch.module, patch.name, None) is patch.replacement:
                 setattr(patch.module, patch.name, patch.original)
             else:
                 left.append(f"{patch.module.__name__}.{patch.name}")
         return tuple(left)
+
+    def _replace_class(
+        self, module: ModuleType, name: str, present: type, wrap: Callable[[Any], Any]
+    ) -> bool:
+        if MARK in vars(present):
+            return False
+        replacement = wrap(present)
+        setattr(replacement, MARK, present)
+        setattr(module, name, replacement)
+        self._done.append(_Patch(module, name, present, replacement, None))
+        return True
