@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("traces", type=Path, metavar="TRACES", help="folder of traces")
     parser.add_argument("--turn", default="", help="trace_id of the turn (default: the last one)")
     parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: measures λ with this model")
+    parser.add_argument("--max-tokens", type=int, default=96, help="of one answer, with --model (96)")
     parser.add_argument(
         "--extensions", nargs="*", help="extensions that were on (default: those in the trace)"
     )
@@ -96,7 +97,9 @@ def _chosen(folder: Path, turn_id: str) -> tuple[TraceRecord, list[TraceRecord]]
 def _probed(turn: TurnReport, options: argparse.Namespace) -> LambdaReport:
     from exllama_guard.embedders.sentence_transformers import load_embedder
     from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
+    from exllama_guard.probes.writer import Sampling
 
-    probe = LambdaProbe(turn.request.question, turn.request.snippets)
+    sampling = Sampling(max_tokens=options.max_tokens)
+    probe = LambdaProbe(turn.request.question, turn.request.snippets, sampling=sampling)
     with opened(options.model) as mode, running(options.keep, options.quiet) as runner:
         return run_probe(probe, mode, runner, embedder=load_embedder(options.embedder)).report
