@@ -11,7 +11,6 @@ from exllama_guard.core.tool_schema import tool_from_openai
 from exllama_guard.locks.compiled import compile_plan, plan_answer, plan_calls
 from exllama_guard.locks.exllamav2_filter import build_filter as build_v2
 from exllama_guard.locks.exllamav3_filter import build_filter as build_v3
-from exllama_guard.locks.llamacpp_request import call_schema, locked_payload
 from exllama_guard.locks.run import Phase
 from exllama_guard.locks.transformers_processor import LockProcessor, apply_mask
 from exllama_guard.locks.vocabulary import byte_vocabulary
@@ -75,6 +74,8 @@ def test_the_processor_follows_a_reply_and_replays_where_it_goes_back(answer_loc
     assert step(b'{"') == {ord("a")}, "after going back"
     assert processor.phase is Phase.LOCKED
     assert scores.isfinite().all(), "the given scores are not changed"
+    assert step(b'{"a":5') > {ord("}"), ord("6")}
+    assert step(b'{"a":5}') == set(answer_lock.vocabulary.eos_ids), "nothing comes after the answer"
 
 
 def test_several_sequences_are_not_masked_and_that_is_said(answer_lock):
@@ -144,25 +145,3 @@ def test_the_exllamav3_filter_gives_additive_half_masks(call_lock):
         made.accept_token(byte)
     assert allowed(made.get_next_logit_mask()) == {ord("a")}
     assert not made.is_completed()
-
-
-def test_a_llama_cpp_request_carries_one_schema_and_no_grammar():
-    from exllama_guard.core.tool_calls import compile_checker
-
-    node = {
-        "type": "object",
-        "properties": {"next": {"$ref": "#/$defs/n"}},
-        "$defs": {"n": {"type": "integer"}},
-    }
-    tools = [
-        tool_from_openai({"name": name, "parameters": part})
-        for name, part in (("add", SCHEMA), ("walk", node))
-    ]
-    schema = call_schema(tools)
-    check = compile_checker(schema, closed=False)
-    assert not check({"name": "add", "arguments": {"a": 1}})
-    assert not check({"name": "walk", "arguments": {"next": 1}})
-    assert check({"name": "walk", "arguments": {"next": "x"}})
-    assert check({"name": "walk", "arguments": {"a": 1}})
-    payload = locked_payload({"grammar": "", "seed": 1}, schema)
-    assert payload == {"seed": 1, "json_schema": schema}

@@ -107,7 +107,7 @@ def test_explain_says_what_each_loader_enforces_and_why_not(tmp_path, capsys):
     out = capsys.readouterr().out
     weather, rm = out.split("../rm")
     assert "Transformers, enforce-calls: enforced while decoding" in weather
-    assert "llama.cpp, enforce-calls: checked before execution: llama.cpp takes one" in weather
+    assert "llama.cpp, enforce-calls: enforced while decoding" in weather
     assert "llama.cpp, enforce-always: enforced while decoding" in weather
     assert "uniqueItems" in rm
     assert "enforced while decoding\n" not in rm

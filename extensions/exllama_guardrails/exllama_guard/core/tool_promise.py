@@ -37,8 +37,7 @@ ENFORCED = "enforced while decoding"
 CHECKED = "checked before execution"
 NOTHING = "not available"
 
-_MASKED = ("Transformers", "ExLlamav3_HF", "ExLlamav2_HF", "ExLlamav3", "ExLlamav2")
-LOADERS = (*_MASKED, "llama.cpp")
+LOADERS = ("Transformers", "ExLlamav3_HF", "ExLlamav2_HF", "ExLlamav3", "ExLlamav2", "llama.cpp")
 
 
 def promise_on(loader: str, mode: LockMode, unenforced_reason: str = "") -> Promise:
@@ -55,13 +54,6 @@ def promise_on(loader: str, mode: LockMode, unenforced_reason: str = "") -> Prom
         return Promise(CHECKED)
     if unenforced_reason:
         return Promise(CHECKED, unenforced_reason)
-    if loader in _MASKED:
+    if loader in LOADERS:
         return Promise(ENFORCED)
-    if loader == "llama.cpp":
-        if mode is LockMode.ENFORCE_ALWAYS:
-            return Promise(ENFORCED)
-        return Promise(
-            CHECKED,
-            "llama.cpp takes one JSON schema for a whole reply; choose 'enforce-always' to lock it there.",
-        )
     return Promise(CHECKED, f"The loader {loader or '(none)'} has no way to constrain what is written.")

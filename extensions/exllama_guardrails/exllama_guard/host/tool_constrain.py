@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from exllama_guard.errors import SchemaError
+from exllama_guard.host.hooks import guarded
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tool_turn import ToolTurn
-from exllama_guard.locks.compiled import CompiledLock
+from exllama_guard.locks.compiled import CompiledLock, LockPlan
+from exllama_guard.locks.llamacpp_grammar import Ask, ServerLock, lock_for_server
 from exllama_guard.locks.vocabulary import Vocabulary
 
-__all__ = ["Constrainer", "model_key", "vocabulary_loader"]
+__all__ = ["Constrainer", "Tell", "model_key", "vocabulary_loader"]
+
+# Told of each plan: why its tools are checked only, by name, and why nothing of it is enforced, or "".
+Tell = Callable[[LockPlan, Mapping[str, str], str], None]
+
+# The server converts a schema in some 10 ms when no slot is busy; a reply waits no longer than this for it.
+_SERVER_S = 3.0
+_MAX_SERVER_LOCKS = 64
 
 
 def model_key(shared: ModuleType) -> str:
@@ -45,9 +58,11 @@ def vocabulary_loader(shared: ModuleType) -> Callable[[], Vocabulary] | None:
 class Constrainer:
     """Patches the loaders' classes once, as they are met. `current` gives the turn of the running reply."""
 
-    def __init__(self, current: Callable[[], ToolTurn | None], patches: Patches) -> None:
+    def __init__(self, current: Callable[[], ToolTurn | None], patches: Patches, tell: Tell) -> None:
         self._current = current
         self._patches = patches
+        self._tell = tell
+        self._server_locks: OrderedDict[tuple[str, str], ServerLock | None] = OrderedDict()
 
     def meet(self, model: object) -> None:
         """Prepares the loader of `model`; does nothing where that is done, or is not needed."""
@@ -73,17 +88,41 @@ class Constrainer:
 
     def _payload(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def prepare_payload(server: Any, state: Any) -> Any:  # noqa: ANN401 - the host's signature
-            from exllama_guard.locks.llamacpp_request import call_schema, locked_payload
-
             payload = original(server, state)
-            turn = self._current()
-            plan = turn.plan if turn is not None else None
-            if turn is None or plan is None or not plan.always:
-                return payload
-            turn.enforced = True
-            return locked_payload(payload, plan.answer_schema or call_schema(plan.tools))
+            return self._locked_payload(payload, server)
 
         return prepare_payload
+
+    @guarded(lambda self, payload, server: payload)
+    def _locked_payload(self, payload: dict[str, Any], server: Any) -> dict[str, Any]:  # noqa: ANN401 - the host's
+        """The request with the lock of the reply that starts; a user's own grammar for free text stays."""
+        turn = self._current()
+        if turn is None or turn.plan is None or (payload.get("grammar") and not turn.plan.always):
+            return payload
+        lock = self._server_lock(turn.plan, server)
+        if lock is None:
+            return payload
+        turn.enforced = True
+        kept = {key: value for key, value in payload.items() if key not in ("grammar", "json_schema")}
+        return {**kept, **lock.fields}
+
+    def _server_lock(self, plan: LockPlan, server: Any) -> ServerLock | None:  # noqa: ANN401 - the host's
+        """The lock as this server takes it, asked for once; None where it takes none, and that is told."""
+        key = (plan.key, f"{id(server)}:{server.port}")
+        if key not in self._server_locks:
+            reason, lock = "", None
+            try:
+                lock = lock_for_server(plan, _asking(int(server.port)))
+            except SchemaError as error:
+                reason = str(error)
+            except OSError as error:
+                self._tell(plan, {}, f"The llama.cpp server could not be asked ({error}).")
+                return None  # asked again at the next reply
+            self._tell(plan, lock.unenforced if lock is not None else {}, reason)
+            self._server_locks[key] = lock
+            while len(self._server_locks) > _MAX_SERVER_LOCKS:
+                self._server_locks.popitem(last=False)
+        return self._server_locks[key]
 
     def _job(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def job(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's signature
@@ -121,3 +160,26 @@ class Constrainer:
 def _bytes_of(lock: CompiledLock, ids: Sequence[int]) -> bytes:
     tokens = lock.vocabulary.tokens
     return b"".join(tokens[token] for token in ids if 0 <= token < len(tokens))
+
+
+def _asking(port: int) -> Ask:
+    """Asks the server on this machine what it makes of some fields, without generating."""
+
+    def ask(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SERVER_S)
+        try:
+            body = json.dumps({"prompt": "", "n_predict": 0, **fields})
+            connection.request("POST", "/completion", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            value = json.loads(answer.read())
+        except (http.client.HTTPException, ValueError) as error:
+            raise SchemaError(f"The llama.cpp server gave no readable answer: {error}.") from error
+        finally:
+            connection.close()
+        if answer.status != 200 or not isinstance(value, Mapping):
+            told = value.get("error") if isinstance(value, Mapping) else None
+            message = told.get("message") if isinstance(told, Mapping) else value
+            raise SchemaError(f"llama.cpp cannot hold a reply to this schema: {str(message)[:240]}")
+        return value
+
+    return ask

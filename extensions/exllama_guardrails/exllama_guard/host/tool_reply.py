@@ -66,7 +66,7 @@ class ReplyLock:
         self._settings = settings
         self._mode = mode
         self._cache = LockCache()
-        self._constrainer = Constrainer(_current.get, patches)
+        self._constrainer = Constrainer(_current.get, patches, self._tell)
         self._unenforced: dict[str, str] = {}  # by the tool's hash: why it is checked only
 
     def promise(self, status: ToolStatus) -> Promise:
@@ -165,11 +165,15 @@ class ReplyLock:
                 return None
             turn.outcome = self._cache.get(turn.plan, model_key(shared), load, timeout_s=_WAIT_S)
             reasons = turn.outcome.lock.unenforced if turn.outcome.lock is not None else {}
-            for tool in turn.plan.tools:
-                reason = reasons.get(tool.name, turn.outcome.reason)
-                self._unenforced[tool.sha256] = reason
-                if reason:
-                    report(f"The tool '{tool.name}' is checked only: {reason}", f"unenforced:{tool.sha256}")
-            if turn.outcome.reason:
-                report(f"Not enforced while decoding: {turn.outcome.reason}", turn.outcome.reason)
+            self._tell(turn.plan, reasons, turn.outcome.reason)
         return turn.outcome
+
+    def _tell(self, plan: LockPlan, reasons: Mapping[str, str], general: str) -> None:
+        """Notes and shows why tools of a plan are checked only, by name, or why all are."""
+        for tool in plan.tools:
+            reason = reasons.get(tool.name, general)
+            self._unenforced[tool.sha256] = reason
+            if reason:
+                report(f"The tool '{tool.name}' is checked only: {reason}", f"unenforced:{tool.sha256}")
+        if general:
+            report(f"Not enforced while decoding: {general}", general)

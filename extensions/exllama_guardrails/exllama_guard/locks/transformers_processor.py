@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from exllama_guard.locks.compiled import CompiledLock
+from exllama_guard.locks.ended import mask_to_the_end
 from exllama_guard.locks.run import LockRun, Phase
 
 __all__ = ["LockProcessor", "apply_mask"]
@@ -56,7 +57,7 @@ class LockProcessor:
             return scores
         run = self._follow(input_ids[0])
         started = time.perf_counter()
-        mask = run.mask()
+        mask = mask_to_the_end(run, self._lock)
         if mask is not None:
             self.mask_s.append(time.perf_counter() - started)
             scores = apply_mask(scores, mask, self._lock.vocabulary.size)
