@@ -138,3 +138,18 @@ def test_taken_out_again_the_host_is_as_it_was_also_beside_another_extension(hos
     assert seen["observed_last"] == 0
     assert seen["observed_once_more"] == 1
     assert (seen["left_last"], seen["differs_last"], seen["threads"]) == ([], [], [])
+
+
+def test_a_host_that_renamed_something_loses_that_part_and_says_which(host):
+    seen = host("versions_program.py")
+    assert seen.pop("nothing hidden") == []
+    assert seen.pop("everything there again") == [1, []]
+    assert len(seen) > 15
+    for name, without in seen.items():
+        assert without["answered"], (name, without["raised"])
+        assert without["left"] == []
+        observed = "so no turn is measured" not in without["off"]
+        assert without["observed"] == observed, name
+        assert any(without["off"] in sentence for sentence in without["told"]), name
+        assert not [sentence for sentence in without["told"] if "A fault" in sentence], name
+        assert without["log"] == [], name

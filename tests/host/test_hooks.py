@@ -238,19 +238,6 @@ def test_the_hook_table_fits_on_a_screen_and_loads_without_a_package_again_and_a
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_a_host_without_its_names_is_told_what_is_off(monkeypatch):
-    package, shared = types.ModuleType("modules"), types.ModuleType("modules.shared")
-    shared.model = shared.args = None
-    monkeypatch.setitem(sys.modules, "modules", package)
-    monkeypatch.setitem(sys.modules, "modules.shared", shared)
-    sentences = webui.missing_parts()
-    assert [s.split(":")[0].split("has no ")[1] for s in sentences] == [
-        "modules.text_generation._generate_reply",
-        "modules.text_generation.generate_reply_HF or generate_reply_custom",
-        "modules.shared.stop_everything",
-    ]
-
-
 def test_a_misspelt_entry_of_settings_yaml_is_named_with_the_one_that_was_meant(monkeypatch):
     shared = types.ModuleType("modules.shared")
     shared.settings = {

@@ -11,6 +11,7 @@ import functools
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.host.hooks import guarded
@@ -25,6 +26,8 @@ __all__ = ["watch_loads"]
 
 def watch_loads(patches: Patches, tell: Tell) -> None:
     """Wraps `load_model` wherever the host's modules hold it."""
+    if find_spec("modules.models") is None:  # host/names.py tells of it
+        return
     original = getattr(import_module("modules.models"), "load_model", None)
     if original is None:
         return

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard import lifecycle
-from exllama_guard.host import webui
+from exllama_guard.host import names, webui
 from exllama_guard.host.acting_api import install_api
 from exllama_guard.host.hooks import guarded, report, use_monitor
 from exllama_guard.host.lifecycle_hooks import gating, lifecycle_for, loaded_model
@@ -51,7 +51,7 @@ def setup(params: Mapping[str, Any]) -> None:
     use_monitor(monitor)
     _take_settings(monitor, params)
     monitor.multi_user = webui.is_multi_user()
-    for sentence in (*webui.unknown_settings(params), *webui.missing_parts()):
+    for sentence in (*webui.unknown_settings(params), *names.missing_parts()):
         report(sentence, sentence)
     first = _install(monitor)
     _open_desk(monitor)
@@ -96,29 +96,50 @@ def uninstall() -> tuple[str, ...]:
 
 
 def _install(monitor: Monitor) -> bool:
-    """True when this start was the first."""
-    global _watch
-    text_generation = webui.text_generation_module()
+    """True when this start was the first. Each part stands alone: one that fails takes no other with it."""
+    first = _watch is None
+    _observe_replies(monitor)
+    _observe_prompts()
+    _observe_loads(monitor)
+    _observe_model(monitor)
+    _install_tools(monitor)
+    _install_api(monitor)  # after the tool lock, which changes the API's request class before it is used
+    return first
+
+
+@guarded(lambda monitor: None)
+def _observe_replies(monitor: Monitor) -> None:
     follower = lifecycle.current()
     if follower is None:
         follower = lifecycle_for(monitor)
         lifecycle.use(follower)
+    text_generation = webui.text_generation_module()
     if hasattr(text_generation, "_generate_reply"):
         watch, hold = observing(monitor), gating(follower)
         _patches.replace(
             text_generation, "_generate_reply", lambda original: watch(hold(repairing(original)))
         )
-    watch_loads(_patches, monitor)
+
+
+@guarded(lambda: None)
+def _observe_prompts() -> None:
+    text_generation = webui.text_generation_module()
     for name in ("generate_reply_HF", "generate_reply_custom"):
         if hasattr(text_generation, name):
             _patches.replace(text_generation, name, seeing_prompt)
-    first = _watch is None
+
+
+@guarded(lambda monitor: None)
+def _observe_loads(monitor: Monitor) -> None:
+    watch_loads(_patches, monitor)
+
+
+@guarded(lambda monitor: None)
+def _observe_model(monitor: Monitor) -> None:
+    global _watch
     if _watch is None:
         _watch = ModelWatch(webui.shared_module(), lambda: _model_assigned(monitor))
         _watch.install()
-    _install_tools(monitor)
-    _install_api(monitor)  # after the tool lock, which changes the API's request class before it is used
-    return first
 
 
 @guarded(lambda monitor: None)

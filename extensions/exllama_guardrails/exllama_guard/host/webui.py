@@ -1,4 +1,4 @@
-"""The names of the WebUI that this extension relies on, and where its versions differ.
+"""What the WebUI says of itself: its model, settings, extensions, and where its versions differ.
 
 Tried on 4.7.3 and 3.23. `modules` can only be imported inside the host, so it is imported in functions.
 """
@@ -22,7 +22,6 @@ __all__ = [
     "is_multi_user",
     "is_ours",
     "is_switched_on",
-    "missing_parts",
     "model_info",
     "page_is_up",
     "set_stopped",
@@ -33,19 +32,6 @@ __all__ = [
     "unknown_settings",
     "user_data_dir",
 ]
-
-# What is off where a name is missing.
-_NEEDED = (
-    ("modules.text_generation", "_generate_reply", "replies cannot be observed, so no turn is measured"),
-    (
-        "modules.text_generation",
-        "generate_reply_HF or generate_reply_custom",
-        "what other extensions put into the prompt of a completion is not seen",
-    ),
-    ("modules.shared", "model", "a change of model is not noticed"),
-    ("modules.shared", "args", "the loader is not known"),
-    ("modules.shared", "stop_everything", "a reply that was stopped counts as complete"),
-)
 
 _PREFIX = "exllama_guardrails-"  # of our keys in settings.yaml
 
@@ -67,24 +53,6 @@ def shared_module() -> ModuleType:
 def text_generation_module() -> ModuleType:
     """The host's `modules.text_generation`."""
     return import_module("modules.text_generation")
-
-
-def missing_parts() -> tuple[str, ...]:
-    """One sentence for each name of the host that is not there, with what is off because of it."""
-    sentences: list[str] = []
-    for module_name, name, consequence in _NEEDED:
-        try:
-            module = import_module(module_name)
-        except ModuleNotFoundError:
-            present = False
-        else:
-            present = any(hasattr(module, one) for one in name.split(" or "))
-        if not present:
-            sentences.append(
-                f"This version of the WebUI has no {module_name}.{name}: {consequence}. "
-                "Use a version named in docs/verified.md."
-            )
-    return tuple(sentences)
 
 
 def user_data_dir() -> Path:

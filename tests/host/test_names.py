@@ -1,0 +1,88 @@
+"""The list of the host's names is whole: what the code asks the host for stands in it, or need not."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import types
+
+from conftest import EXTENSION
+from exllama_guard.host import names
+
+HOST = EXTENSION / "exllama_guard" / "host"
+# Asked for with a default that is right where a version lacks it.
+OPTIONAL = {
+    "user_data_dir": "since 4.0; `user_data` before",
+    "default_settings": "only compared with",
+    "waiting": "a lock of our own that stands in for the host's (host/queue_watch.py)",
+}
+MODULES = {"shared": "modules.shared", "text_generation": "modules.text_generation"}
+
+
+def _asked_of_shared(tree):
+    """Names read from `modules.shared` by attribute or getattr, however the module was reached."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+            of, name = node.args[:2]
+            if "shared" in ast.unparse(of) and isinstance(name, ast.Constant):
+                yield str(name.value)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in (
+            "shared",
+            "shared_module()",
+            "webui.shared_module()",
+        ):
+            yield node.attr
+
+
+def test_each_name_of_shared_that_the_code_reads_is_listed():
+    listed = {one for name in names.NAMES if name.module == "modules.shared" for one in name.names}
+    asked = {
+        name
+        for path in HOST.glob("*.py")
+        for name in _asked_of_shared(ast.parse(path.read_text(encoding="utf-8")))
+        if not name.startswith("__")
+    }
+    assert asked >= {"model", "model_name", "args", "settings"}
+    assert asked - listed - set(OPTIONAL) == set()
+
+
+def test_each_module_of_the_host_that_is_imported_is_listed_or_optional():
+    listed = {name.module for name in names.NAMES}
+    optional = {
+        "modules.presets",
+        "modules.loaders",
+        "modules.api",
+        "modules.api.script",
+        "modules.api.typing",
+    }
+    imported = {
+        str(node.args[0].value)
+        for path in HOST.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("import_module", "_module", "find_spec", "sys.modules.get")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and str(node.args[0].value).startswith("modules")
+    }
+    assert imported
+    assert imported - listed - optional == set()
+
+
+def test_a_missing_name_is_one_sentence_with_what_is_off_and_what_to_do(monkeypatch):
+    package, shared = types.ModuleType("modules"), types.ModuleType("modules.shared")
+    package.__path__ = []
+    for name in names.NAMES:
+        if name.module == "modules.shared":
+            setattr(shared, name.names[0], None)
+    del shared.stop_everything
+    monkeypatch.setitem(sys.modules, "modules", package)
+    monkeypatch.setitem(sys.modules, "modules.shared", shared)
+    sentences = names.missing_parts()
+    assert sum("modules.shared." in sentence for sentence in sentences) == 1
+    assert sum("modules.text_generation." in sentence for sentence in sentences) == 2
+    assert not any("modules.tool_use" in sentence for sentence in sentences)  # no WebUI 4
+    (stop,) = (sentence for sentence in sentences if "stop_everything" in sentence)
+    assert stop.endswith(
+        "a reply that was stopped counts as complete. Use a version named in docs/verified.md."
+    )
