@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "tests" / "panel" / "demo.py"
 SHIM = Path(os.environ.get("GUARDRAILS_SHARED_DIR", ROOT.parent / "shared")) / "webui-shim"
 WAIT_MS = 15_000
-TABS = ("turn", "time", "history", "check", "tools", "model", "settings")
+TABS = ("turn", "time", "history", "probes", "doctor", "check", "tools", "model", "settings")
 
 pytestmark = pytest.mark.browser
 
@@ -134,6 +134,105 @@ def open_details(page: Page, tab: str = "turn") -> None:
     if page.get_attribute("[data-act=fold]", "aria-expanded") == "false":
         page.click("[data-act=fold]")
     page.click(f"[data-tab={tab}]")
+
+
+def until(page: Page, condition: str, within_ms: int = WAIT_MS) -> None:
+    """Asks again and again: a page that redraws all the time never lets a waiting promise through."""
+    waited = 0
+    while not page.evaluate(condition):
+        assert waited < within_ms, f"{condition} did not come true within {within_ms} ms"
+        page.wait_for_timeout(100)
+        waited += 100
+
+
+def test_the_one_line_sits_in_the_chat_and_nothing_moves_while_a_reply_streams(served, page):
+    place = """() => { const at = (s) => { const b = document.querySelector(s).getBoundingClientRect();
+        return [Math.round(b.top), Math.round(b.height)].join(); };
+        return [at('#chat-input-row'), at('#eg-line'), at('#eg-root .eg-bar'),
+            document.querySelector('#eg-line .eg-track').getBoundingClientRect().left].join(' '); }"""
+    assert page.evaluate("() => document.querySelector('#eg-line').parentElement.id") == "chat-col"
+    served.send("stream 99")
+    wake(page)
+    until(page, "() => !!document.querySelector('#eg-line .eg-live')")
+    seen, texts = set(), set()
+    while page.query_selector("#eg-line .eg-live"):
+        seen.add(page.evaluate(place))
+        texts.add(page.inner_text("#eg-line"))
+        page.wait_for_timeout(60)
+    served.await_line("done")
+    until(page, "() => document.querySelector('#eg-line').innerText.includes('Fail')")
+    seen.add(page.evaluate(place))
+    assert len(seen) == 1, seen
+    assert len(texts) >= 2, texts
+    page.click("#eg-line [data-act=peek]")
+    until(page, "() => document.activeElement.dataset.tab === 'turn'")
+    assert page.is_visible("#eg-panel-turn")
+
+
+def test_a_touch_shows_the_snippet_beside_a_sentence_on_a_narrow_screen(served, browser):
+    served.run("run 98 bad")
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    open_panel(page, served)
+    page.tap("#eg-root [data-act=fold]")
+    until(page, "() => document.querySelectorAll('#eg-root .eg-answer .eg-s').length > 1")
+    page.locator("[data-list='t.answer'] .eg-s").nth(1).tap()
+    until(page, "() => document.querySelector('.eg-ev-claim').textContent.startsWith('A rotation')")
+    until(
+        page,
+        "() => { const b = document.querySelector('.eg-evidence').getBoundingClientRect();"
+        " return b.top < window.innerHeight && b.bottom > 0; }",
+    )
+    assert page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth") <= 0
+    context.close()
+
+
+def test_a_probe_shows_how_far_it_is_is_cancelled_and_shows_its_grid(served, page):
+    served.run("run 97 bad")
+    wake(page)
+    open_details(page, "probes")
+    until(page, "() => !!document.querySelector('[name=form_1]')")
+    page.fill("[name=form_1]", "My own paraphrase?")
+    served.run("run 96 good")  # a new answer does not draw over what is typed
+    wake(page)
+    page.wait_for_timeout(2500)
+    assert page.input_value("[name=form_1]") == "My own paraphrase?"
+    page.click("[data-form=probe] button[type=submit]")
+    until(page, "() => !!document.querySelector('[data-slot=probe] [role=progressbar]')")
+    page.click("[data-act=stop-probe]")
+    until(page, "() => !!document.querySelector('[data-form=probe]')")
+    page.click("[data-form=probe] button[type=submit]")
+    until(page, "() => document.querySelectorAll('.eg-grid .eg-group').length === 6")
+
+
+def test_the_diagnostic_prompt_is_copied_and_sent_into_the_chat(served, page):
+    served.run("run 95 bad")
+    wake(page)
+    open_details(page, "doctor")
+    until(page, "() => !!document.querySelector('[data-prompt]')")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("[data-act=copy-prompt]")
+    until(page, "() => document.querySelector('[data-said]').textContent.startsWith('Copied')")
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    assert "4096" in copied
+    page.click("[data-act=send-prompt]")
+    until(page, "() => document.querySelector('#said').innerText.includes('4096')")
+    open_details(page, "turn")
+    page.evaluate("() => navigator.clipboard.writeText('')")
+    page.click("[data-act=diagnose]")
+    until(page, "() => document.querySelector('[data-said]').textContent.startsWith('Copied')")
+    assert "4096" in page.evaluate("() => navigator.clipboard.readText()")
+
+
+def test_a_compare_report_is_opened_from_its_file(served, page):
+    open_details(page, "probes")
+    until(page, "() => !!document.querySelector('[data-form=report] input')")
+    example = ROOT / "extensions" / "exllama_guardrails" / "docs" / "examples" / "compare.json"
+    page.set_input_files("[data-form=report] input", str(example))
+    page.click("[data-form=report] button")
+    until(page, "() => document.querySelector('[data-slot=opened]').innerText.includes('E_resonance')")
+    page.click("[data-act=close-report]")
+    until(page, "() => document.querySelector('[data-slot=opened]').innerText === ''")
 
 
 def test_distance_and_verdict_change_while_the_reply_streams_and_settle(served, page):
@@ -315,13 +414,20 @@ def test_nothing_is_wider_than_the_page_and_no_text_is_below_12_px(served, page,
 def test_axe_finds_nothing_serious(served, page, theme):
     axe = _axe()
     served.run("run 108 bad")
+    open_details(page, "probes")
+    page.wait_for_selector("[data-form=probe], [data-act=stop-probe]", timeout=WAIT_MS)
+    if page.query_selector("[data-form=probe]"):
+        page.click("[data-form=probe] button[type=submit]")
+    until(page, "() => !!document.querySelector('.eg-grid')")
     page.evaluate(f"() => document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
     page.add_script_tag(path=str(axe))
     serious: list[Any] = []
     for tab in TABS:
         open_details(page, tab)
         page.wait_for_timeout(600)
-        found = page.evaluate("async () => (await axe.run('#eg-root')).violations")
+        found = page.evaluate(
+            "async () => (await axe.run({include: [['#eg-root'], ['#eg-line']]})).violations"
+        )
         serious += [
             (
                 tab,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from exllama_guard.core.ports import Embedder
 from exllama_guard.core.records import (
@@ -28,6 +29,7 @@ from exllama_guard.core.records import (
     make_snippet,
     words,
 )
+from exllama_guard.core.trace import TraceWriter
 from exllama_guard.monitor import Monitor, TurnHandle
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor
@@ -114,9 +116,13 @@ class SentenceScorer:
 
 
 def scripted_monitor(settings: Settings | None = None, embedder: Embedder | None = None) -> Monitor:
-    """A monitor with the predictable scorer and a loaded model."""
+    """A monitor with the predictable scorer and a loaded model; it writes traces where a folder is set."""
+    folder = settings.trace_folder if settings is not None else ""
     monitor = make_monitor(
-        settings, embedder=embedder, scorer=lambda snippets, question: SentenceScorer(snippets)
+        settings,
+        embedder=embedder,
+        trace=TraceWriter(Path(folder)) if folder else None,
+        scorer=lambda snippets, question: SentenceScorer(snippets),
     )
     monitor.model_changed(
         ModelInfo("SmolLM2-135M-Instruct", "Transformers", "Q4_1", "fp16", 8192),

@@ -61,7 +61,7 @@ def probes_over(monitor: Monitor, *, word_s: float = 0.0, keep: Path | None = No
         "limits": VerifyLimits,
         "window": lambda: 5,
         "environment": lambda: {"model": "scripted"},
-        "keep": keep,
+        "keep": lambda: keep,
         "text_extensions": lambda: (),
         "replay": None,
     }

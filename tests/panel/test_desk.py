@@ -194,6 +194,14 @@ def test_settings_are_applied_refused_with_a_reason_and_reset(monitor):
     assert monitor.settings == Settings()
 
 
+def test_a_reset_leaves_the_traces_in_the_folder_that_the_host_chose(tmp_path):
+    monitor = scripted_monitor(Settings(trace_folder=str(tmp_path)))
+    client = Client(Desk(monitor), tab="settings")
+    for action in (act("apply-settings", trace_folder=""), act("reset-settings")):
+        client.ask(action)
+        assert monitor.settings.trace_folder == str(tmp_path)
+
+
 def test_users_with_logins_do_not_see_each_others_turns(monitor):
     run_turn(monitor, 1, BAD, reader=Reader(username="ann"))
     desk = Desk(monitor)

@@ -6,6 +6,8 @@ from dataclasses import fields, replace
 
 import pytest
 from exllama_guard.core.records import (
+    Acted,
+    Action,
     ClaimKind,
     ClaimSupport,
     Finish,
@@ -14,15 +16,22 @@ from exllama_guard.core.records import (
     Reason,
     Span,
     SupportReport,
+    Try,
     TurnReport,
     Zone,
 )
 from exllama_guard.core.resonance import rolling_mean
 from exllama_guard.core.scoring import unscored_turn
+from exllama_guard.core.trace import record_of
 from exllama_guard.panel.evidence import evidence_row, matching_spans
+from exllama_guard.panel.history import report_of
+from exllama_guard.panel.markup_acted import acted
 from exllama_guard.panel.over_time import drift_limit, plot
+from exllama_guard.panel.packet import Slot
 from exllama_guard.panel.rows import gauge, glance, measures, number, snippet_rows, why_not
+from exllama_guard.panel.rows_acted import acted_row
 from exllama_guard.panel.segments import segments
+from exllama_guard.panel.turn_page import turn_page
 from exllama_guard.panel.words import (
     EXPLANATIONS,
     GATE_TONES,
@@ -194,3 +203,41 @@ def test_a_plot_places_events_between_turns_and_leaves_gaps_where_nothing_was_me
     assert [mark.before for mark in row.marks] == [1]
     assert [point.value is None for point in row.series[0].points] == [False, True]
     assert number(None) == "not measured"
+
+
+def acted_on(done: Action, *tries: Try, shown: str = "") -> TurnReport:
+    return replace(checked(BAD), acted=Acted(Action.REPAIR, done, "Because it failed.", tries, shown))
+
+
+def test_both_tries_of_a_repair_are_shown_with_their_support_and_which_one_was_kept():
+    first = Try("It is 4096.", 0.04, Gate.FAIL, 0.9, 0.0, kept=False)
+    second = Try("It is 8192 [s1].", 0.97, Gate.PASS, NotScored(Reason.NO_QUESTION), 2.5, kept=True)
+    row = acted_row(acted_on(Action.REPAIR, first, second).acted)
+    assert [(one.name, one.kept, one.badge.word) for one in row.tries] == [
+        ("First answer", False, "Fail"),
+        ("Try 2", True, "Pass"),
+    ]
+    assert row.tries[0].numbers == (("support", "0.04"), ("relevance", "0.90"))
+    assert row.tries[1].numbers == (("support", "0.97"), ("took", "2.5 s"))
+    shown = acted(row)
+    assert shown.count("kept</span>") == 1
+    assert "Because it failed." in shown
+
+
+def test_a_refused_answer_stands_behind_a_disclosure():
+    report = acted_on(Action.REFUSE, shown="The documents do not say it.")
+    page = turn_page(report, "t.", "", Settings(), latest=True)
+    assert page.facts["refused"] is True
+    place = next(part.html for part in page.parts if isinstance(part, Slot) and part.id == "t.acted")
+    assert "The documents do not say it." in place
+    assert "data-act='reveal'" in place
+    assert acted_row(None) is None
+    assert acted(None) == ""
+
+
+def test_a_turn_read_back_from_its_trace_keeps_what_was_done_with_it():
+    first = Try("It is 4096.", 0.04, Gate.FAIL, 0.9, 0.0, kept=True)
+    report = acted_on(Action.ANNOTATE, first, shown="one line")
+    again = report_of(record_of(report))
+    assert again.acted == report.acted
+    assert again.relevance == report.relevance

@@ -100,6 +100,7 @@ def unscored_turn(request: TurnRequest, answer: str, finish: Finish, reason: Rea
         zone=None,
         distance_gate=Gate.NOT_MEASURED,
         verdict=Verdict(Gate.NOT_MEASURED, (_why_not(why),)),
+        relevance=Relevance(why, Gate.NOT_MEASURED, why, why),
     )
 
 

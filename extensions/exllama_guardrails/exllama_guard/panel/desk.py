@@ -61,6 +61,7 @@ class Desk:
     ) -> None:
         """Reads from `source`, `tools`, the lifecycle and the probes; nothing is rendered yet."""
         self._source = source
+        self._host_folder = source.settings.trace_folder
         self._probes = ProbeCards(probes)
         self._cards = Cards(source, tools, follower)
         self._check, self._calibrate = CheckCard(source), CalibrateCard(source)
@@ -118,15 +119,20 @@ class Desk:
     def _apply(self, message: Message, visitor: Visitor) -> dict[str, object]:
         known = {field.name for field in fields(Settings)} - set(SETTINGS_ELSEWHERE)
         values = {name: value for name, value in message.values.items() if name in known}
-        problems = self._source.change_settings(**values)
+        problems = self._change(values)
         return {"say": " ".join(problems) or "Applied from the next reply on."}
 
     def _reset(self, message: Message, visitor: Visitor) -> dict[str, object]:
         defaults = {
             field.name: field.default for field in fields(Settings) if field.name not in SETTINGS_ELSEWHERE
         }
-        problems = self._source.change_settings(**defaults)
+        problems = self._change(defaults)
         return {"say": " ".join(problems) or "All settings are back at their defaults."}
+
+    def _change(self, values: Mapping[str, object]) -> tuple[str, ...]:
+        """Takes new values; an empty trace folder is the one that the host chose when it started."""
+        own = {"trace_folder": self._host_folder} if values.get("trace_folder") == "" else {}
+        return self._source.change_settings(**{**values, **own})
 
     def _export(self, message: Message, visitor: Visitor) -> dict[str, object]:
         rows = filtered(self._history(visitor, float("inf")).rows, message.filter)

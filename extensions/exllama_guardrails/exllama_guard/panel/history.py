@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from exllama_guard.core.records import (
+    NO_RELEVANCE,
     Finish,
     Gate,
     Measure,
@@ -202,6 +203,8 @@ def report_of(record: TraceRecord) -> TurnReport:
         verdict=record.verdict,
         elapsed_s=record.elapsed_s,
         time_to_first_token_s=record.time_to_first_token_s,
+        relevance=record.relevance or NO_RELEVANCE,
+        acted=record.acted,
         notes=() if record.answer is not None else ("The text of this turn was not kept.",),
     )
 

@@ -143,6 +143,7 @@ def _turn(prefix: str) -> Html:
     """The places of one turn."""
     return join(
         _place(prefix + "head", "eg-head"),
+        _place(prefix + "acted"),
         el(
             "div",
             el(

@@ -116,6 +116,7 @@
     if (packet.claim !== undefined) mark(packet.claim);
     if (packet.checked !== undefined) all('[data-when="checked"]').forEach((el) => { el.hidden = !packet.checked; });
     if (packet.shown !== undefined) panel().classList.toggle("eg-nothing", !packet.shown);
+    if (packet.refused !== undefined) panel().classList.toggle("eg-refused", packet.refused);
     dress(true);
   }
 
@@ -273,6 +274,7 @@
     tab: (el) => show(el.dataset.tab),
     claim: (el) => point(el, true),
     turn: (el) => { state.turn = el.dataset.turn; state.claim = ""; show("turn"); },
+    reveal: (el) => el.setAttribute("aria-expanded", String(panel().classList.toggle("eg-reveal"))),
     latest: () => { state.turn = ""; state.claim = ""; changedView(); },
     page: (el) => { state.filter.page = Number(el.dataset.page); changedView(); },
     export: (el) => act("export", { kind: el.dataset.kind }),

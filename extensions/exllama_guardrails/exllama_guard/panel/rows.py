@@ -186,6 +186,12 @@ def measures(report: TurnReport, settings: Settings) -> tuple[MeasureRow, ...]:
             f"pass ≤ {settings.bleed_pass:.2f}",
             _at_most(report.coverage.bleed, settings.bleed_pass, proxy),
         ),
+        _row(
+            "relevance",
+            report.relevance.relevance,
+            "judged with the question’s own words",
+            report.relevance.gate,
+        ),
         _row("answer_context", nearest, "no limit", None),
         _row("answer_anchor", distances.answer_anchor, "no limit", None, PROXY_NOTE if proxy else ""),
         _row("context_anchor", distances.context_anchor, "no limit", None, PROXY_NOTE if proxy else ""),

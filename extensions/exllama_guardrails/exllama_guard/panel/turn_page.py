@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from exllama_guard.core.records import Channel, Finish, Gate, TurnReport
-from exllama_guard.panel import markup_turn
+from exllama_guard.panel import markup_acted, markup_turn
 from exllama_guard.panel.evidence import evidence_row
 from exllama_guard.panel.markup import Html, empty
 from exllama_guard.panel.packet import Page, Part, Slot, SlotList
 from exllama_guard.panel.rows import facts, measures, snippet_rows
+from exllama_guard.panel.rows_acted import acted_row
 from exllama_guard.panel.segments import segments
 from exllama_guard.settings import Settings
 
@@ -26,12 +27,17 @@ def turn_page(
         head = empty("No answer yet", "Ask the model something; the marked answer appears here.")
         lists = (SlotList(prefix + name, ()) for name in ("answer", "numbers", "snippets"))
         return Page(
-            (Slot(prefix + "head", head), Slot(prefix + "evidence", nothing), *lists),
+            (
+                Slot(prefix + "head", head),
+                *(Slot(prefix + name, nothing) for name in ("acted", "evidence")),
+                *lists,
+            ),
             {"claim": "", "shown": False},
         )
     claim = _claim(report, chosen.removeprefix(prefix) if chosen.startswith(prefix) else "")
     row = evidence_row(report, claim) if claim is not None else None
     settled = bool(report.answer) and report.finish is not Finish.STREAMING
+    done = acted_row(report.acted)
     answer = tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report))
     diagnosed = report.request.turn_id if settled and report.request.channel is not Channel.PASTED else ""
     heading = markup_turn.heading(report.request.question, facts(report), latest, report.notes, diagnosed)
@@ -39,10 +45,15 @@ def turn_page(
     return Page(
         (
             Slot(prefix + "head", heading),
+            Slot(prefix + "acted", markup_acted.acted(done)),
             *_numbers(report, settings, prefix),
             *_snippets(report, prefix),
         ),
-        {"claim": "" if claim is None else f"{prefix}{claim}", "shown": True},
+        {
+            "claim": "" if claim is None else f"{prefix}{claim}",
+            "shown": True,
+            "refused": done is not None and done.refused,
+        },
         (SlotList(prefix + "answer", answer), Slot(prefix + "evidence", beside)),
     )
 

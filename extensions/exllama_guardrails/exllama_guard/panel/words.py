@@ -35,6 +35,8 @@ EXPLANATIONS = {
     "Low means on topic; it does not mean right.",
     "support": "How likely the snippets carry the weakest sentence of the answer, from 0 to 1. "
     "It checks against the snippets, not against the world.",
+    "relevance": "How likely the answer speaks of what was asked, from 0 to 1. "
+    "A relevant answer can still be wrong.",
     "coverage": "Share of the needed passage that was really in front of the model. "
     "High coverage does not mean the model used it.",
     "bleed": "Share of the cited text that comes from other sections than the needed one. "
@@ -50,6 +52,7 @@ NAMES = {
     "context_anchor": "ΔS snippets to anchor",
     "question_answer": "ΔS question to answer",
     "support": "Support",
+    "relevance": "Relevance",
     "coverage": "Coverage",
     "bleed": "Bleed",
     "resonance": "E_resonance",
