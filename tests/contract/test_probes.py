@@ -11,6 +11,7 @@ from exllama_guard.core.gold import GoldItem, read_gold
 from exllama_guard.core.records import Gate, NotScored, make_snippet
 from exllama_guard.core.stability import RunState
 from exllama_guard.errors import BackendError, UserError
+from exllama_guard.probes import kept as kept_module
 from exllama_guard.probes.compare import CompareJob, ModeSource, compare
 from exllama_guard.probes.kept import KeptRuns, run_key
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
@@ -127,6 +128,19 @@ def test_progress_tells_the_time_left():
     assert told[-1].done == told[-1].total == 6
     assert told[3].left_s is not None
     assert "3 of 6" in told[3].sentence()
+
+
+def test_a_file_of_kept_runs_does_not_grow_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_module, "MOST_RUNS", 10)
+    path = tmp_path / "kept.jsonl"
+    kept = KeptRuns(path)
+    for number in range(11):
+        kept.add(str(number), Written(f"answer {number}", 1, 0.1, 0.1))
+    again = KeptRuns(path)
+    assert len(again) == len(path.read_text().splitlines()) == 5
+    assert again.get("10").text == "answer 10"
+    assert again.get("5") is None
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_run_that_was_cut_is_not_kept():

@@ -65,7 +65,7 @@ def desk_for(monitor: Monitor) -> ProbeDesk:
             limits=lambda: _limits(monitor),
             window=lambda: monitor.settings.resonance_window,
             environment=lambda: _environment(monitor),
-            keep=folder / "probes.jsonl",
+            keep=lambda: folder / "probes.jsonl" if monitor.settings.trace_text else None,
             baselines=BaselineStore(folder / "baselines.json"),
         )
     )

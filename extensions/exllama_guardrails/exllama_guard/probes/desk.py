@@ -72,7 +72,7 @@ class DeskParts:
     window: Callable[[], int]
     environment: Callable[[], dict[str, str]]
     replay: ReplayHost
-    keep: Path | None = None
+    keep: Callable[[], Path | None] = lambda: None  # where answers may lie on disk
     baselines: BaselineStore | None = None
 
 
@@ -353,7 +353,7 @@ class ProbeDesk:
 
     def _run_gold(self, gold: _Gold, tell: Tell, cancel: threading.Event) -> Verified:
         parts = self._parts
-        runner = Runner(KeptRuns(parts.keep), tell, cancel, parts.users_first)
+        runner = Runner(KeptRuns(parts.keep()), tell, cancel, parts.users_first)
         job = VerifyJob(gold.items.items, sampling=GREEDY, limits=parts.limits())
         results = verify(
             job,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 from exllama_guard.errors import UserError
 from exllama_guard.probes.writer import Sampling, Written
 
-__all__ = ["KeptRuns", "run_key"]
+__all__ = ["MOST_RUNS", "KeptRuns", "run_key"]
+
+MOST_RUNS = 10_000  # in one file; beyond, the older half is dropped when it is opened
 
 
 def run_key(writer_id: str, text: str, sampling: Sampling, seed: int) -> str:
@@ -38,6 +41,9 @@ class KeptRuns:
                 lines = path.read_bytes().splitlines()
             except OSError as error:
                 raise UserError(f"{path} cannot be read ({error.strerror}); name another file.") from error
+            if len(lines) > MOST_RUNS:
+                lines = lines[-MOST_RUNS // 2 :]
+                _replace(path, lines)
             self._runs.update(pair for line in lines if (pair := _read(line)) is not None)
 
     def __len__(self) -> int:
@@ -72,6 +78,23 @@ class KeptRuns:
             raise UserError(
                 f"{self._path} cannot be written ({error.strerror}); make room or name another file."
             ) from error
+
+
+def _replace(path: Path, lines: list[bytes]) -> None:
+    """Keeps only `lines`.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    try:
+        number, name = tempfile.mkstemp(dir=path.parent, prefix=".kept-")
+        with os.fdopen(number, "wb") as file:
+            file.write(b"\n".join(lines) + b"\n")
+        Path(name).replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); make room or name another file."
+        ) from error
 
 
 def _read(line: bytes) -> tuple[str, Written] | None:

@@ -30,10 +30,10 @@ class ProbeService(Task[LambdaProbe, ProbeResult]):
         embedder: Callable[[], Embedder],
         verifier: Callable[[], Verifier | None] = lambda: None,
         users_first: Callable[[threading.Event], None] = lambda cancel: None,
-        keep: Path | None = None,
+        keep: Callable[[], Path | None] = lambda: None,
         spawn: Spawn = on_a_thread,
     ) -> None:
-        """Nothing runs before `start`; `keep` is where finished generations survive a crash."""
+        """Nothing runs before `start`; `keep` says where finished generations survive a crash."""
         self._writer, self._embedder, self._verifier = writer, embedder, verifier
         self._users_first, self._keep = users_first, keep
         super().__init__("probe", self._probe, spawn=spawn)
@@ -47,5 +47,5 @@ class ProbeService(Task[LambdaProbe, ProbeResult]):
         return super().start(asked, owner)
 
     def _probe(self, asked: LambdaProbe, tell: Tell, cancel: threading.Event) -> ProbeResult:
-        runner = Runner(KeptRuns(self._keep), tell, cancel, self._users_first)
+        runner = Runner(KeptRuns(self._keep()), tell, cancel, self._users_first)
         return run_probe(asked, self._writer, runner, embedder=self._embedder(), verifier=self._verifier())
