@@ -290,3 +290,21 @@ def test_cache_round_trip(tmp_path):
     assert loaded.keys() == vectors.keys()
     assert all(np.array_equal(loaded[key], vectors[key]) for key in vectors)
     assert not list(Path(tmp_path).glob("*.part"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_out_of_the_folder_is_left_out_and_told(opened, folder, tmp_path):
+    outside = tmp_path / "private.txt"
+    outside.write_text("The password of the bank is kept here.")
+    (folder / "link.txt").symlink_to(outside)
+    (folder / "up.md").symlink_to(Path("..", "private.txt"))
+    (folder / "inside.txt").symlink_to(folder / "plain.txt")
+    (folder / "all").symlink_to(tmp_path, target_is_directory=True)
+    retriever = opened()
+    status = retriever.refresh()
+    found = retriever.retrieve("What is the password of the bank?", 50)
+    assert found
+    assert not any("password" in snippet.text for snippet in found)
+    told = [problem for problem in status.problems if "outside the knowledge folder" in problem]
+    assert [problem.partition(" ")[0] for problem in told] == ["'link.txt'", "'up.md'"]
+    assert "inside.txt" in {snippet.source_url for snippet in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import socket
 import urllib.error
 import urllib.request
@@ -11,6 +12,9 @@ import pytest
 from conftest import EXTENSION
 from exllama_guard.core.tool_calls import compile_checker
 from exllama_guard.errors import SchemaError
+from exllama_guard.panel.desk import Desk, Visitor
+from exllama_guard.settings import Settings
+from exllama_guard.testing import make_monitor
 
 FILES = sorted(EXTENSION.rglob("*.py"))
 RUNS_TEXT = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
@@ -132,3 +136,20 @@ def test_a_schema_that_points_elsewhere_is_refused_and_not_fetched(address, no_n
     with pytest.raises(SchemaError):
         compile_checker({"properties": {"a": {"$ref": address}}})
     assert no_network == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret", "/etc/passwd", "..\\..\\secret", "traces-1.jsonl", "\x00", "a/../../b"]
+)
+def test_no_id_that_a_page_sends_leads_to_a_file(tmp_path, name):
+    """Turns are looked up by their id among what was read; no id, chat or model becomes a part of a path."""
+    (tmp_path / "secret").write_text('{"secret": 1}')
+    folder = tmp_path / "a" / "traces"
+    folder.mkdir(parents=True)
+    desk = Desk(make_monitor(Settings(trace_folder=str(folder))), follower=lambda: None)
+    asked = {"v": -1, "tab": "turn", "turn": name, "filter": {"chat": name, "model": name}, "have": {}}
+    for tab in ("turn", "history", "tools", "model"):
+        answer = desk.answer(json.dumps({**asked, "tab": tab}), Visitor(None, None))
+        assert "secret" not in answer.replace(json.dumps(name)[1:-1], "")
+        assert "root:" not in answer
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "secret", "traces"]

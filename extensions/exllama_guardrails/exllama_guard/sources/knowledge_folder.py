@@ -231,8 +231,17 @@ class KnowledgeFolder:
         for parent, folders, names in os.walk(self._folder, onerror=unreadable):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
-                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                    yield Path(parent) / name
+                path = Path(parent) / name
+                if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+                    continue
+                if path.is_symlink() and not path.resolve().is_relative_to(self._folder):
+                    shown = path.relative_to(self._folder).as_posix()
+                    problems.append(
+                        f"'{shown}' is a link to a file outside the knowledge folder and is left out; "
+                        "put the file itself there."
+                    )
+                    continue
+                yield path
 
     def _read_file(self, path: Path, shown: str, stamp: tuple[int, int]) -> _File:
         source = read_source(path, shown)
