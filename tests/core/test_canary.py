@@ -71,6 +71,10 @@ def test_a_text_that_repeats_itself_is_a_finding_and_says_how_often():
     assert "3 of 3 runs" in finding.sentence()
 
 
+def test_a_model_that_still_writes_the_text_of_before_has_not_changed():
+    assert compare(_canary(), _canary("xyz"), ["abc", "xyz"]).same is True
+
+
 def test_a_text_that_was_seen_as_noise_before_is_no_change():
     assert compare(_canary(variants=(digest_of(["xyz"]),)), _canary("xyz")).same is True
 

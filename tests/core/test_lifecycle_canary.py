@@ -33,7 +33,7 @@ def test_the_canary_is_compared_with_the_one_of_the_run_before(model, tmp_path):
 def test_a_text_that_does_not_repeat_itself_is_noise_and_resets_nothing(model, tmp_path):
     store = CanaryStore(tmp_path / "canaries.json")
     said = []
-    for texts in ([], ["something else", "after Rivers", "a third"], ["a third"]):
+    for texts in ([], ["something else", "something else", "another", "a third"], ["a third"]):
         world = World(store=store)
         if texts:
             world.host.run = _from_the_canary_on(world.host.run, list(texts))
@@ -44,6 +44,18 @@ def test_a_text_that_does_not_repeat_itself_is_noise_and_resets_nothing(model, t
         assert world.backend.resets == 0
         assert "canary" not in world.told.problems
     assert said == [None, None, True]  # the third text was seen as noise of the load before
+
+
+def test_a_text_that_comes_back_within_the_load_is_no_change(model, tmp_path):
+    store = CanaryStore(tmp_path / "canaries.json")
+    for texts in ([], ["a rare one", "a rare one", "after Rivers"]):
+        world = World(store=store)
+        if texts:
+            world.host.run = _from_the_canary_on(world.host.run, list(texts))
+        world.lifecycle.model_changed(loaded(model))
+        world.settle()
+    assert world.lifecycle.snapshot().canary.same is True
+    assert world.backend.resets == 0
 
 
 def _from_the_canary_on(run, texts):

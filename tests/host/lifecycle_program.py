@@ -85,6 +85,7 @@ def main(user_data):
     seen["live"] = get_monitor().snapshot(None).live is not None
     seen["turns"] = len(get_monitor().snapshot(None).turns)
     seen["model_hash"] = get_monitor().model.model_hash
+    seen["hashes"] = [text for text in events("model") if "shards" in text]
     seen["file_mode"] = oct((Path(user_data) / "exllama_guardrails" / "canaries.json").stat().st_mode & 0o777)
 
     # NaN out of the model

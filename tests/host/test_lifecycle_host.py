@@ -43,6 +43,8 @@ def test_the_canary_is_kept_with_the_models_hash_for_its_owner_only(seen):
     assert seen["first_canary"] is None
     assert len(seen["model_hash"]) == 64
     assert seen["file_mode"] == "0o600"
+    (hashes,) = seen["hashes"]
+    assert f"model {seen['model_hash'][:12]}, tokenizer " in hashes
 
 
 def test_nan_out_of_the_model_is_told(seen):

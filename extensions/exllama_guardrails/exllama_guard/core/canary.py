@@ -31,7 +31,7 @@ class Canary:
     versions: Mapping[str, str] = field(default_factory=dict)  # torch, CUDA, the loader's library
     options: Mapping[str, str] = field(default_factory=dict)  # how it was loaded, and what else may matter
     recipe: str = ""  # 64 hex digits over prompt, length and sampling: only equal recipes are compared
-    variants: tuple[str, ...] = ()  # digests of other texts that it wrote within one load
+    variants: tuple[str, ...] = ()  # digests of other texts that it wrote after the same prompt
     at_s: float = 0.0  # seconds since the epoch
 
 
@@ -74,8 +74,8 @@ def recipe_of(prompt: str, n_tokens: int, settings: Mapping[str, object]) -> str
 def compare(before: Canary | None, now: Canary, repeats: Sequence[str] = ()) -> CanaryFinding:
     """Whether `now` wrote what `before` wrote; when not, every recorded circumstance that differs.
 
-    `repeats` are more texts of the same prompt from the same load: where they differ, the model's own noise
-    is larger than what a changed text could tell.
+    `repeats` are more texts of the same prompt from the same load. One of them that was written before is
+    enough for "same"; where they differ among themselves, the model's own noise hides any change.
     """
     if before is None:
         return CanaryFinding(None)
@@ -86,9 +86,9 @@ def compare(before: Canary | None, now: Canary, repeats: Sequence[str] = ()) -> 
             note="The canary is taken in another way than on the load before (another version of the "
             "guardrails or of the WebUI), so the two are not compared; this one is kept for the next load.",
         )
-    if now.digest in (before.digest, *before.variants):
-        return CanaryFinding(True, shards_before=before.shard_hash)
     texts = {now.text, *repeats}
+    if {before.digest, *before.variants} & {now.digest, *(digest_of([text]) for text in repeats)}:
+        return CanaryFinding(True, shards_before=before.shard_hash)
     if len(texts) > 1:
         return CanaryFinding(
             None,

@@ -58,6 +58,18 @@ def _tell_card(monitor: Monitor, card: ModelCard, can: Capabilities) -> None:
         shard_hash=card.shard_hash,
     )
     monitor.model_changed(known, (*capabilities(info.loader), *can.sentences()))
+    monitor.record_event("model", f"{card.name}: {_hashes(monitor, card)}.")
+
+
+def _hashes(monitor: Monitor, card: ModelCard) -> str:
+    """What the model and the index are known by, the first 12 digits of each."""
+    named = {"model": card.model_hash, "tokenizer": card.tokenizer_hash, "shards": card.shard_hash}
+    knowledge = monitor.knowledge
+    if knowledge is not None:
+        named["knowledge index"] = knowledge.index_hash or "not ready"
+    return ", ".join(
+        f"{name} {value[:12] if isinstance(value, str) else value}" for name, value in named.items()
+    )
 
 
 def loaded_model() -> LoadedModel | None:

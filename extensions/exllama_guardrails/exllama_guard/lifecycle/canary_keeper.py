@@ -19,6 +19,7 @@ __all__ = ["CanaryKeeper"]
 
 REPEATS = 2  # further runs of the same prompt before a changed text counts as a finding
 
+_VARIANTS = 16  # texts of one model and prompt that are remembered, the newest first
 _BUSY_S = 5.0  # longest wait for the right to repeat the canary
 
 
@@ -39,7 +40,8 @@ class CanaryKeeper:
         """The finding; None where the warm-up gave no digest or the model's files have no hash.
 
         A text that differs is written anew REPEATS times before it is believed: a model that does not
-        repeat itself within one load tells nothing by a different text in the next.
+        repeat itself within one load tells nothing by a different text in the next. Every text that it
+        wrote after this prompt is remembered, so that none of them is a change on a later load.
 
         Raises:
             TraceError: The store cannot be read or written.
@@ -63,15 +65,17 @@ class CanaryKeeper:
         if self._store is None:
             return compare(None, now)
         before = self._store.before(now.model_hash, now.loader, now.loras)
-        finding, seen = compare(before, now), {now.digest}
+        finding = compare(before, now)
+        seen = [report.runs[0].text] if report.runs else []  # the same prompt, cold
         if finding.same is False:
             repeats = self._repeated(report.canary_prompt, cancel or threading.Event())
             finding = compare(before, now, repeats)
-            if finding.same is None:
-                seen.update(digest_of([text]) for text in repeats)
-        elif finding.same and before is not None:
-            seen.update((before.digest, *before.variants))
-        self._store.keep(replace(now, variants=tuple(sorted(seen - {now.digest}))))
+            seen += repeats
+        digests = [digest_of([text]) for text in seen]
+        if before is not None and before.recipe == now.recipe and finding.same is not False:
+            digests += [before.digest, *before.variants]
+        variants = tuple(dict.fromkeys(digest for digest in digests if digest != now.digest))
+        self._store.keep(replace(now, variants=variants[:_VARIANTS]))
         return finding
 
     def _repeated(self, prompt: str, cancel: threading.Event) -> tuple[str, ...]:
