@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -138,7 +139,12 @@ def running(
     }
     with log.open("w") as out:
         process = subprocess.Popen(
-            command, cwd=copy.folder, env=environment, stdout=out, stderr=subprocess.STDOUT
+            command,
+            cwd=copy.folder,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a group of its own: llama.cpp's server outlives the WebUI
         )
     server = Server(process, page, api, probe, log)
     try:
@@ -153,5 +159,6 @@ def running(
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
