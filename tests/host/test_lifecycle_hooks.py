@@ -267,7 +267,7 @@ def test_a_failing_load_is_told_whoever_bound_the_function_and_whenever(host, mo
 
     modules = {name: types.ModuleType(name) for name in ("modules.models", "extensions.openai.models")}
     for name, module in modules.items():
-        module.load_model = load_model
+        module.load_model, module.__spec__ = load_model, types.SimpleNamespace(name=name)
         monkeypatch.setitem(sys.modules, name, module)
     told, patches = Told(), Patches()
     watch_loads(patches, told)
