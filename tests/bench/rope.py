@@ -30,13 +30,15 @@ LENGTHS = (60, 120, TOKENS, 480)
 NOISE = (0.02, 0.05, 0.10)  # standard deviation of what is added to a weight, of that of its matrix
 
 
-def variants(path: Path) -> Iterator[tuple[str, LocalMode]]:
+def variants(path: Path, only: list[str]) -> Iterator[tuple[str, LocalMode]]:
     """The model in each way of being worse, one loaded at a time."""
     for form in ("float32", "bfloat16", "int8", "int4"):
+        if only and form not in only:
+            continue
         mode = LocalMode(ModeSpec(form, path, form=form))
         yield form, mode
         mode.close()
-    for share in NOISE:
+    for share in NOISE if not only or "noise" in only else ():
         mode = LocalMode(ModeSpec("noise", path))
         _shake(mode._model, share)
         yield f"noise {share:.0%}", mode
@@ -66,14 +68,16 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path, nargs="?")
-    path = parser.parse_args().model or bundled_gguf()
+    parser.add_argument("--only", nargs="*", default=[], help="float32, bfloat16, int8, int4, noise")
+    options = parser.parse_args()
+    path = options.model or bundled_gguf()
     texts = {"plain English": PLAIN_ENGLISH * 3}
     for file in sorted((EXTENSION / "docs_example").glob("*.md"))[:2]:
         texts[file.stem] = file.read_text(encoding="utf-8")
     margins: dict[int, list[float]] = {length: [] for length in LENGTHS}
     finds: dict[tuple[int, float], list[float]] = {}
     print(f"limit {BETTER_NATS} nats; NLL of own base, then margin, by length {LENGTHS}")
-    for label, mode in variants(path):
+    for label, mode in variants(path, options.only):
         own = _base(mode.rotary())
         bases = (own, *(base for base in BASES if abs(base / own - 1) > 0.05))
         for name, text in texts.items():

@@ -16,6 +16,7 @@ from exllama_guard.core.records import Gate
 from exllama_guard.core.symptoms import observed
 from exllama_guard.errors import BackendError
 from exllama_guard.host.probe_writer import HostWriter, users_first
+from exllama_guard.host.replay_host import ReplayingHost
 from exllama_guard.panel.rows_probes import diagnosis_row, doctor_rows, editable_forms, probe_rows
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.service import ProbeService
@@ -105,6 +106,17 @@ def test_the_id_tells_models_with_the_same_name_apart(host, tmp_path):
         names.append(HostWriter().id)
     assert names[0] != names[1]
     assert all(name.startswith("m|") and len(name.split("|")[1]) == 64 for name in names)
+
+
+def test_a_host_whose_extensions_cannot_be_narrowed_is_told_and_left_as_it_was(host, monkeypatch):
+    extensions, chat = ModuleType("modules.extensions"), sys.modules["modules.chat"]
+    extensions.iterator = lambda: iter(())
+    before = extensions.iterator
+    monkeypatch.setitem(sys.modules, "modules.extensions", extensions)
+    assert not hasattr(chat, "generate_reply")
+    with pytest.raises(BackendError, match="cannot be replayed here"):
+        ReplayingHost(None).ask("q?", frozenset(), GREEDY, 0, threading.Event())
+    assert extensions.iterator is before
 
 
 def test_without_a_model(host):

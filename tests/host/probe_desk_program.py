@@ -159,10 +159,8 @@ def main(user_data):
     after = [m.inv_freq for m in shared.model.modules() if hasattr(m, "inv_freq")]
     seen["untouched"] = all(bool((a == b).all()) for a, b in zip(frequencies, after, strict=True))
 
-    # the same weights again, then one matrix of them changed, as by a device that computes something else
+    # one matrix of the weights changed, as by a device that computes something else
     finished_doctor = lambda: rows(finished(lambda: desk.doctor_state(ME)).result)["EX5"]  # noqa: E731
-    assert desk.start_doctor(ME) == ""
-    seen["second doctor"] = finished_doctor()
     weight = shared.model.model.layers[3].mlp.down_proj.weight
     with torch.no_grad():
         weight *= 1.5

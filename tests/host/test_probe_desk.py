@@ -78,7 +78,6 @@ def test_the_doctor_reads_with_the_loaded_model_and_leaves_it_as_it_was(seen):
 
 def test_a_later_reading_is_held_against_the_first(seen):
     assert seen["doctor"]["EX5"] == ["NOT_MEASURED", "no baseline yet; this load becomes it"]
-    assert seen["second doctor"][0] == "PASS"
     assert seen["changed weights"][0] == "FAIL"
     assert "Mean KL to the baseline" in seen["changed weights"][1]
 

@@ -96,10 +96,20 @@ def _answer(question: str, state: dict[str, Any], cancel: threading.Event) -> st
 
 @contextmanager
 def _only(on: frozenset[str]) -> Iterator[None]:
-    """This thread's turns see only the extensions `on`, and our own; their prompts are noted."""
+    """This thread's turns see only the extensions `on`, and our own; their prompts are noted.
+
+    Raises:
+        BackendError: The host looks its extensions up in another way, so nothing can be narrowed.
+    """
     patches = Patches()
-    patches.replace(import_module("modules.extensions"), "iterator", _narrowed)
-    patches.replace(import_module("modules.chat"), "generate_reply", _noted)
+    try:
+        patches.replace(import_module("modules.extensions"), "iterator", _narrowed)
+        patches.replace(import_module("modules.chat"), "generate_reply", _noted)
+    except AttributeError as error:
+        patches.undo()
+        raise BackendError(
+            f"This version of the WebUI cannot be replayed here ({error}); record with `replay --url`."
+        ) from error
     _here.on, _here.made = on, []
     try:
         yield
