@@ -386,6 +386,35 @@ def client_goes_during_repair(host):
     return {**said, **host.turn(), "lock_free": free}
 
 
+FAULTS = (
+    ("acting", "decide", "refuse"), ("acting", "refusal", "refuse"), ("acting", "annotation", "annotate"),
+    ("acting", "answer_of", "refuse"), ("acting_repair", "choose", "repair"),
+    ("acting_repair", "repair_message", "repair"), ("acting_repair", "repair_snippets", "repair"),
+    ("acting_repair", "chat_prompt", "repair"), ("acting_repair", "repair_state", "repair"),
+    ("acting_repair", "watched_lock", "repair"), ("acting_repair", "answer_of", "repair"),
+)  # fmt: skip
+
+
+def faults(host):
+    """What a reader gets where one of our functions raises: on the page, and held back over the API."""
+
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError("made to raise")
+
+    got = {}
+    for place, name, mode in FAULTS:
+        module = importlib.import_module(f"exllama_guard.host.{place}")
+        original = getattr(module, name)
+        setattr(module, name, fail)
+        host.settings(on_fail=mode)
+        try:
+            got[f"{place}.{name}"] = [page(host)["internal"], api(host)["internal"]]
+        finally:
+            setattr(module, name, original)
+    assert host.monitor.wait_until_idle(10)
+    return {"got": got, "told": list(host.monitor.snapshot(None).problems)}
+
+
 SCENARIOS = (
     pass_stands, annotate_page, annotate_api, annotate_completion, annotate_notebook, refuse_page,
     refuse_thinking, refuse_api_streamed, refuse_api_sent, refuse_api_whole, nothing_retrieved_streams,
@@ -393,6 +422,7 @@ SCENARIOS = (
     repair_worse, repair_twice, repair_empty, repair_breaks, repair_stopped, repair_too_slow,
     repair_while_another_waits, continued, with_tools, as_json, under_a_grammar, stopped_answer,
     verdict_too_late, verdict_too_late_held, client_goes_during_repair,
+    faults,
 )  # fmt: skip
 
 

@@ -227,6 +227,13 @@ def test_an_answer_whose_verdict_is_late_stands_and_the_report_says_so(got, scen
     assert turn["acted"]["waited_ms"] < 200
 
 
+def test_whatever_of_ours_raises_the_first_answer_stands_and_the_panel_says_so(got):
+    faults = got["faults"]
+    assert {name: texts for name, texts in faults["got"].items() if texts != [WRONG, WRONG]} == {}
+    assert len(faults["got"]) == 11
+    assert sum("ZeroDivisionError" in sentence for sentence in faults["told"]) >= 5
+
+
 def test_a_client_that_leaves_ends_the_repair_and_frees_the_lock(got):
     turn = got["client_goes_during_repair"]
     if "skipped" in turn:
