@@ -10,7 +10,7 @@ import types
 import pytest
 from exllama_guard.core.canary import recipe_of
 from exllama_guard.errors import BackendError
-from exllama_guard.host.generation_lock import WatchedLock
+from exllama_guard.host.generation_lock import WatchedLock, unwatch_lock, watched_lock
 from exllama_guard.host.host_path import HostPath
 from exllama_guard.host.lifecycle_hooks import gating, loaded_model
 from exllama_guard.host.load_watch import watch_loads
@@ -221,6 +221,12 @@ def test_the_watched_lock_is_the_hosts_own_lock(host):
     assert not raw.locked()
     with host.shared.generation_lock:
         assert raw.locked()
+    host.shared.generation_lock.acquire()
+    unwatch_lock(host.shared)
+    assert host.shared.generation_lock is raw
+    raw.release()  # the same lock, whichever name it was taken by
+    unwatch_lock(host.shared)
+    watched_lock(host.shared)
     assert raw.acquire(blocking=False)  # someone who took it before it was watched
     host.shared.generation_lock.release()
     assert not raw.locked()

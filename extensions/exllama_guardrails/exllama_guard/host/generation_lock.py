@@ -13,7 +13,7 @@ from typing import Any
 
 from exllama_guard.host.model_watch import stop_presses
 
-__all__ = ["WatchedLock", "stopped_while_waiting", "waiting_since_s", "watched_lock"]
+__all__ = ["WatchedLock", "stopped_while_waiting", "unwatch_lock", "waiting_since_s", "watched_lock"]
 
 _this_thread = threading.local()  # the host takes the lock and generates in one call, on one thread
 
@@ -96,3 +96,10 @@ def watched_lock(shared: Any) -> WatchedLock | None:  # noqa: ANN401 - the host'
         return lock
     shared.generation_lock = WatchedLock(lock)
     return shared.generation_lock  # type: ignore[no-any-return]
+
+
+def unwatch_lock(shared: Any) -> None:  # noqa: ANN401 - the host's module
+    """Puts the host's own lock back; who waits for it through ours still gets it."""
+    lock = getattr(shared, "generation_lock", None)
+    if isinstance(lock, WatchedLock):
+        shared.generation_lock = lock.watched

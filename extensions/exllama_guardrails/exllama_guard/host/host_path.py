@@ -15,7 +15,7 @@ from typing import Any
 from exllama_guard.core.warmup import Run
 from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
-from exllama_guard.host.generation_lock import WatchedLock
+from exllama_guard.host.generation_lock import watched_lock
 from exllama_guard.host.model_watch import stop_presses
 from exllama_guard.host.observe import PROBE
 from exllama_guard.lifecycle.path import Turnstile
@@ -65,14 +65,10 @@ class HostPath:
 
     def enter(self, wait_s: float) -> Turnstile | None:
         """The host's generation lock; None when it was not free in time, or the host has none yet."""
-        shared = webui.shared_module()
-        lock = getattr(shared, "generation_lock", None)
+        lock = watched_lock(webui.shared_module())
         if lock is None:
             time.sleep(min(wait_s, 0.05))
             return None
-        if not isinstance(lock, WatchedLock):
-            lock = WatchedLock(lock)
-            shared.generation_lock = lock  # type: ignore[attr-defined]  # the host's own name
         return Turnstile(lock) if lock.acquire(timeout=max(0.0, wait_s)) else None
 
     def waiting(self) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from exllama_guard import lifecycle
 from exllama_guard.host import names, webui
 from exllama_guard.host.acting_api import install_api
+from exllama_guard.host.generation_lock import unwatch_lock
 from exllama_guard.host.hooks import guarded, report, use_monitor
 from exllama_guard.host.lifecycle_hooks import gating, lifecycle_for, loaded_model
 from exllama_guard.host.load_watch import watch_loads
@@ -87,6 +88,7 @@ def uninstall() -> tuple[str, ...]:
         follower.model_changed(None)
         lifecycle.use(None)
     desk.use(None)
+    unwatch_lock(webui.shared_module())
     left = uninstall_tool_guard() + _patches.undo()
     if _watch is not None and not _watch.uninstall():
         left += ("modules.shared",)
