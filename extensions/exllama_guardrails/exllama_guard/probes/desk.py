@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exllama_guard.core.baseline import BaselineStore
-from exllama_guard.core.checkup import Checkup
+from exllama_guard.core.checkup import Checkup, checkup_of
 from exllama_guard.core.diagnosis import Diagnosis, Findings, ModeSummary, diagnosis_of
 from exllama_guard.core.gold import GoldSet, read_gold
 from exllama_guard.core.kv_cache import DriftReport
@@ -20,7 +20,7 @@ from exllama_guard.core.probe_reports import checkup_report, lambda_report, repl
 from exllama_guard.core.records import Measure, ModelInfo, NotScored, Reader, Reason, TurnReport
 from exllama_guard.core.report import Report
 from exllama_guard.core.stability import LambdaReport
-from exllama_guard.core.symptoms import Observation, fired
+from exllama_guard.core.symptoms import Observation
 from exllama_guard.core.verification import ItemResult, VerifyLimits
 from exllama_guard.errors import EmbedderError, GuardError, UserError
 from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_thread
@@ -165,6 +165,7 @@ class ProbeDesk:
                 reference=choose_mode(reference) if reference.strip() else None,
                 signs=parts.signs(reader),
                 turns=parts.turns(reader)[::-1],
+                more=self._replayed(reader),
                 baselines=parts.baselines,
                 model_hash=(model.model_hash if model is not None else None) or "",
                 loader=model.loader if model is not None else "",
@@ -191,11 +192,12 @@ class ProbeDesk:
     def findings(self, reader: Reader) -> tuple[Observation, ...]:
         """What use has shown so far without asking anything, what to repair first in front. Cheap to poll."""
         signs, turns = self._parts.signs(reader), self._parts.turns(reader)
-        key = (signs, tuple(turn.request.turn_id for turn in turns))
+        more = self._replayed(reader)
+        key = (reader, signs, tuple(turn.request.turn_id for turn in turns), self._replay.state.version)
         with self._lock:
             if key == self._seen_key:
                 return self._seen
-        seen = fired(observe_use(signs, turns[::-1], window=self._parts.window()))
+        seen = checkup_of((*more, *observe_use(signs, turns[::-1], window=self._parts.window()))).found
         with self._lock:
             self._seen_key, self._seen = key, seen
         return seen
@@ -314,6 +316,11 @@ class ProbeDesk:
             return None
         environment = self._parts.environment()
         return replay_report(done.replays, environment, done.agreement, stopped=done.stopped)
+
+    def _replayed(self, reader: Reader) -> tuple[Observation, ...]:
+        """T1 and T2 of the reader's last replay."""
+        done = self.replay_state(reader).result
+        return () if done is None else tuple(one for each in done.replays for one in each.observations)
 
     def _run_replay(self, job: ReplayJob, tell: Tell, cancel: threading.Event) -> Replayed:
         parts = self._parts

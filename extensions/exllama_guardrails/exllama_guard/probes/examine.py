@@ -35,6 +35,7 @@ class Patient:
     reference: Opener | None
     signs: ModelSigns
     turns: tuple[TurnReport, ...]  # oldest first
+    more: tuple[Observation, ...] = ()  # seen before, by another probe
     baselines: BaselineStore | None = None
     model_hash: str = ""
     loader: str = ""
@@ -83,7 +84,7 @@ def examine(patient: Patient, tell: Tell, cancel: threading.Event) -> Checkup:
     """
     say = _Steps(tell)
     say("versions")
-    found = [observe_environment()]
+    found = [*patient.more, observe_environment()]
     if patient.path is not None:
         say("the model's files")
         found += observe_files(patient.path)
