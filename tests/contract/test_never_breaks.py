@@ -67,6 +67,10 @@ CARRIERS = {
     "host/tool_reply:following",
 }
 TELLERS = {  # what would tell of the fault is what was broken
+    "assembly:_tell_problems",
+    "sources/knowledge_folder:KnowledgeFolder._refresh_or_tell",
+    "sources/knowledge_folder:KnowledgeFolder._tell",
+    "sources/knowledge_folder:KnowledgeFolder.status",
     "monitor/main:Monitor.report_problem",
     "monitor/main:Monitor.wait_until_idle",
     "monitor/memory:Memory.report_problem",

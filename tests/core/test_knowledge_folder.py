@@ -308,3 +308,25 @@ def test_a_link_out_of_the_folder_is_left_out_and_told(opened, folder, tmp_path)
     told = [problem for problem in status.problems if "outside the knowledge folder" in problem]
     assert [problem.partition(" ")[0] for problem in told] == ["'link.txt'", "'up.md'"]
     assert "inside.txt" in {snippet.source_url for snippet in found}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_ours_while_it_is_read_is_told_and_the_next_reading_works(opened, monkeypatch):
+    told = []
+    retriever = opened(on_progress=told.append)
+    read = KnowledgeFolder._read_file
+
+    def broken(*_):
+        raise ZeroDivisionError("by accident")
+
+    monkeypatch.setattr(KnowledgeFolder, "_read_file", broken)
+    retriever.build()
+    retriever._thread.join(10)
+    assert "a fault (ZeroDivisionError)" in told[-1].problems[0]
+    assert not told[-1].building
+    assert retriever.retrieve("What?", 3) == ()
+    monkeypatch.setattr(KnowledgeFolder, "_read_file", read)
+    retriever.build()
+    retriever._thread.join(10)
+    assert told[-1].problems == ()
+    assert retriever.retrieve("After how many tokens is the cache rotated?", 1)

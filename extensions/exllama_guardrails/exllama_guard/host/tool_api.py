@@ -126,9 +126,10 @@ def _answer_problem(turn: ToolTurn, ledger: ToolLedger, sent: bool) -> list[dict
     return None
 
 
-def _as_cut(turn: ToolTurn, held: list[Any], stream: bool) -> Iterator[Any]:
+@guarded(lambda turn, held, stream: held)
+def _as_cut(turn: ToolTurn, held: list[Any], stream: bool) -> list[Any]:
     """What was held, with the JSON alone where it stood inside other text."""
-    yield from _with_text(held, stream, turn.last_answer) if turn.answer_cut else held
+    return list(_with_text(held, stream, turn.last_answer)) if turn.answer_cut else held
 
 
 def _given_up(turn: ToolTurn, held: list[Any], stream: bool) -> Iterator[Any]:

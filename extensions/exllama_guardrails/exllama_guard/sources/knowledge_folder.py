@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +121,9 @@ class KnowledgeFolder:
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
-            self._thread = threading.Thread(target=self.refresh, name="knowledge-folder", daemon=True)
+            self._thread = threading.Thread(
+                target=self._refresh_or_tell, name="knowledge-folder", daemon=True
+            )
             thread = self._thread
         thread.start()
 
@@ -143,6 +146,20 @@ class KnowledgeFolder:
             )
             self._built.set()
             return self.status
+
+    def _refresh_or_tell(self) -> None:
+        """`refresh` on a thread of its own: a fault is told, and Python logs it with its traceback."""
+        try:
+            self.refresh()
+        finally:
+            fault = sys.exc_info()[1]
+            if fault is not None:
+                self._built.set()  # nobody waits for a build that has ended
+                told = (
+                    f"The knowledge folder could not be read because of a fault ({type(fault).__name__}); "
+                    "answers go on with what was indexed before. Please report it with the log's lines on it."
+                )
+                self._tell(replace(self.status, building=False, problems=(told,)))
 
     def retrieve(self, question: str, k: int) -> tuple[Snippet, ...]:
         """At most `k` snippets as s1, s2, ... nearest first; none for a blank question or without an index.
