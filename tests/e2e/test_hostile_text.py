@@ -10,6 +10,8 @@ import importlib.util
 import json
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +19,13 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import EXTENSION
 from exllama_guard.core.records import Finish, Gate, ModelInfo, Offsets, Origin, Snippet, TurnRequest
-from exllama_guard.core.report import Chart, ChartLine, ChartRange, Line, Report, Table
+from exllama_guard.core.report import Chart, ChartLine, ChartRange, Line, Report, Table, as_json
 from exllama_guard.core.report_html import as_html
 from exllama_guard.core.trace import TraceWriter
 from exllama_guard.panel.desk import Desk, Visitor
 from exllama_guard.panel.markup_shell import script, shell
 from exllama_guard.panel.message import TABS
+from exllama_guard.probes.writer import Sampling, Written
 from exllama_guard.settings import Settings
 from exllama_guard.testing import FakeEmbedder, make_monitor
 from hostile_texts import ELEMENTS, TEXTS
@@ -34,6 +37,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "panel"))
 
 from scripted import SentenceScorer
 from scripted_model import ScriptedTools
+from scripted_probes import SlowWriter, probes_over
 
 pytestmark = pytest.mark.browser
 
@@ -218,25 +222,86 @@ def test_no_text_becomes_markup_in_traces_that_are_read_back(watched: Watched, t
     watched.check("exported history")
 
 
+def report_of(text: str) -> Report:
+    """A report that says `text` wherever it says something."""
+    return Report(
+        title=text,
+        summary=text,
+        lines=tuple(Line(text, gate, text, text) for gate in Gate),
+        tables=(Table(text, (text, f"{text}b"), ((text, text),), text),),
+        charts=(
+            Chart(text, text, (ChartLine(text, (0.1, None, 0.3)),), limits=((0.2, text),)),
+            Chart(text, text, ranges=(ChartRange(text, 0.1, 0.2, 0.3),), band=(0.02, 0.05)),
+        ),
+        environment=((text, text),),
+        not_measured=((text, text),),
+        made_at=text,
+    )
+
+
 def test_no_text_becomes_markup_in_a_report(watched: Watched) -> None:
     page = watched.page
     for text in TEXTS:
-        report = Report(
-            title=text,
-            summary=text,
-            lines=tuple(Line(text, gate, text, text) for gate in Gate),
-            tables=(Table(text, (text, text), ((text, text),), text),),
-            charts=(
-                Chart(text, text, (ChartLine(text, (0.1, None, 0.3)),), limits=((0.2, text),)),
-                Chart(text, text, ranges=(ChartRange(text, 0.1, 0.2, 0.3),), band=(0.02, 0.05)),
-            ),
-            environment=((text, text),),
-            not_measured=((text, text),),
-            made_at=text,
-        )
-        page.set_content(as_html(report))
+        page.set_content(as_html(report_of(text)))
         watched.check(text)
     assert page.inner_text("h1") == " ".join(TEXTS[-1].split())
+
+
+class Echo(SlowWriter):
+    """A model that answers with what it is asked."""
+
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+        return Written(f"{text} is the answer. It is 8192. {seed}", 9, 0.01, 0.05, stopped=False)
+
+
+def test_no_text_becomes_markup_in_what_the_probes_show(watched: Watched) -> None:
+    monitor = make_monitor(embedder=FakeEmbedder())
+    probes = probes_over(monitor)
+    object.__setattr__(probes._parts, "writer", Echo())
+    desk = Desk(monitor, follower=lambda: None, probes=lambda: probes)
+    page = watched.page
+    page.set_content(f"<!doctype html><html><body>{shell()}</body></html>")
+    page.evaluate(f"({script()})()")
+    page.evaluate("() => document.querySelector('[data-act=fold]').click()")
+    watched.happened.clear()
+
+    def show(tab: str, action: str = "", /, **values: object) -> dict[str, object]:
+        message = {"v": -1, "tab": tab, "filter": {}, "have": {}, "lists": {}}
+        packet = desk.answer(json.dumps({**message, "do": {"name": action, "values": values}}), VISITOR)
+        page.evaluate(f"() => document.querySelector('[data-tab={tab}]').click()")
+        page.evaluate("(packet) => { window.egGuard.take(packet); }", packet)
+        return dict(json.loads(packet))
+
+    def idle() -> None:
+        until_s = time.monotonic() + 20
+        reader = monitor.reader_for(None, None)
+        while probes.probe_state(reader).running or probes.verify_state(reader).running:
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
+
+    for number, text in enumerate(TEXTS):
+        report = as_json(report_of(text))
+        said = show("probes", "open-report", name=text, text=json.dumps(report))["say"]
+        assert said == "Opened."
+        watched.check(f"an opened report of {text!r}")
+        if number % 4:
+            continue
+        gold = json.dumps({"question": text, "anchor": text, "answer": text, "id": text})
+        for name, values in (
+            ("probe", {"form_0": text, "form_1": f"{text} b", "form_2": f"{text} c"}),
+            ("verify", {"text": gold}),
+        ):
+            show("probes", name, **values)
+            idle()
+            show("probes")
+            assert page.inner_text("#eg-panel-probes").count("8192")
+            watched.check(f"{name} of {text!r}")
+        show("doctor", "doctor", reference=text)
+        show("doctor", "diagnose")
+        watched.check(f"checkup of {text!r}")
+    exported = show("probes", "save-report", what="probe", kind="html")["file"]
+    page.set_content(exported["text"])  # type: ignore[index]
+    watched.check("the exported probe")
 
 
 def test_no_text_becomes_markup_in_the_embedded_chat(watched: Watched) -> None:
