@@ -117,7 +117,7 @@ def test_what_the_host_was_told_for_its_loader_is_recorded(host):
     host.load()
     host.shared.args.bf16, host.shared.args.gpu_split = True, "20,24"
     known = loaded_model()
-    assert known.options == {"bf16": "True", "extensions": ""}
+    assert known.options() == {"bf16": "True", "extensions": ""}
     assert known.settings.split == "20,24"  # told of by its own name, not twice
 
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class LoadedModel:
     tokenizer: Callable[[], Any]
     path: Path | None = None  # folder or GGUF file
     settings: LoadSettings = LoadSettings()
-    options: Mapping[str, str] = field(default_factory=dict)  # what else the host was told, by its names
+    options: Callable[[], Mapping[str, str]] = dict  # what else the host was told, by its names
 
     def alive(self) -> Any:  # noqa: ANN401 - the host's object, of a class of the loader's
         """The model.

@@ -95,7 +95,7 @@ def loaded_model() -> LoadedModel | None:
             parallel=_positive(getattr(args, "parallel", None)) or 1,
             draft_model=str(getattr(args, "model_draft", None) or ""),
         ),
-        options=_options(args),
+        options=functools.partial(_options, args),
     )
 
 

@@ -259,7 +259,7 @@ class Lifecycle:
         try:
             card = backend.card()
             self._on_card(card, backend.capabilities)
-            finding = self._canaries.compare(card, report, loaded.options, cancel)
+            finding = self._canaries.compare(card, report, loaded.options(), cancel)
         except (BackendError, TraceError) as error:
             self._tell.report_problem(str(error), "canary")
             return
