@@ -126,35 +126,45 @@ class Constrainer:
 
     def _job(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def job(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's signature
-            held = self._lock()
-            if held is not None:
-                from exllama_guard.host.webui import shared_module
-                from exllama_guard.locks.exllamav3_filter import build_filter
-
-                turn, lock = held
-                tokenizer = shared_module().model.tokenizer
-                ids = kwargs.get("input_ids", args[0] if args else None)
-                end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
-                turn.processor = build_filter(lock, tokenizer, end)
-                turn.enforced = True
-                kwargs["filters"] = [*(kwargs.get("filters") or []), turn.processor]
-            return original(*args, **kwargs)
+            return original(*args, **self._with_filter_v3(args, kwargs))
 
         return job
 
     def _begin(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def begin_stream_ex(generator: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's
-            held = self._lock()
-            if held is not None:
-                from exllama_guard.locks.exllamav2_filter import build_filter
-
-                turn, lock = held
-                turn.processor = build_filter(lock, generator)
-                turn.enforced = True
-                kwargs["filters"] = [*(kwargs.get("filters") or []), turn.processor]
-            return original(generator, *args, **kwargs)
+            return original(generator, *args, **self._with_filter_v2(generator, kwargs))
 
         return begin_stream_ex
+
+    @guarded(lambda self, args, kwargs: kwargs)
+    def _with_filter_v3(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A job's arguments with the filter of the reply that starts, if it has a lock."""
+        held = self._lock()
+        if held is None:
+            return kwargs
+        from exllama_guard.host.webui import shared_module
+        from exllama_guard.locks.exllamav3_filter import build_filter
+
+        turn, lock = held
+        tokenizer = shared_module().model.tokenizer
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
+        turn.processor = build_filter(lock, tokenizer, end)
+        turn.enforced = True
+        return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
+
+    @guarded(lambda self, generator, kwargs: kwargs)
+    def _with_filter_v2(self, generator: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - the library's
+        """The same for ExLlamaV2's generator."""
+        held = self._lock()
+        if held is None:
+            return kwargs
+        from exllama_guard.locks.exllamav2_filter import build_filter
+
+        turn, lock = held
+        turn.processor = build_filter(lock, generator)
+        turn.enforced = True
+        return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
 
 
 def _bytes_of(lock: CompiledLock, ids: Sequence[int]) -> bytes:

@@ -1,0 +1,48 @@
+"""A fault while a lock is put into a loader leaves the loader's own call as it was, and is told."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+from exllama_guard.host import hooks
+from exllama_guard.host.patches import Patches
+from exllama_guard.host.tool_constrain import Constrainer
+
+
+@pytest.fixture
+def told():
+    found = {}
+    hooks.use_monitor(
+        types.SimpleNamespace(report_problem=lambda sentence, key: found.setdefault(key, sentence))
+    )
+    yield found
+    hooks.use_monitor(None)
+
+
+@pytest.fixture
+def constrainer(monkeypatch):
+    """One whose reply has a lock that nothing can be built from."""
+    turn = types.SimpleNamespace(processor=None, enforced=False, plan=None)
+    made = Constrainer(lambda: turn, Patches(), lambda *_: None)
+    monkeypatch.setattr(made, "_lock", lambda: (turn, object()))
+    made.turn = turn
+    return made
+
+
+def test_a_job_of_exllamav3_starts_without_the_filter(constrainer, told):
+    job = constrainer._job(lambda *args, **kwargs: (args, kwargs))
+    assert job(input_ids=None, filters=["theirs"], seed=1) == (
+        (),
+        {"input_ids": None, "filters": ["theirs"], "seed": 1},
+    )
+    assert len(told) == 1
+    assert not constrainer.turn.enforced
+
+
+def test_a_stream_of_exllamav2_begins_without_the_filter(constrainer, told):
+    begin = constrainer._begin(lambda *args, **kwargs: (args, kwargs))
+    generator = object()
+    assert begin(generator, "ids", "settings", seed=1) == ((generator, "ids", "settings"), {"seed": 1})
+    assert len(told) == 1
+    assert not constrainer.turn.enforced
