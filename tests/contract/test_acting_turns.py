@@ -231,7 +231,7 @@ def test_whatever_of_ours_raises_the_first_answer_stands_and_the_panel_says_so(g
     faults = got["faults"]
     assert {name: texts for name, texts in faults["got"].items() if texts != [WRONG, WRONG]} == {}
     assert len(faults["got"]) == 11
-    assert sum("ZeroDivisionError" in sentence for sentence in faults["told"]) >= 5
+    assert any("ZeroDivisionError" in sentence for sentence in faults["told"])  # the same fault is told once
 
 
 def test_a_client_that_leaves_ends_the_repair_and_frees_the_lock(got):
