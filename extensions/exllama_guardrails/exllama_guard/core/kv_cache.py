@@ -165,7 +165,7 @@ class DriftReport:
     """Both kinds of drift. A count of None means: none up to `tested_tokens`."""
 
     tested_tokens: int
-    floor: Measure  # distance of two cold runs
+    floor: Measure  # largest distance of the cold runs
     points: tuple[DriftPoint, ...]
     numeric_at_tokens: int | NotScored | None
     context_at_tokens: int | NotScored | None

@@ -23,6 +23,9 @@ Progress = Callable[[float, str], None]  # share done in [0, 1], what is done no
 
 CANARY_PROMPT = "A long run must not change what a model writes. The first thing to look at is"
 CANARY_TOKENS = 24
+# Kernels that add in no fixed order (EXL2's) write another greedy text now and then, whatever the cache
+# holds: where the cold runs differ, the best of as many warm ones counts.
+_COLD_RUNS = 4
 _FILL_TOKENS = 16  # written after each filling prompt, so that the cache holds generated tokens too
 _FILLER = "Entry {number}: the reading at station {station} was {value} units, and nothing else was noted. "
 _FIRST_STEP = 256
@@ -62,9 +65,9 @@ def measure_drift(
     cancel = cancel or threading.Event()
     steps = steps_up_to(max_tokens)
     probe = _Probe(path, backend, cancel)
-    progress(0.0, "two runs with a cold cache")
-    cold = probe.canary(cold=True)
-    floor: Measure = mismatch(cold, probe.canary(cold=True))
+    progress(0.0, f"{_COLD_RUNS} runs with a cold cache")
+    cold, *others = (probe.canary(cold=True) for _ in range(_COLD_RUNS))
+    floor: Measure = max(mismatch(cold, other) for other in others)
     if cancel.is_set():
         floor = NotScored(Reason.STOPPED)
     points: list[DriftPoint] = []
@@ -73,10 +76,11 @@ def measure_drift(
         progress((number + 0.5) / (len(steps) + 1), f"filling the cache up to {step} tokens")
         while seen < step and not cancel.is_set():
             seen += probe.fill(min(step - seen, probe.longest))
-        warm = () if cancel.is_set() else probe.canary(cold=False)
+        tries = 1 if floor == 0.0 else _COLD_RUNS
+        warm = [() if cancel.is_set() else probe.canary(cold=False) for _ in range(tries)]
         if cancel.is_set():
             break  # what was written is broken off, not different
-        points.append(DriftPoint(seen, mismatch(cold, warm)))
+        points.append(DriftPoint(seen, min(mismatch(cold, one) for one in warm)))
     tested = points[-1].tokens if points else 0
     progress(1.0, "stopped" if cancel.is_set() else "done")
     return DriftReport(
