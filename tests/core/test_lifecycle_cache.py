@@ -159,6 +159,7 @@ def test_a_model_that_now_and_then_writes_something_else_has_not_drifted():
 
     report = measure_drift(Noisy(backend), backend, 600)
     assert report.floor > 0.0
+    assert "already differ in up to 100% of their tokens" in report.sentences()[-1]
     assert len(report.points) == 3
     assert report.numeric_at_tokens is None
     drifting = FakeBackend(drifts_after_tokens=300)

@@ -90,7 +90,7 @@ def measure_drift(
         numeric_at_tokens=numeric_drift_at(points, floor),
         context_at_tokens=context_drift_at([d for d, _ in turns], [t for _, t in turns]),
         stopped=cancel.is_set(),
-        notes=(*_notes(backend), *(["The measurement was stopped."] if cancel.is_set() else [])),
+        notes=(*_notes(backend), *_limits(floor, stopped=cancel.is_set())),
     )
 
 
@@ -114,6 +114,18 @@ def _notes(backend: Backend) -> tuple[str, ...]:
     if not can.cache_reset:
         return (f"{can.loader} cannot empty its cache, so the cold runs were not certainly cold.",)
     return ()
+
+
+def _limits(floor: Measure, *, stopped: bool) -> tuple[str, ...]:
+    notes = []
+    if isinstance(floor, float) and floor > 0.0:
+        notes.append(
+            f"Cold runs of one prompt already differ in up to {floor:.0%} of their tokens, "
+            "so only a larger change would have been seen."
+        )
+    if stopped:
+        notes.append("The measurement was stopped.")
+    return tuple(notes)
 
 
 class _Probe:
