@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,12 +69,25 @@ class LlamaCppBackend(Adapter):
 
     def greedy(self, prompt: str, n_tokens: int, cancel: threading.Event | None = None) -> Greedy:
         """A streamed completion at temperature 0 that reuses nothing of the cache."""
+        return self.complete(prompt, n_tokens, {"temperature": 0.0, "top_k": 1}, cancel)
+
+    def complete(
+        self,
+        prompt: str,
+        n_tokens: int,
+        sampling: Mapping[str, object],
+        cancel: threading.Event | None = None,
+    ) -> Greedy:
+        """A streamed completion with the server's own `sampling` fields, reusing nothing of the cache.
+
+        Raises:
+            BackendError: `n_tokens` < 1, an empty prompt, or the server is gone.
+        """
         required(self.token_ids(prompt), n_tokens)
         request = {
+            **sampling,
             "prompt": prompt,
             "n_predict": n_tokens,
-            "temperature": 0.0,
-            "top_k": 1,
             "cache_prompt": False,
             "stream": True,
             "return_tokens": True,
@@ -86,6 +99,18 @@ class LlamaCppBackend(Adapter):
             text += str(event.get("content") or "")
             ids += [token for token in event.get("tokens") or () if isinstance(token, int)]
         return Greedy(text, tuple(ids), first_s, time.perf_counter() - started_s)
+
+    def filled(self, text: str) -> str:
+        """`text` as a user's message in the model's own chat template.
+
+        Raises:
+            BackendError: The server has no such thing, or the template cannot be filled.
+        """
+        answer = self._object("POST", "/apply-template", {"messages": [{"role": "user", "content": text}]})
+        prompt = answer.get("prompt")
+        if not isinstance(prompt, str):
+            raise self._garbage("/apply-template", answer)
+        return prompt
 
     def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """By the server's `prompt_logprobs`, which only some builds have."""

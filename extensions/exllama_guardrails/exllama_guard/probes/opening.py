@@ -21,6 +21,7 @@ A mode is [LABEL=]PATH[@FORM]. PATH is a Hugging Face folder, a GGUF file, or an
   float32, bfloat16, float16      transformers; a GGUF is de-quantised, so it is no second mode of itself
   int8, int4                      transformers with weight-only rounding by torchao
   exllamav2, exllamav3            these libraries, on a GPU; with a type of KV cache: exllamav2:q4
+  llamacpp                        llama.cpp's server, for a GGUF; with a type of KV cache: llamacpp:q8_0
 Without FORM an EXL2 or EXL3 folder is opened by its own library, anything else as float32."""
 
 _LIBRARIES = {"exl2": "exllamav2", "exl3": "exllamav3"}
@@ -56,8 +57,10 @@ def choose_mode(text: str, default_form: Callable[[Path], str] = lambda path: "f
     form = form or _LIBRARIES.get(str(quantisation(path).method), "") or default_form(path)
     if form.partition(":")[0] in _LIBRARIES.values():
         return _exllama(label, place, form)
+    if form.partition(":")[0] == "llamacpp":
+        return _llamacpp(label, path, form.partition(":")[2])
     if form not in FORMS:
-        known = ", ".join((*FORMS, *_LIBRARIES.values()))
+        known = ", ".join((*FORMS, *_LIBRARIES.values(), "llamacpp"))
         raise UserError(f"There is no form {form!r}; choose one of {known} (in {text!r}).")
     if str(quantisation(path).method) in _LIBRARIES:
         raise UserError(f"{place} holds EXL weights, which transformers cannot open; leave @{form} away.")
@@ -83,6 +86,20 @@ def _exllama(label: str, place: str, form: str) -> Choice:
     if spec is None:
         raise UserError(f"There is no form {form!r}; choose exllamav2 or exllamav3, such as exllamav2:q4.")
     return Choice(spec.label, spec.path, form, kind_of(spec), bits_of(spec), partial(_open_exllama, spec))
+
+
+def _llamacpp(label: str, path: Path, cache: str) -> Choice:
+    from exllama_guard.probes.llama_mode import CACHES, LlamaMode, LlamaSpec
+
+    cache = cache or "f16"
+    if cache not in CACHES:
+        raise UserError(f"llama.cpp has no cache type {cache!r}; choose one of {', '.join(CACHES)}.")
+    if not path.is_file():
+        raise UserError(f"llama.cpp opens GGUF files, and {path} is a folder.")
+    spec = LlamaSpec(label or f"{path.stem} {cache}", path, cache)
+    kind = "weights" if cache == "f16" else "kv_cache"
+    bits = quantisation(path).bits
+    return Choice(spec.label, path, f"llamacpp:{cache}", kind, bits, partial(LlamaMode, spec))
 
 
 def _open_exllama(spec: object) -> Opened:
