@@ -79,7 +79,8 @@ def _folded(title: str, rows: Sequence[DoctorRow]) -> Html | None:
 
 
 def _short(row: DoctorRow) -> Html:
-    return el("li", el("b", row.title), el("span", f" {row.id}: {row.evidence}", cls="eg-note"))
+    times = f", {row.times} times" if row.times > 1 else ""
+    return el("li", el("b", row.title), el("span", f" {row.id}{times}: {row.evidence}", cls="eg-note"))
 
 
 def _list(rows: Sequence[DoctorRow]) -> Html:
@@ -98,8 +99,8 @@ def _finding(row: DoctorRow) -> Html:
         el(
             "div",
             el("b", row.title),
-            el("span", f" {row.id}", cls="eg-note"),
-            el("div", row.evidence),
+            el("span", f" {row.id}" + (f", {row.times} times" if row.times > 1 else ""), cls="eg-note"),
+            el("div", ("Last: " if row.times > 1 else "") + row.evidence),
             page,
             el("div", f"Rule: {row.rule}", cls="eg-note"),
         ),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exllama_guard.core.checkup import Checkup
 from exllama_guard.core.diagnosis import Diagnosis
 from exllama_guard.core.paraphrase import forms_of
+from exllama_guard.core.records import Gate
 from exllama_guard.core.stability import FORMS, LambdaReport, RunState
 from exllama_guard.core.symptoms import Observation
 from exllama_guard.panel.rows import Badge, badge, number
@@ -64,7 +65,7 @@ class ProbeRows:
 
 @dataclass(frozen=True, slots=True)
 class DoctorRow:
-    """One symptom: what was seen, and the page that explains it ("" where nothing was seen)."""
+    """One symptom: what was seen last, how often, and the page that explains it ("" for what was not)."""
 
     id: str
     title: str
@@ -73,6 +74,7 @@ class DoctorRow:
     rule: str
     page_title: str
     page_url: str
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +157,24 @@ def doctor_rows(checkup: Checkup) -> DoctorRows:
     headline = f"Repair first: {first.symptom.title}." if first else f"Nothing was found: {clean}"
     return DoctorRows(
         headline=headline,
-        found=tuple(_symptom(one) for one in checkup.found),
-        clean=tuple(_symptom(one) for one in checkup.clean),
-        not_measured=tuple(_symptom(one) for one in checkup.not_measured),
+        found=_counted(checkup.found),
+        clean=_counted(checkup.clean),
+        not_measured=_counted(checkup.not_measured),
     )
 
 
 def finding_rows(seen: Sequence[Observation]) -> tuple[DoctorRow, ...]:
     """What use has shown, in its order."""
-    return tuple(_symptom(one) for one in seen)
+    return _counted(seen)
+
+
+def _counted(seen: Sequence[Observation]) -> tuple[DoctorRow, ...]:
+    """One row a symptom and verdict, in the order of their first; the last one's evidence."""
+    rows: dict[tuple[str, Gate], DoctorRow] = {}
+    for one in seen:
+        key = (one.symptom.id, one.verdict)
+        rows[key] = replace(_symptom(one), times=rows[key].times + 1 if key in rows else 1)
+    return tuple(rows.values())
 
 
 def _symptom(one: Observation) -> DoctorRow:
