@@ -64,7 +64,7 @@ class RealHost(Host):
             (documents / f"{number}.md").write_text(f"# Part {number}\n\n{text}\n", encoding="utf-8")
         given = {
             "warmup": False, "trace_folder": str(self.data / "traces"), "knowledge_folder": str(documents),
-            "live_updates_per_s": 10.0,
+            "live_updates_per_s": 10.0, "api_report": True,
         }  # fmt: skip
         self.shared.settings.update({f"exllama_guardrails-{name}": value for name, value in given.items()})
         self.shared.args.api = True
@@ -161,7 +161,25 @@ def api_tools(host):
     return [call["function"]["arguments"] for call in message.get("tool_calls") or []]
 
 
-TURNS = (chat, regenerate, api_and_leave, completion, tools, api_tools)
+def api_report(host):
+    """A whole and a streamed response of the API, with the report in it."""
+    completions = sys.modules.get("modules.api.completions")
+    if not hasattr(completions, "stream_chat_completions"):
+        return None
+    host.model.answer = SAID
+    request = importlib_or_none("modules.api.typing").ChatCompletionRequest
+    asked = [{"role": "user", "content": "What does the fence do?"}]
+    body = request(messages=asked, mode="instruct", max_tokens=64, seed=1).model_dump()
+    body["instruction_template_str"] = TEMPLATE
+    whole = completions.chat_completions(dict(body))
+    steps = list(completions.stream_chat_completions(dict(body)))
+    parts = [
+        step["choices"][0].get("delta", {}).get("content") or "" for step in steps if step.get("choices")
+    ]
+    return [whole["choices"][0]["message"]["content"], "".join(parts)]
+
+
+TURNS = (chat, regenerate, api_and_leave, completion, tools, api_tools, api_report)
 
 
 # --- watching and breaking --------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ def test_whatever_the_host_hands_over_it_gets_its_own_value_back(host):
 
 # Stand in the place of a host's function and pass its call on: a fault in one would be the call's own.
 CARRIERS = {
+    "host/acting_api:_with_last_report.<locals>.stream",
+    "host/acting_api:_with_report.<locals>.respond",
     "host/hooks:guarded.<locals>.decorate.<locals>.safe",
     "host/lifecycle_hooks:gating.<locals>.wrap.<locals>.gated",
     "host/model_watch:ModelWatch.install.<locals>.set_attribute",

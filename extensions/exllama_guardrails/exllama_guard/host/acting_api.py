@@ -81,6 +81,7 @@ def install_api(patches: Patches, monitor: Monitor) -> None:
 
 
 def _wrap(patches: Patches, monitor: Monitor, module: ModuleType) -> None:
+    @guarded(lambda: False)
     def wanted() -> bool:
         return monitor.enabled and monitor.settings.api_report
 
@@ -132,11 +133,13 @@ def _with_last_report(wanted: Callable[[], bool], original: Callable[..., Any]) 
     return stream
 
 
+@guarded(lambda chunk: False)
 def _is_last(chunk: object) -> bool:
     choices: Any = chunk.get("choices") if isinstance(chunk, dict) else None
     return bool(choices) and choices[0].get("finish_reason") is not None
 
 
+@guarded(lambda response, reports: response)
 def _added(response: Any, reports: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - the host's
     """The response with its reply's report, or a list of them where it holds several replies."""
     if isinstance(response, dict) and reports:
