@@ -10,7 +10,7 @@ import types
 import pytest
 from exllama_guard.core.canary import recipe_of
 from exllama_guard.errors import BackendError
-from exllama_guard.host.generation_lock import WatchedLock, unwatch_lock, watched_lock
+from exllama_guard.host.generation_lock import WatchedLock, take_wait, unwatch_lock, watched_lock
 from exllama_guard.host.host_path import HostPath
 from exllama_guard.host.lifecycle_hooks import gating, loaded_model
 from exllama_guard.host.load_watch import watch_loads
@@ -208,6 +208,23 @@ def test_a_stop_from_before_is_no_stop_of_this_request(host, watched):
     wait_for(lambda: watched.snapshot().state.open and not host.shared.generation_lock.locked())
     host.shared.stop_everything = True
     assert list(host.generate_reply("hello", dict(ASKED), None))[-1] == " word0 word1 word2"
+
+
+def test_a_wait_is_told_once_also_when_another_thread_gives_the_lock_back(host):
+    lock = watched_lock(host.shared)
+    assert take_wait() is None
+    lock.acquire()
+    wait = take_wait()
+    assert not wait.stopped
+    assert wait.since_s <= time.perf_counter()
+    assert take_wait() is None
+    giver = threading.Thread(target=lock.release)
+    giver.start()
+    giver.join(5)
+    assert take_wait() is None
+    lock.acquire()
+    lock.release()
+    assert take_wait() is None  # an errand that asked for nothing
 
 
 def test_the_watched_lock_is_the_hosts_own_lock(host):

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from exllama_guard.host.model_watch import stop_presses
 
-__all__ = ["WatchedLock", "stopped_while_waiting", "unwatch_lock", "waiting_since_s", "watched_lock"]
+__all__ = ["Wait", "WatchedLock", "take_wait", "unwatch_lock", "watched_lock"]
 
 _this_thread = threading.local()  # the host takes the lock and generates in one call, on one thread
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How a request waited for the lock."""
+
+    since_s: float  # by perf_counter
+    stopped: bool  # Stop was pressed meanwhile
 
 
 class WatchedLock:
@@ -40,8 +49,7 @@ class WatchedLock:
         finally:
             with self._own:
                 del self._since_s[request]
-            _this_thread.stopped = stop_presses() != before
-            _this_thread.since_s = since_s
+            _this_thread.wait = Wait(since_s, stopped=stop_presses() != before)
 
     @property
     def waiting(self) -> int:
@@ -56,7 +64,7 @@ class WatchedLock:
 
     def release(self) -> None:
         """As the lock's."""
-        _this_thread.stopped, _this_thread.since_s = False, None
+        _this_thread.wait = None
         self.watched.release()
 
     def locked(self) -> bool:
@@ -78,15 +86,14 @@ class WatchedLock:
         return getattr(self.watched, name)
 
 
-def stopped_while_waiting() -> bool:
-    """Whether Stop was pressed while this thread waited for the lock that it holds now."""
-    return bool(getattr(_this_thread, "stopped", False))
+def take_wait() -> Wait | None:
+    """How this thread waited for the lock that it has just taken, told once; None where it took none.
 
-
-def waiting_since_s() -> float | None:
-    """When this thread asked for the lock that it holds now, by `perf_counter`; None where it holds none."""
-    since_s: float | None = getattr(_this_thread, "since_s", None)
-    return since_s
+    Told once, because the host may give the lock back from another thread.
+    """
+    wait: Wait | None = getattr(_this_thread, "wait", None)
+    _this_thread.wait = None
+    return wait
 
 
 def watched_lock(shared: Any) -> WatchedLock | None:  # noqa: ANN401 - the host's module

@@ -16,7 +16,7 @@ from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
 from exllama_guard.core.backend import Capabilities, ModelCard
 from exllama_guard.core.canary import CanaryStore
 from exllama_guard.host import webui
-from exllama_guard.host.generation_lock import stopped_while_waiting, waiting_since_s
+from exllama_guard.host.generation_lock import take_wait
 from exllama_guard.host.hooks import guarded
 from exllama_guard.host.host_path import HostPath
 from exllama_guard.host.loaders import capabilities
@@ -191,7 +191,9 @@ class _Patience:
 
     def __init__(self, state: Mapping[str, Any]) -> None:
         """A request with this state comes now; it may have waited for the host's lock before."""
-        self._stopped = stopped_while_waiting()
+        wait = take_wait()
+        self.since_s = None if wait is None else wait.since_s
+        self._stopped = wait is not None and wait.stopped
         self._presses = stop_presses()
         self._left = state.get("stop_event")  # the API sets it when the client is gone
 
@@ -205,7 +207,7 @@ class _Patience:
 def _wait(lifecycle: Lifecycle, state: Mapping[str, Any]) -> bool:
     """Waits until the model is warm; True where nobody waits for the reply any more."""
     patience = _Patience(state)
-    lifecycle.before_reply(loaded_model(), patience.over, waiting_since_s())
+    lifecycle.before_reply(loaded_model(), patience.over, patience.since_s)
     return patience.over()
 
 
