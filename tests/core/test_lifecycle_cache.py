@@ -60,6 +60,29 @@ def test_rotation_waits_until_the_answer_is_written(model, monkeypatch):
     assert world.backend.resets == 1
 
 
+def test_a_cache_that_stays_busy_is_told_of_once_and_reset_when_it_is_free(model, monkeypatch):
+    """Parallel requests hold no lock of the host's: the loader itself refuses while one is written."""
+    world = _ready(model, rotation_tokens=10)
+    free = world.backend.reset_cache
+
+    def busy():
+        raise BackendError("1 slots are busy and 0 may be; wait until the answers are written.")
+
+    world.backend.reset_cache = busy
+    for _ in range(4):
+        world.lifecycle.reply_ended("p" * 60, "r", None)
+        world.settle()
+    assert [text for kind, text in world.told.events if kind == "cache"] == [
+        "RESET of the cache after 61 tokens (token limit reached) was not possible: "
+        "1 slots are busy and 0 may be; wait until the answers are written."
+    ]
+    world.backend.reset_cache = free
+    world.lifecycle.reply_ended("p" * 60, "r", None)
+    world.settle()
+    assert world.backend.resets == 1
+    assert world.lifecycle.snapshot().cache.last_rotation.failure == ""
+
+
 def test_rotation_switched_off_only_counts(model):
     world = _ready(model, rotation_tokens=10, rotation=False)
     world.lifecycle.reply_ended("p" * 60, "r", None)

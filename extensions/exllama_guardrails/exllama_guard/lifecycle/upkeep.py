@@ -95,8 +95,10 @@ class Upkeep:
         )
         if done is not None:
             with self._lock:
+                before = self._shown.last_rotation
                 self._shown = replace(self._shown, last_rotation=done)
-            self._tell.record_event("cache", done.sentence())
+            if asked or not done.failure or before is None or before.failure != done.failure:
+                self._tell.record_event("cache", done.sentence())
         return done
 
     def start_drift(self, max_tokens: int, turns: Sequence[tuple[float, int]] = ()) -> bool:
