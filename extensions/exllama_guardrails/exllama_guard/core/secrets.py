@@ -46,29 +46,33 @@ _PRIVATE_KEY = re.compile(
 )
 _AUTHORIZED = re.compile(r"\b(?:bearer|basic)\s+(?P<secret>[A-Za-z0-9._~+/-]{16,}=*)", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"://[^\s/:@]{0,100}:(?P<secret>[^\s/@]{3,200})@")
-_NAMED = re.compile(
-    r"""(?P<name>(?:api|access|secret|private|auth|account)[_\-\ ]?key|key|secret|token|credentials?
-    |passw(?:or)?d|passphrase|pwd|authorization)
-    ["'`]?\s{0,3}(?:=>|:=|[:=])\s{0,3}["'`]?(?P<secret>[^\s"'`,;<>(){}\[\]]{8,512})""",
-    re.VERBOSE | re.IGNORECASE,
-)
+_SEPARATOR = re.compile("[:=]")
+_VALUE = re.compile(r"[:=]?>?\s{0,3}[\"'`]?(?P<secret>[^\s\"'`,;<>(){}\[\]]{8,512})")
+_NAMES = ("key", "secret", "token", "credential", "credentials", "authorization")
+_PASSWORDS = ("password", "passwd", "passphrase", "pwd")
+_NAME_WITHIN = 24  # characters before the separator that are looked at
 _RANDOM_FROM = 16  # characters of a value behind a name; a password may be shorter
-_WORDS_OF_PASSWORDS = ("passw", "passphrase", "pwd")
-# What any of the forms above needs; most texts have none of it and are not read six times.
-_HINT = re.compile(
-    r"sk[-_]|[rp]k_|hf_|gh[pousr]_|github_pat_|glpat-|xox|xapp-|A[KSBC][IC]A|AIza|ya29\.|npm_|pypi-|dop_v1_"
-    r"|SG\.|eyJ|-----BEGIN|://|(?i:bearer|basic|key|secret|token|credential|passw|passphrase|pwd|authoriz)"
-)
+# What a form needs: most texts have none of it, and looking for plain text is quick.
+_PREFIXES = (
+    "sk-", "k_live_", "k_test_", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-",
+    "xox", "xapp-", "AKIA", "ASIA", "ABIA", "ACCA", "AIza", "ya29.", "npm_", "pypi-", "dop_v1_", "SG.", "eyJ",
+)  # fmt: skip
 
 
 def masked(text: str) -> str:
     """`text` with each secret's characters replaced but the first four; of the same length."""
-    if _HINT.search(text) is None:
-        return text
-    text = _PREFIXED.sub(lambda found: _hidden(found.group()), text)
-    for form in (_PRIVATE_KEY, _AUTHORIZED, _IN_ADDRESS):
-        text = form.sub(_hidden_part, text)
-    return _NAMED.sub(lambda found: _hidden_part(found) if _looks_secret(found) else found.group(), text)
+    if any(prefix in text for prefix in _PREFIXES):
+        text = _PREFIXED.sub(lambda found: _hidden(found.group()), text)
+    if "PRIVATE KEY" in text:
+        text = _PRIVATE_KEY.sub(_hidden_part, text)
+    if "://" in text and "@" in text:
+        text = _IN_ADDRESS.sub(_hidden_part, text)
+    lower = text.lower()
+    if "bearer" in lower or "basic" in lower:
+        text = _AUTHORIZED.sub(_hidden_part, text)
+    if any(name in lower for name in (*_NAMES, *_PASSWORDS)):
+        text = _without_named(text)
+    return text
 
 
 def masked_deep(value: T) -> T:
@@ -100,13 +104,30 @@ def _hidden_part(found: re.Match[str]) -> str:
     return whole[:start] + _hidden(secret, 0) + whole[end:]
 
 
-def _looks_secret(found: re.Match[str]) -> bool:
+def _without_named(text: str) -> str:
+    """`text` with the values behind names such as `api_key=` hidden where they look random."""
+    parts, kept = [], 0
+    for separator in _SEPARATOR.finditer(text):
+        at = separator.start()
+        if at < kept:
+            continue
+        before = text[max(0, at - _NAME_WITHIN) : at].rstrip(":= ").rstrip("\"'`").lower()
+        is_password = before.endswith(_PASSWORDS)
+        if not is_password and not before.endswith(_NAMES):
+            continue
+        value = _VALUE.match(text, separator.end())
+        if value is not None and _looks_secret(value.group("secret"), is_password=is_password):
+            parts += [text[kept : value.start("secret")], _hidden(value.group("secret"), 0)]
+            kept = value.end()
+    return "".join([*parts, text[kept:]]) if parts else text
+
+
+def _looks_secret(value: str, *, is_password: bool) -> bool:
     """Whether a value behind a name is random enough: letters and digits mixed, and long, or a password."""
-    secret = found.group("secret").rstrip(".!?")
-    name = found.group("name").casefold()
+    secret = value.rstrip(".!?")
     if _MASK in secret:
         return False
     mixed = any(sign.isdigit() for sign in secret) and any(sign.isalpha() for sign in secret)
-    if name.startswith(_WORDS_OF_PASSWORDS):
+    if is_password:
         return mixed or any(not sign.isalnum() and sign not in "-_/." for sign in secret)
     return mixed and len(secret) >= _RANDOM_FROM and len(set(secret)) >= 8 and "://" not in secret
