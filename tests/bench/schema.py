@@ -261,11 +261,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="0 is greedy, others are sampled")
     parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--batch", type=int, default=10, help="items that are written at once")
-    parser.add_argument("--show", action="store_true", help="print each reply too")
+    parser.add_argument("--keep", type=Path, help="file of replies: those in it are not written again")
     options = parser.parse_args()
     tokenizer = load_tokenizer(options.model)
     model = load_model(options.model)
     words = from_hf_tokenizer(tokenizer)
+    kept = read_replies(options.keep)
     for name in options.sets:
         scored: dict[str, list[Scored]] = {"unlocked": [], "locked": []}
         unenforced = 0
@@ -277,13 +278,26 @@ def main() -> None:
             prompts = [prompt_of(tokenizer, one.tools, one.question) for one in part]
             for seed in options.seeds:
                 for label, column in scored.items():
-                    used = locks if label == "locked" else ()
-                    replies = replies_of(model, tokenizer, prompts, used, options.tokens, seed)
-                    for item, reply in zip(part, replies, strict=True):
-                        column.append(judge(item, reply))
-                        if options.show:
-                            print(item.identity, seed, label, column[-1], repr(reply), flush=True)
+                    keys = [f"{one.identity} {seed} {label}" for one in part]
+                    if any(key not in kept for key in keys):
+                        used = locks if label == "locked" else ()
+                        replies = replies_of(model, tokenizer, prompts, used, options.tokens, seed)
+                        kept.update(zip(keys, replies, strict=True))
+                        write_replies(options.keep, kept)
+                    column += [judge(item, kept[key]) for item, key in zip(part, keys, strict=True)]
         show(name, scored, len(options.seeds), unenforced)
+
+
+def read_replies(path: Path | None) -> dict[str, str]:
+    """Replies of an earlier run that was cut short, by item, seed and column."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
+    return dict(known)
+
+
+def write_replies(path: Path | None, replies: dict[str, str]) -> None:
+    """Keeps the replies so far."""
+    if path is not None:
+        path.write_text(json.dumps(replies, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def prompt_of(tokenizer: Any, tools: Sequence[Tool], question: str) -> str:

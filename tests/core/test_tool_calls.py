@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from exllama_guard.core.tool_calls import check_call, compile_checker, repair_message, tool_checker
@@ -234,3 +235,11 @@ def test_what_changed_is_not_told_to_the_model_and_a_blocked_tool_is_not_to_be_c
     message = repair_message(blocked, rounds_left=2)
     assert "FILES" not in message
     assert "must not be called again" in message
+
+
+def test_without_the_library_every_call_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    checker, reason = tool_checker(tool_from_openai({"name": "f", "parameters": PLAIN}))
+    assert checker is None
+    assert "pip install jsonschema-rs" in reason
+    assert fault(PLAIN, '{"x": 1}') == ("schema", "")

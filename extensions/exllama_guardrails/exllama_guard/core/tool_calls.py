@@ -70,10 +70,16 @@ def compile_checker(schema: Mapping[str, Any] | bool, *, closed: bool = True) ->
     checked. A reference to another document is never fetched. With `closed`, unknown keys are violations.
 
     Raises:
-        SchemaError: The schema is not a valid JSON Schema, or refers to another document.
+        SchemaError: The schema is not a valid JSON Schema, or refers to another document; or the library
+            that checks is missing.
     """
-    from jsonschema_rs import ReferencingError, RegexOptions, ValidationError, validator_for
-
+    try:
+        from jsonschema_rs import ReferencingError, RegexOptions, ValidationError, validator_for
+    except ImportError as error:
+        raise SchemaError(
+            "jsonschema-rs is not installed, so no call can be checked and none is let through; "
+            "run `pip install jsonschema-rs` in the WebUI's environment and restart."
+        ) from error
     if isinstance(schema, Mapping):
         schema = close_schema(schema) if closed else dict(schema)
     options: dict[str, Any] = {"validate_formats": True, "retriever": _never_fetch}

@@ -17,9 +17,15 @@ __all__ = ["chat_key", "is_new_chat", "reply_key", "with_repairs", "with_respons
 
 
 def with_response_format(request: type) -> type:
-    """The API's request class with the field `response_format`, which the host's own class drops."""
-    namespace = {"__annotations__": {"response_format": dict[str, Any] | None}, "response_format": None}
-    return type(request.__name__, (request,), {**namespace, "__module__": request.__module__})
+    """The API's request class with the fields that the lock reads and the host's own class drops.
+
+    `response_format` in both versions, `tool_choice` in 3.23.
+    """
+    kinds: dict[str, Any] = {"response_format": dict[str, Any] | None, "tool_choice": Any}
+    known = getattr(request, "model_fields", {})
+    missing = {name: kind for name, kind in kinds.items() if name not in known}
+    namespace = {"__annotations__": missing, **dict.fromkeys(missing), "__module__": request.__module__}
+    return type(request.__name__, (request,), namespace)
 
 
 def chat_key(body: Mapping[str, Any]) -> str:
