@@ -45,6 +45,7 @@ NETWORK = {
 SPEAKS = {
     "exllama_guard/backends/llama_cpp.py": "llama.cpp's own server on this machine",
     "exllama_guard/host/tool_constrain.py": "llama.cpp's own server on this machine",
+    "exllama_guard/probes/llama_mode.py": "the llama.cpp server that it starts on this machine",
     "exllama_guard/commands/replay.py": "the WebUI that the command line names",
     "exllama_guard/standalone/run.py": "looks for a free port on this machine",
 }
