@@ -18,7 +18,8 @@ from exllama_guard.core.records import (
 )
 from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.core.verification import VerifyLimits
-from exllama_guard.probes.desk import DeskParts, ProbeDesk
+from exllama_guard.probes.desk import ProbeDesk
+from exllama_guard.probes.desk_parts import DeskParts
 from exllama_guard.testing import FakeEmbedder, OverlapScorer
 from probe_material import ScriptedMode
 

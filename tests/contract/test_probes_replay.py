@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from exllama_guard.core.probe_reports import replay_report
 from exllama_guard.core.records import Finish, Gate, TurnRequest, make_snippet
 from exllama_guard.core.scoring import Limits, score_turn
+from exllama_guard.core.use_reports import replay_report
 from exllama_guard.probes.replay import OFF, ReplayJob, run_replay
 from exllama_guard.testing import FakeEmbedder, OverlapScorer
 

@@ -8,14 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from exllama_guard.core.checkup import checkup_of
 from exllama_guard.core.gold import GoldItem
-from exllama_guard.core.probe_reports import (
-    chat_report,
-    checkup_report,
-    compare_report,
-    lambda_report,
-    replay_report,
-    verify_report,
-)
+from exllama_guard.core.probe_reports import compare_report, lambda_report
 from exllama_guard.core.records import Finish, Gate, TurnRequest, make_snippet
 from exllama_guard.core.replay import replay_of
 from exllama_guard.core.report import as_json, as_markdown
@@ -23,6 +16,7 @@ from exllama_guard.core.report_html import as_html
 from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.core.symptoms import observed
 from exllama_guard.core.trace import record_of
+from exllama_guard.core.use_reports import chat_report, checkup_report, replay_report, verify_report
 from exllama_guard.core.verification import VerifyLimits, item_result, measure_form, overall
 from exllama_guard.testing import FakeEmbedder, OverlapScorer
 from probe_material import EVIL, judged, mode_run

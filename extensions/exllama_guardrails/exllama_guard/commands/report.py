@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from exllama_guard.core.probe_reports import chat_report
 from exllama_guard.core.trace import read_traces
+from exllama_guard.core.use_reports import chat_report
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.command_line import add_report_options, environment, write_reports
 

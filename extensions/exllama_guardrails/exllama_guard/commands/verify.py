@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
 from exllama_guard.core.gold import GoldSet, read_gold_file
-from exllama_guard.core.probe_reports import verify_report
 from exllama_guard.core.records import Gate
 from exllama_guard.core.report import Report
+from exllama_guard.core.use_reports import verify_report
 from exllama_guard.core.verification import ItemResult, VerifyLimits
 from exllama_guard.errors import UserError
 from exllama_guard.probes.command_line import (

@@ -30,7 +30,8 @@ from exllama_guard.lifecycle import LifecycleSnapshot
 from exllama_guard.lifecycle.fence import FenceReport, FenceState
 from exllama_guard.lifecycle.path import alone
 from exllama_guard.probes.command_line import environment
-from exllama_guard.probes.desk import DeskParts, ProbeDesk
+from exllama_guard.probes.desk import ProbeDesk
+from exllama_guard.probes.desk_parts import DeskParts
 from exllama_guard.probes.loaded_reading import LoadedReading
 
 if TYPE_CHECKING:

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
-from exllama_guard.core.baseline import BaselineStore
 from exllama_guard.core.checkup import Checkup, checkup_of
-from exllama_guard.core.diagnosis import Diagnosis, Findings, ModeSummary, diagnosis_of
-from exllama_guard.core.gold import GoldSet, read_gold
-from exllama_guard.core.kv_cache import DriftReport
-from exllama_guard.core.long_run import LongRun, long_run_of, topic_loss_of
-from exllama_guard.core.model_signs import ModelSigns
-from exllama_guard.core.ports import Embedder, Retriever, Verifier
-from exllama_guard.core.probe_reports import checkup_report, lambda_report, replay_report, verify_report
-from exllama_guard.core.records import Measure, ModelInfo, NotScored, Reader, Reason, TurnReport
+from exllama_guard.core.diagnosis import Diagnosis, Findings, diagnosis_of
+from exllama_guard.core.gold import read_gold
+from exllama_guard.core.long_run import LongRun
+from exllama_guard.core.probe_reports import lambda_report
+from exllama_guard.core.records import Reader, TurnReport
 from exllama_guard.core.report import Report
 from exllama_guard.core.stability import LambdaReport
 from exllama_guard.core.symptoms import Observation
-from exllama_guard.core.verification import ItemResult, VerifyLimits
-from exllama_guard.errors import EmbedderError, GuardError, UserError
-from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_thread
+from exllama_guard.core.use_reports import checkup_report, replay_report, verify_report
+from exllama_guard.errors import GuardError, UserError
+from exllama_guard.probes.background import Spawn, Task, Tell, on_a_thread
+from exllama_guard.probes.desk_parts import (
+    DeskParts,
+    DoctorState,
+    GoldToRun,
+    ReplayState,
+    Verified,
+    VerifyState,
+)
 from exllama_guard.probes.examine import Patient, by_chat, examine, observe_use
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.lambda_probe import LambdaProbe
-from exllama_guard.probes.model_check import Reading
+from exllama_guard.probes.long_view import LongView
 from exllama_guard.probes.opening import choose_mode
-from exllama_guard.probes.replay import Replayed, ReplayHost, ReplayJob, run_replay
+from exllama_guard.probes.replay import Replayed, ReplayJob, run_replay
 from exllama_guard.probes.run import Runner
 from exllama_guard.probes.service import ProbeService, ProbeState
 from exllama_guard.probes.verify import VerifyJob, verify
-from exllama_guard.probes.writer import GREEDY, Writer
+from exllama_guard.probes.writer import GREEDY
 
 __all__ = [
     "DeskParts",
@@ -45,57 +47,6 @@ __all__ = [
     "current",
     "use",
 ]
-
-
-_TOPICS_KEPT = 500  # turns whose topic loss is remembered
-
-
-@dataclass(frozen=True, slots=True)
-class DeskParts:
-    """Where the desk finds things; each is asked when it is needed, so that a change counts at once."""
-
-    writer: Writer
-    users_first: Callable[[threading.Event], None]
-    embedder: Callable[[], Embedder]
-    verifier: Callable[[], Verifier | None]
-    retriever: Callable[[], Retriever | None]
-    turns: Callable[[Reader], tuple[TurnReport, ...]]  # newest first
-    path: Callable[[], Path | None]  # of the loaded model
-    reading: Callable[[threading.Event], Reading | NotScored]
-    signs: Callable[[Reader], ModelSigns]
-    drift: Callable[[], DriftReport | None]
-    modes: Callable[[], Sequence[ModeSummary] | None]
-    model: Callable[[], ModelInfo | None]  # with the hashes of its files, once they are read
-    extensions: Callable[[], tuple[str, ...] | None]
-    text_extensions: Callable[[], tuple[str, ...]]  # that may change a prompt
-    limits: Callable[[], VerifyLimits]
-    window: Callable[[], int]
-    environment: Callable[[], dict[str, str]]
-    replay: ReplayHost
-    keep: Callable[[], Path | None] = lambda: None  # where answers may lie on disk
-    baselines: BaselineStore | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A gold set that was run; `results` are fewer than `planned` where it was stopped."""
-
-    results: tuple[ItemResult, ...]
-    problems: tuple[str, ...]
-    planned: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Gold:
-    """A gold set to run, with answers of the loaded model or for retrieval only."""
-
-    items: GoldSet
-    answers: bool
-
-
-DoctorState = TaskState[Patient, Checkup]
-ReplayState = TaskState[ReplayJob, Replayed]
-VerifyState = TaskState[_Gold, Verified]
 
 
 class ProbeDesk:
@@ -116,12 +67,12 @@ class ProbeDesk:
             spawn=spawn,
         )
         self._doctor: Task[Patient, Checkup] = Task("checkup", examine, spawn=spawn)
-        self._verify: Task[_Gold, Verified] = Task("verification", self._run_gold, spawn=spawn)
+        self._verify: Task[GoldToRun, Verified] = Task("verification", self._run_gold, spawn=spawn)
         self._replay: Task[ReplayJob, Replayed] = Task("replay", self._run_replay, spawn=spawn)
-        self._lock = threading.Lock()  # protects the three lines below
+        self._long = LongView(parts.embedder, parts.window)
+        self._lock = threading.Lock()  # protects the two lines below
         self._seen_key: object = None
         self._seen: tuple[Observation, ...] = ()
-        self._topic: OrderedDict[str, Measure] = OrderedDict()  # by turn
 
     # --- λ ----------------------------------------------------------------------------------------------
 
@@ -204,25 +155,7 @@ class ProbeDesk:
 
     def long_run(self, reader: Reader) -> LongRun:
         """The chat of the reader's last turn, by turn. A new turn costs one embedding, the rest is kept."""
-        turns = self._parts.turns(reader)
-        chat = [turn for turn in turns[::-1] if turn.request.chat_id == turns[0].request.chat_id]
-        return long_run_of(chat, self._parts.window(), self._topic_loss)
-
-    def _topic_loss(self, turn: TurnReport) -> Measure:
-        id_ = turn.request.turn_id
-        with self._lock:
-            known = self._topic.get(id_)
-        if known is not None:
-            return known
-        try:
-            loss = topic_loss_of(turn, self._parts.embedder())
-        except EmbedderError as error:
-            return NotScored(Reason.EMBEDDER_FAILED, str(error))
-        with self._lock:
-            self._topic[id_] = loss
-            while len(self._topic) > _TOPICS_KEPT:
-                self._topic.popitem(last=False)
-        return loss
+        return self._long.run(self._parts.turns(reader))
 
     # --- the diagnostic prompt --------------------------------------------------------------------------
 
@@ -341,7 +274,7 @@ class ProbeDesk:
         gold = read_gold(text.splitlines())
         if not gold.items:
             return f"The gold set holds no usable question: {' '.join(gold.problems[:3]) or 'it is empty.'}"
-        return self._verify.start(_Gold(gold, answers), reader)
+        return self._verify.start(GoldToRun(gold, answers), reader)
 
     def stop_verify(self, reader: Reader) -> None:
         """Ends the reader's verification at its next token."""
@@ -358,7 +291,7 @@ class ProbeDesk:
             return None
         return verify_report(done.results, done.problems, self._parts.environment(), planned=done.planned)
 
-    def _run_gold(self, gold: _Gold, tell: Tell, cancel: threading.Event) -> Verified:
+    def _run_gold(self, gold: GoldToRun, tell: Tell, cancel: threading.Event) -> Verified:
         parts = self._parts
         runner = Runner(KeptRuns(parts.keep()), tell, cancel, parts.users_first)
         job = VerifyJob(gold.items.items, sampling=GREEDY, limits=parts.limits())

@@ -1,0 +1,73 @@
+"""What the desk works with, and what it gives back: values and where to ask for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from exllama_guard.core.baseline import BaselineStore
+from exllama_guard.core.checkup import Checkup
+from exllama_guard.core.diagnosis import ModeSummary
+from exllama_guard.core.gold import GoldSet
+from exllama_guard.core.kv_cache import DriftReport
+from exllama_guard.core.model_signs import ModelSigns
+from exllama_guard.core.ports import Embedder, Retriever, Verifier
+from exllama_guard.core.records import ModelInfo, NotScored, Reader, TurnReport
+from exllama_guard.core.verification import ItemResult, VerifyLimits
+from exllama_guard.probes.background import TaskState
+from exllama_guard.probes.examine import Patient
+from exllama_guard.probes.model_check import Reading
+from exllama_guard.probes.replay import Replayed, ReplayHost, ReplayJob
+from exllama_guard.probes.writer import Writer
+
+__all__ = ["DeskParts", "DoctorState", "GoldToRun", "ReplayState", "Verified", "VerifyState"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeskParts:
+    """Where the desk finds things; each is asked when it is needed, so that a change counts at once."""
+
+    writer: Writer
+    users_first: Callable[[threading.Event], None]
+    embedder: Callable[[], Embedder]
+    verifier: Callable[[], Verifier | None]
+    retriever: Callable[[], Retriever | None]
+    turns: Callable[[Reader], tuple[TurnReport, ...]]  # newest first
+    path: Callable[[], Path | None]  # of the loaded model
+    reading: Callable[[threading.Event], Reading | NotScored]
+    signs: Callable[[Reader], ModelSigns]
+    drift: Callable[[], DriftReport | None]
+    modes: Callable[[], Sequence[ModeSummary] | None]
+    model: Callable[[], ModelInfo | None]  # with the hashes of its files, once they are read
+    extensions: Callable[[], tuple[str, ...] | None]
+    text_extensions: Callable[[], tuple[str, ...]]  # that may change a prompt
+    limits: Callable[[], VerifyLimits]
+    window: Callable[[], int]
+    environment: Callable[[], dict[str, str]]
+    replay: ReplayHost
+    keep: Callable[[], Path | None] = lambda: None  # where answers may lie on disk
+    baselines: BaselineStore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A gold set that was run; `results` are fewer than `planned` where it was stopped."""
+
+    results: tuple[ItemResult, ...]
+    problems: tuple[str, ...]
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoldToRun:
+    """A gold set to run, with answers of the loaded model or for retrieval only."""
+
+    items: GoldSet
+    answers: bool
+
+
+DoctorState = TaskState[Patient, Checkup]
+ReplayState = TaskState[ReplayJob, Replayed]
+VerifyState = TaskState[GoldToRun, Verified]
