@@ -301,6 +301,7 @@ def _webui(browser: Browser, url: str, version: str) -> None:
     if api:
         _called_tools(api)
         _details(page, "tools")
+        _until(page, "() => !document.querySelector('.eg-live')")
         _shoot_panel(page, "tools", 1000)
 
 
@@ -379,7 +380,7 @@ def _shoot_panel(
     page.mouse.move(0, 0)
     page.set_viewport_size({"width": 1000 if wide else SIZE["width"], "height": most + 400})
     if wide:
-        page.add_style_tag(content="#eg-root { position: fixed; inset: 0 0 auto 0; z-index: 99; }")
+        page.add_style_tag(content="#eg-root { position: fixed; inset: 0; z-index: 99; overflow: auto; }")
     page.evaluate("(of) => document.querySelector(of).scrollIntoView()", of)
 
     def shoot(theme: str) -> None:

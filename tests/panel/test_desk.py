@@ -83,6 +83,18 @@ def test_an_empty_panel_says_what_to_do(monitor):
     assert client.last["shown"] is False
 
 
+def test_a_new_user_is_told_in_one_line_what_is_missing(monitor):
+    monitor.model_changed(None)
+    client = Client(Desk(monitor))
+    client.ask()
+    assert "Once one is loaded" in client.html["glance"]
+    handle = open_turn(monitor, 1, snippets=())
+    handle.close("It is 8192.", Finish.COMPLETE)
+    monitor.wait_until_idle(10)
+    client.ask()
+    assert "name a folder of documents under Settings" in client.html["t.evidence"]
+
+
 def test_nothing_is_sent_while_nothing_has_changed(monitor):
     run_turn(monitor, 1, GOOD)
     client = Client(Desk(monitor))

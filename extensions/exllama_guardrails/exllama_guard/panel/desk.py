@@ -171,6 +171,8 @@ class Desk:
     def _glance(self, snapshot: Snapshot, newest: TurnReport | None) -> Html:
         if not snapshot.enabled:
             return markup_turn.glance_empty("Off", "Answers are not checked. Switch on to check them.")
+        if newest is None and snapshot.model is None:
+            return markup_turn.glance_empty("No model", "Once one is loaded, its answers are checked here.")
         if newest is None:
             return markup_turn.glance_empty(
                 "No answer yet", "Ask the model something that needs its documents."

@@ -22,20 +22,32 @@ def report(rows: ReportRows | None, *, close: str = "") -> Html:
         ),
         el("p", rows.about, cls="eg-note"),
         el("p", rows.summary, cls="eg-lead") if rows.summary else None,
+        [_table(table) for table in rows.tables[:1] if len(table.rows) <= _FEW_ROWS],
         el("ul", [_verdict(row) for row in rows.verdicts], cls="eg-verdicts"),
-        [_table(table) for table in rows.tables],
+        [
+            _table(table)
+            for table in rows.tables
+            if table is not rows.tables[0] or len(table.rows) > _FEW_ROWS
+        ],
         _not_measured(rows.not_measured),
         cls="eg-report",
     )
 
 
 def _verdict(row: VerdictRow) -> Html:
-    page = join(" ", source_link(row.page)) if row.page else None
+    page = join(" ", _page(row.page)) if row.page else None
     return el(
         "li",
         badge(row.badge.word, row.badge.tone),
         el("div", el("b", row.name), el("div", row.sentence, page, cls="eg-note")),
     )
+
+
+def _page(url: str) -> Html:
+    """A link to the page that explains a verdict; only a web address becomes one."""
+    if not url.startswith("https://"):
+        return source_link(url)
+    return el("a", "How to repair it", href=url, target="_blank", rel="noopener noreferrer", cls="eg-src")
 
 
 def _table(table: TableRows) -> Html:

@@ -87,8 +87,14 @@ def evidence(row: EvidenceRow) -> Html:
     )
 
 
-def evidence_empty(has_answer: bool) -> Html:
+def evidence_empty(has_answer: bool, has_snippets: bool = True) -> Html:
     """What stands beside the answer before a sentence is chosen."""
+    if has_answer and not has_snippets:
+        return empty(
+            "Nothing was retrieved",
+            "There is nothing to check this answer against. Attach a file, switch web search on, or name a "
+            "folder of documents under Settings.",
+        )
     if has_answer:
         return empty("Nothing to compare", "No sentence of this reply can be checked against a snippet.")
     return empty("No answer yet", "When a reply streams, its weakest sentence appears here.")

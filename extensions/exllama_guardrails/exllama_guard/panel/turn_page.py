@@ -41,7 +41,11 @@ def turn_page(
     answer = tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report))
     diagnosed = report.request.turn_id if settled and report.request.channel is not Channel.PASTED else ""
     heading = markup_turn.heading(report.request.question, facts(report), latest, report.notes, diagnosed)
-    beside = markup_turn.evidence(row) if row else markup_turn.evidence_empty(settled)
+    beside = (
+        markup_turn.evidence(row)
+        if row
+        else markup_turn.evidence_empty(settled, bool(report.request.snippets))
+    )
     return Page(
         (
             Slot(prefix + "head", heading),
