@@ -12,7 +12,8 @@ import pytest
 from exllama_guard.core.records import FloatArray, ModelInfo, Reader
 from exllama_guard.core.tool_rows import AnswerOutcome
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.desk import Desk, Visitor
+from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.rows_tools import may_see, tools_card
 from exllama_guard.testing import FakeEmbedder
 from panel.scripted import scripted_monitor

@@ -9,7 +9,8 @@ import pytest
 from exllama_guard.core.records import Finish, Reader
 from exllama_guard.core.trace import TraceWriter
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.desk import Desk, Visitor
+from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.history import HistoryBook
 from exllama_guard.panel.message import TABS, read_message
 from exllama_guard.settings import Settings

@@ -11,7 +11,8 @@ import pytest
 from exllama_guard.core.records import Reader
 from exllama_guard.errors import UserError
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.desk import Desk, Visitor
+from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.rows_report import report_rows
 from exllama_guard.probes.desk import ProbeDesk
 from hypothesis import given
@@ -167,6 +168,16 @@ def test_what_the_prompt_lacks_is_measured_on_request(monitor):
     client.ask()
     assert client.html["prompt"] != before
     assert "5 of 6" in client.html["prompt"]
+
+
+def test_a_replay_without_another_extension_says_what_to_do(monitor):
+    run_turn(monitor, 1, BAD)
+    client = client_of(monitor, probes_over(monitor), "probes")
+    client.ask(act("replay"))
+    assert "No other extension" in str(client.last["say"])
+    assert "Ask again" in client.html["replay"]
+    client.ask(act("stop-replay"))
+    assert "Stopping" in str(client.last["say"])
 
 
 def test_a_gold_set_is_run_and_a_wrong_file_is_refused_with_a_reason(monitor):

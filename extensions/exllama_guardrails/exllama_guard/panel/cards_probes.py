@@ -54,7 +54,7 @@ class ProbeCards:
             Slot("opened", markup_report.report(opened, close="close-report")),
         )
         if desk is None:
-            empties = (Slot(name, Html("")) for name in ("agreement", "gold", "golded"))
+            empties = (Slot(name, Html("")) for name in ("agreement", "gold", "golded", "replay", "replayed"))
             return Page((Slot("probe", markup_probes.waiting()), *empties, *compare))
         state, gold = desk.probe_state(reader), desk.verify_state(reader)
         rows = probe_rows(state)
@@ -63,6 +63,7 @@ class ProbeCards:
         snippets = len(asked.snippets) if isinstance(asked, LambdaProbe) else 0
         report = desk.verify_report(reader)
         kept = None if report is None or gold.running else _rows_of(report, "Gold set")
+        replaying = desk.replay_state(reader).running
         return Page(
             (
                 Slot("probe", markup_probes.probe_form(forms, snippets, rows, bool(forms))),
@@ -71,10 +72,17 @@ class ProbeCards:
                     "gold", markup_probes.gold_form(*_bar(gold.progress), gold.problem, running=gold.running)
                 ),
                 Slot("golded", markup_report.report(kept)),
+                *self._replay(desk, reader),
                 *compare,
             ),
-            facts={"busy": state.running or gold.running},
+            facts={"busy": state.running or gold.running or replaying},
         )
+
+    def _replay(self, desk: ProbeDesk, reader: Reader) -> tuple[Slot, Slot]:
+        state, report = desk.replay_state(reader), desk.replay_report(reader)
+        form = markup_probes.replay_form(*_bar(state.progress), state.problem, running=state.running)
+        rows = None if report is None or state.running else _rows_of(report, "Extensions")
+        return Slot("replay", form), Slot("replayed", markup_report.report(rows))
 
     def doctor_page(self, reader: Reader, turn_id: str) -> Page:
         """The Doctor tab."""
@@ -147,6 +155,17 @@ class ProbeCards:
     def stop_verify(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
         """Ends the gold set at its next token."""
         desk.stop_verify(reader)
+        return {"say": "Stopping at the next token; what is finished is shown."}
+
+    def start_replay(
+        self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader
+    ) -> dict[str, object]:
+        """Asks the last questions again with other extensions on and off."""
+        return {"say": desk.start_replay(reader) or "Asking again. People in the chat go first."}
+
+    def stop_replay(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """Ends the replay at its next token."""
+        desk.stop_replay(reader)
         return {"say": "Stopping at the next token; what is finished is shown."}
 
     def measure_missing(
@@ -236,6 +255,8 @@ PROBE_ACTIONS: dict[
     "stop-doctor": ProbeCards.stop_doctor,
     "verify": ProbeCards.start_verify,
     "stop-verify": ProbeCards.stop_verify,
+    "replay": ProbeCards.start_replay,
+    "stop-replay": ProbeCards.stop_replay,
     "measure-missing": ProbeCards.measure_missing,
     "diagnose": ProbeCards.diagnose,
     "save-report": ProbeCards.save_report,

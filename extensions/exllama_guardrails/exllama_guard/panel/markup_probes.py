@@ -8,7 +8,7 @@ from exllama_guard.panel.markup import Html, badge, el, empty, join
 from exllama_guard.panel.markup_report import downloads, problem, progress
 from exllama_guard.panel.rows_probes import AnswerCell, ProbeRows
 
-__all__ = ["agreement", "compare_form", "gold_form", "probe_form", "waiting"]
+__all__ = ["agreement", "compare_form", "gold_form", "probe_form", "replay_form", "waiting"]
 
 _TONES = {"→": "pass", "<>": "review", "←": "review", "×": "fail"}
 _FORM_NAMES = ("The question", "Paraphrase 1", "Paraphrase 2")
@@ -178,6 +178,23 @@ def gold_form(share: float | None, text: str, sentence: str, running: bool) -> H
             cls="eg-form",
         ),
     )
+
+
+def replay_form(share: float | None, text: str, sentence: str, running: bool) -> Html:
+    """The button that asks again with other extensions on and off, or how far it is."""
+    head = join(
+        el("h4", "Extensions: does another one change the answer?"),
+        el(
+            "p",
+            "Your last three questions are asked again with each other extension on alone and with all off; "
+            "prompt, citations and ΔS are compared.",
+            cls="eg-note",
+        ),
+    )
+    if running:
+        return join(head, progress(share, text, "Replay", "stop-replay"))
+    ask = el("div", el("button", "Ask again", type="submit", cls="eg-btn"), cls="eg-row")
+    return join(head, problem(sentence), el("form", ask, data_form="replay", cls="eg-form"))
 
 
 def compare_form(opened: bool) -> Html:

@@ -291,7 +291,7 @@
     "clear-check": (el) => { clean(el); act("clear-check"); },
   };
 
-  ["stop-probe", "stop-doctor", "stop-verify", "close-report", "cancel-check", "cancel-calibrate"].forEach((name) => { doing[name] = () => act(name); });
+  ["stop-probe", "stop-doctor", "stop-verify", "stop-replay", "close-report", "cancel-check", "cancel-calibrate"].forEach((name) => { doing[name] = () => act(name); });
 
   function clean(el) {
     const form = el.closest("form");
@@ -358,7 +358,7 @@
     if (form === "verify") withFile(event.target, (given) => act("verify", given));
     if (form === "report") withFile(event.target, (given) => act("open-report", given));
     if (form === "probe") act(form, Object.assign(valuesOf(event.target), { turn: state.turn }));
-    if (["schema", "drift", "doctor"].includes(form)) act(form, valuesOf(event.target));
+    if (["schema", "drift", "doctor", "replay"].includes(form)) act(form, valuesOf(event.target));
   }, true);
 
   function withFile(form, use) {
