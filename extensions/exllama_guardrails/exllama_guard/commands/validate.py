@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from exllama_guard.core.json_strict import read_json
 from exllama_guard.core.trace import (
@@ -75,7 +76,7 @@ def _extra_fields(raw: bytes) -> Iterator[tuple[str, str]]:
     value = json.loads(raw)
     if value.get("schema_version") != SCHEMA_VERSION:
         return
-    parts = [("", value, TraceRecord)]
+    parts: list[tuple[str, dict[str, Any], type]] = [("", value, TraceRecord)]
     parts += [("snippets.", snippet, TraceSnippet) for snippet in value.get("snippets") or ()]
     for place, part, kind in parts:
         known = {field.name for field in fields(kind)}
