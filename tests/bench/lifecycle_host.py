@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -31,30 +32,41 @@ SUBJECTS = ("Whales", "Trains", "Apples", "Clouds", "Stones")
 PROMPT = "{} are what this page describes. It begins with where they are found, and then it says that"
 
 
-def first_token_s(port: int, prompt: str) -> float:
-    """Seconds from the request to the first streamed text."""
+def processor_s(group: int) -> float:
+    """Processor seconds that the WebUI and the servers it started have taken so far."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def first_token_s(server, prompt: str) -> tuple[float, float]:
+    """Seconds and processor seconds from the request to the first streamed text."""
     body = json.dumps(
         {"prompt": prompt, "max_tokens": 8, "temperature": 1, "top_k": 1, "seed": 1, "stream": True}
     )
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    connection = http.client.HTTPConnection("127.0.0.1", server.api, timeout=300)
     with contextlib.closing(connection):
-        started_s = time.perf_counter()
+        busy_s, started_s = processor_s(server.process.pid), time.perf_counter()
         connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
         first_s = None
         for line in connection.getresponse():
             if first_s is None and line.startswith(b"data: {") and json.loads(line[6:])["choices"][0]["text"]:
-                first_s = time.perf_counter() - started_s
+                first_s = time.perf_counter() - started_s, processor_s(server.process.pid) - busy_s
     if first_s is None:
         raise SystemExit("no text came; look at the WebUI's log")
     return first_s
 
 
-def five_turns(server) -> list[float]:
+def five_turns(server) -> list[tuple[float, float]]:
     server.wait_for(lambda known: known.get("loaded") and known["state"] not in {"warming up", "no model"})
-    return [first_token_s(server.api, PROMPT.format(subject)) for subject in SUBJECTS]
+    return [first_token_s(server, PROMPT.format(subject)) for subject in SUBJECTS]
 
 
-def loads(copy, loader: str, wanted: int) -> list[list[float]]:
+def loads(copy, loader: str, wanted: int) -> list[list[tuple[float, float]]]:
     """First-token times of five turns after each of `wanted` loads."""
     if loader == "Transformers":
         found = []
@@ -93,16 +105,16 @@ def main() -> None:
                 f"exllama_guardrails-warmup: {str(warmup).lower()}\n"
             )
             found = loads(copy, options.loader, options.loads)
-            ratios = [turns[0] / statistics.median(turns[1:]) for turns in found]
-            first = [1000 * turns[0] for turns in found]
-            later = [1000 * statistics.median(turns[1:]) for turns in found]
-            spread = f"{min(ratios):.2f} .. {max(ratios):.2f}"
-            print(
-                f"warm-up {'on ' if warmup else 'off'}: first turn {statistics.median(first):7.0f} ms, "
-                f"turns 2-5 {statistics.median(later):7.0f} ms, "
-                f"ratio {statistics.median(ratios):.2f} ({spread}){' <= 1.25' if warmup else ''}",
-                flush=True,
-            )
+            for place, name in enumerate(("", ", processor time")):
+                first = [turns[0][place] for turns in found]
+                later = [statistics.median(turn[place] for turn in turns[1:]) for turns in found]
+                ratios = [one / many for one, many in zip(first, later, strict=True)]
+                print(
+                    f"warm-up {'on ' if warmup else 'off'}: first turn {statistics.median(first):6.2f} s, "
+                    f"turns 2-5 {statistics.median(later):6.2f} s, ratio {statistics.median(ratios):.2f} "
+                    f"({min(ratios):.2f} .. {max(ratios):.2f}){' <= 1.25' if warmup else ''}{name}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
