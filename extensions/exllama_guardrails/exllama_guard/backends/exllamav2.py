@@ -19,8 +19,8 @@ from exllama_guard.core.records import FloatArray, NotScored, Reason
 __all__ = ["ExLlamaV2Backend", "ExLlamaV2HFBackend"]
 
 _SKEW = (
-    "ExLlamaV2 without flash-attention may compute wrong attention on newer versions of torch "
-    "(seen on 2.11): load with no_sdpa, or run the reference check."
+    "ExLlamaV2 0.2.9 to 0.3.2 forget the causal mask in torch's SDPA, which they use where neither "
+    "flash-attn nor xformers is: load with no_sdpa. The doctor finds it on the loaded model."
 )
 
 

@@ -75,16 +75,23 @@ def _conflicts(name: str, version: str, installed: Installed) -> list[str]:
     return found
 
 
+_NO_MASK = ((0, 2, 9), (0, 3, 2))  # ExLlamaV2's releases that lose the causal mask in torch's SDPA
+
+
 def _sdpa(installed: Installed) -> str:
-    """A known case: ExLlamaV2 0.3 on torch 2.11 computes other attention through SDPA, fluent and wrong."""
+    """A known case: ExLlamaV2 0.2.9 to 0.3.2 read ahead through torch's SDPA, fluent and wrong."""
     wheels = installed.wheels
-    at_risk = "exllamav2" in wheels and "flash-attn" not in wheels and not installed.no_sdpa
-    if not at_risk or _number(installed.torch or "0") < (2, 11):
+    fused = "flash-attn" in wheels or "xformers" in wheels
+    if "exllamav2" not in wheels or fused or installed.no_sdpa:
+        return ""
+    release = tuple(int(part) for part in re.findall(r"\d+", wheels["exllamav2"].partition("+")[0])[:3])
+    if not _NO_MASK[0] <= release <= _NO_MASK[1]:
         return ""
     return (
-        f"ExLlamaV2 {wheels['exllamav2']} without flash-attn uses torch's SDPA; with torch 2.11 it "
-        "was seen to compute wrong attention (KL 1.75 against transformers) while the text stays fluent. Set "
-        "EXLLAMA_NO_SDPA=1 or tick no_sdpa, then check with `doctor --model FOLDER --reference`."
+        f"ExLlamaV2 {wheels['exllamav2']} without flash-attn and xformers uses torch's SDPA, and there "
+        "forgets the causal mask: the model reads ahead in its prompt and computes something else (measured: KL 1.75 "
+        "nats against transformers) while the text stays fluent. Tick no_sdpa and load again, or set "
+        "EXLLAMA_NO_SDPA=1."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exllama_guard.locks.compiled import CompiledLock
+from exllama_guard.locks.ended import mask_to_the_end
 from exllama_guard.locks.run import LockRun, Phase
 from exllama_guard.locks.transformers_processor import apply_mask
 
@@ -75,7 +76,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
 
         def prepare_logit_mask(self) -> bool:
             """Computes the mask of the next token."""
-            self._mask = self._follow().mask()
+            self._mask = mask_to_the_end(self._follow(), lock)
             return True
 
         def mask_logits(self, logits: Any) -> Any:  # noqa: ANN401 - torch.Tensor of shape (vocabulary,)
@@ -88,7 +89,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             """(permitted ids, end ids) where another filter cannot mask; (None, None) while all may come."""
             import numpy as np
 
-            mask = self._follow().mask()
+            mask = mask_to_the_end(self._follow(), lock)
             if mask is None:
                 return None, None
             bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: lock.vocabulary.size]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from exllama_guard.locks.compiled import CompiledLock
+from exllama_guard.locks.ended import mask_to_the_end
 from exllama_guard.locks.run import LockRun, Phase
 
 __all__ = ["build_filter"]
@@ -68,7 +69,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             """0 or -inf a token, half precision, shape (1, padded vocabulary), on the CPU."""
             import torch
 
-            mask = self.run.mask()
+            mask = mask_to_the_end(self.run, lock)
             if mask is None:
                 if self._free is None:
                     self._free = torch.zeros((1, self.vocab_size), dtype=self.logits_dtype)

@@ -19,7 +19,7 @@ from exllama_guard.core.version_skew import Installed, observe_templates, observ
 
 __all__ = ["installed_versions", "observe_environment", "observe_files"]
 
-_WHEELS = ("exllamav2", "exllamav3", "flash-attn", "llama_cpp_binaries")
+_WHEELS = ("exllamav2", "exllamav3", "flash-attn", "xformers", "llama_cpp_binaries")
 _EXTENSIONS = {"exllamav2": "exllamav2_ext", "exllamav3": "exllamav3_ext"}
 _SAMPLE = ({"role": "user", "content": "What does the fence do?"},)
 
@@ -142,13 +142,20 @@ def installed_versions() -> Installed:
 
 
 def _driver_cuda() -> str | None:
-    """Highest CUDA that the driver reaches, or None."""
+    """Highest CUDA that the driver reaches, or None; asked of the driver, since torch's name for it moves."""
+    import ctypes
+
     import torch
 
     if not torch.cuda.is_available():
         return None
-    number = int(vars(torch._C)["_cuda_getDriverVersion"]())  # absent from torch's types
-    return f"{number // 1000}.{number % 1000 // 10}"
+    number = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        failed = driver.cuDriverGetVersion(ctypes.byref(number))
+    except (OSError, AttributeError):
+        return None
+    return None if failed else f"{number.value // 1000}.{number.value % 1000 // 10}"
 
 
 def _version(library: str) -> str | None:

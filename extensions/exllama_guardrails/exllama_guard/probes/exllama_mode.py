@@ -1,0 +1,329 @@
+"""One mode of a model, opened by ExLlamaV2 or ExLlamaV3: an EXL2 or EXL3 folder with a type of KV cache."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exllama_guard.backends.files import model_hash, quantisation, tokenizer_hash
+from exllama_guard.backends.logits import forced_logprobs
+from exllama_guard.core.backend import Quantisation
+from exllama_guard.core.records import FloatArray, NotScored, Reason
+from exllama_guard.errors import BackendError, UserError
+from exllama_guard.probes.exllama_open import CACHE_TYPES, LIBRARIES, ExLlamaSpec, Held, open_exllama
+from exllama_guard.probes.writer import Sampling, Written
+
+if TYPE_CHECKING:
+    import torch
+
+    from exllama_guard.locks.compiled import CompiledLock
+
+__all__ = ["ExLlamaMode", "bits_of", "kind_of", "read_exllama_form"]
+
+_FAILED = (RuntimeError, ValueError, IndexError, AssertionError)
+
+
+def read_exllama_form(label: str, path: str, form: str) -> ExLlamaSpec | None:
+    """The mode of a FORM `exllamav2[:CACHE]` or `exllamav3[:CACHE]`; None where the form is another's.
+
+    Raises:
+        UserError: The cache type is unknown or the folder is not there.
+    """
+    from pathlib import Path
+
+    library, _, cache_type = form.partition(":")
+    if library not in LIBRARIES:
+        return None
+    cache_type = cache_type or "fp16"
+    if cache_type not in CACHE_TYPES[library]:
+        known = ", ".join(CACHE_TYPES[library])
+        raise UserError(f"{library} has no cache type {cache_type!r}; choose one of {known}.")
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {path}; name an EXL2, EXL3 or Hugging Face folder.")
+    return ExLlamaSpec(label or f"{folder.name} {cache_type}", folder, library, cache_type)
+
+
+def bits_of(spec: ExLlamaSpec) -> float | None:
+    """Mean bits per weight that the folder's configuration tells; None where it tells none."""
+    return weights_of(spec).bits
+
+
+def weights_of(spec: ExLlamaSpec) -> Quantisation:
+    """How the folder's weights are stored."""
+    return quantisation(spec.path)
+
+
+def kind_of(spec: ExLlamaSpec) -> str:
+    """`kv_cache` where only the cache is quantised, else `weights`."""
+    return "kv_cache" if spec.cache_type != "fp16" and bits_of(spec) in (None, 16.0, 32.0) else "weights"
+
+
+class ExLlamaMode:
+    """A loaded mode: writes with a seed, tells distributions over forced text. One call at a time."""
+
+    timed = True  # the library's own kernels
+
+    def __init__(self, spec: ExLlamaSpec) -> None:
+        """Loads the model.
+
+        Raises:
+            UserError: The library or the cache type is unknown.
+            BackendError: It cannot be loaded; the message says why.
+        """
+        self.spec = spec
+        hash_ = model_hash(spec.path)
+        self._hash = "unknown" if isinstance(hash_, NotScored) else hash_
+        self._template = _chat_template(spec)
+        self._held: Held | None = open_exllama(spec)
+
+    @property
+    def id(self) -> str:
+        """Cache type, the model's hash, library and attention: runs of another id are other runs."""
+        spec = self.spec
+        return f"{spec.cache_type}|{self._hash}|{spec.library}{'|sdpa' if spec.sdpa else ''}"
+
+    @property
+    def held(self) -> Held:
+        """The loaded objects.
+
+        Raises:
+            BackendError: The mode was closed.
+        """
+        if self._held is None:
+            raise BackendError(f"{self.spec.label} was closed; open it again.")
+        return self._held
+
+    @property
+    def tokenizer_hash(self) -> str | NotScored:
+        """Of the tokenizer's files."""
+        return tokenizer_hash(self.spec.path)
+
+    def token_ids(self, text: str) -> tuple[int, ...]:
+        """Ids without special tokens added."""
+        ids = self.held.tokenizer.encode(text, add_bos=False, encode_special_tokens=True)
+        return tuple(ids[0].tolist())
+
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+        """The reply in the folder's chat template (without one: the text continued)."""
+        prompt = self._template(text)
+        started_s = time.perf_counter()
+        first_s, parts, tokens = 0.0, list[str](), 0
+        try:
+            for chunk, count in self.stream(prompt, sampling, seed):
+                first_s = first_s or time.perf_counter() - started_s
+                parts.append(chunk)
+                tokens += count
+                if cancel.is_set():
+                    break
+        except _FAILED as error:
+            raise BackendError(f"{self.spec.label} could not generate: {error}.") from error
+        return Written("".join(parts), tokens, first_s, time.perf_counter() - started_s, cancel.is_set())
+
+    def stream(
+        self, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None = None
+    ) -> Iterator[tuple[str, int]]:
+        """(new text, its tokens) of a reply to `prompt` as it stands, the way the WebUI's loader streams it.
+
+        What the cache holds of the prompt's beginning is not read again. `lock` constrains the reply.
+        """
+        steps = self._stream_v2 if self.spec.library == "exllamav2" else self._stream_v3
+        return steps(prompt, sampling, seed, lock)
+
+    def distributions(self, ids: Sequence[int]) -> FloatArray | NotScored:
+        """Shape (n - 1, vocabulary) float32 natural logs of P(next | ids[: i + 1]), through the cache.
+
+        The first half is read at once, as a prompt is, and the rest token by token, as a reply is written:
+        the one shows a fault of attention, the other what a quantised cache costs. The cache is left empty.
+        """
+        import torch
+
+        held = self.held
+        if not 2 <= len(ids) <= held.max_tokens:
+            return NotScored(
+                Reason.NOT_ENOUGH_DATA, f"{len(ids)} tokens; 2 to {held.max_tokens} can be compared"
+            )
+        half = max(1, len(ids) // 2)
+        spans = [(0, half), *((at, at + 1) for at in range(half, len(ids) - 1))]
+        rows: list[torch.Tensor] = []
+        try:
+            with torch.inference_mode():
+                for start, end in spans:
+                    logits = self._forward(torch.tensor([list(ids[start:end])]), start)
+                    rows.append(torch.log_softmax(logits[0].float(), dim=-1).cpu())
+        except _FAILED as error:
+            raise BackendError(f"{self.spec.label} could not read the text: {error}.") from error
+        finally:
+            self._forget()
+        logs: FloatArray = torch.cat(rows).numpy().astype(np.float32)
+        return logs
+
+    def logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+        """Shape (n - 1,): natural log of P(id i | ids before), all read in one pass, as a prompt is."""
+        import torch
+
+        if not 2 <= len(ids) <= self.held.max_tokens:
+            return NotScored(
+                Reason.NOT_ENOUGH_DATA, f"{len(ids)} tokens; 2 to {self.held.max_tokens} can be read"
+            )
+        try:
+            with torch.inference_mode():
+                values = forced_logprobs(self._forward(torch.tensor([list(ids)]), 0), ids)
+        except _FAILED as error:
+            raise BackendError(f"{self.spec.label} could not read the text: {error}.") from error
+        finally:
+            self._forget()
+        return values
+
+    def rotary(self) -> None:
+        """None: the libraries keep tables of their own, so no other base can be tried."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else uses it."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """Lets the model go, so that the next mode has room."""
+        import torch
+
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+            torch.cuda.empty_cache()
+
+    # --- ExLlamaV2 --------------------------------------------------------------------------------------
+
+    def _stream_v2(
+        self, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None
+    ) -> Iterator[tuple[str, int]]:
+        from exllamav2.generator import ExLlamaV2Sampler
+
+        from exllama_guard.locks.exllamav2_filter import build_filter
+
+        held = self.held
+        settings = ExLlamaV2Sampler.Settings.greedy()
+        if not sampling.deterministic:
+            settings = ExLlamaV2Sampler.Settings(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                token_repetition_penalty=1.0,
+            )
+        random.seed(seed)  # the streaming generator draws from it
+        ids = held.tokenizer.encode(prompt, add_bos=False, encode_special_tokens=True)
+        filters = [] if lock is None else [build_filter(lock, held.generator)]
+        held.generator.begin_stream_ex(ids, settings, filters=filters)
+        for _ in range(sampling.max_tokens):
+            step = held.generator.stream_ex()
+            if step["eos"]:
+                yield step["chunk"], 0
+                return
+            yield step["chunk"], 1
+
+    def _forward_v2(self, ids: torch.Tensor, past: int) -> torch.Tensor:
+        held = self.held
+        held.cache.current_seq_len = past
+        logits: torch.Tensor = held.model.forward(ids, held.cache)
+        return logits[..., : held.config.vocab_size]
+
+    # --- ExLlamaV3 --------------------------------------------------------------------------------------
+
+    def _stream_v3(
+        self, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None
+    ) -> Iterator[tuple[str, int]]:
+        from exllamav3 import Job
+        from exllamav3.generator.sampler import (
+            CustomSampler,
+            SS_Argmax,
+            SS_Sample,
+            SS_Temperature,
+            SS_TopK,
+            SS_TopP,
+        )
+
+        from exllama_guard.locks.exllamav3_filter import build_filter
+
+        held = self.held
+        if sampling.deterministic:
+            chain: list[Any] = [SS_Argmax()]
+        else:
+            chain = [SS_TopK(sampling.top_k)] if sampling.top_k else []
+            chain += [SS_TopP(sampling.top_p), SS_Temperature(sampling.temperature), SS_Sample()]
+        ids = held.tokenizer.encode(prompt, add_bos=False, encode_special_tokens=True)
+        ends = [end for end in held.config.eos_token_id_list if end is not None]
+        job = Job(
+            input_ids=ids,
+            max_new_tokens=sampling.max_tokens,
+            sampler=CustomSampler(chain),
+            seed=seed,
+            stop_conditions=ends,
+            filters=None if lock is None else [build_filter(lock, held.tokenizer, prompt.encode()[-1024:])],
+        )
+        held.generator.enqueue(job)
+        try:
+            while held.generator.num_remaining_jobs():
+                for result in held.generator.iterate():
+                    if result["stage"] == "streaming":
+                        made = result.get("token_ids")
+                        yield result.get("text", ""), 0 if made is None else int(made.shape[-1])
+        finally:
+            if held.generator.num_remaining_jobs():
+                held.generator.cancel(job)
+
+    def _forward_v3(self, ids: torch.Tensor, past: int) -> torch.Tensor:
+        held = self.held
+        logits: torch.Tensor = held.model.forward(
+            input_ids=ids,
+            params={
+                "attn_mode": "flash_attn",
+                "cache": held.cache,
+                "past_len": past,
+                "batch_shape": (1, held.max_tokens),
+            },
+        )
+        return logits[..., : held.model.config.vocab_size]
+
+    def _forward(self, ids: torch.Tensor, past: int) -> torch.Tensor:
+        """Logits (1, n, vocabulary) of `ids` behind the first `past` tokens of the cache."""
+        return (self._forward_v2 if self.spec.library == "exllamav2" else self._forward_v3)(ids, past)
+
+    def _forget(self) -> None:
+        """Makes the generator forget what the forced text has overwritten."""
+        held = self.held
+        if self.spec.library == "exllamav2":
+            held.cache.current_seq_len = 0
+            held.generator.sequence_ids = None
+        else:
+            held.generator.pagetable.reset_page_table()
+
+
+def _chat_template(spec: ExLlamaSpec) -> Callable[[str], str]:
+    """Fills the folder's chat template with one user message; without one the text itself.
+
+    Raises:
+        BackendError: The tokenizer's files are missing or unreadable.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(spec.path, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise BackendError(f"{spec.label} has no usable tokenizer: {first[:300]}") from error
+    if not getattr(tokenizer, "chat_template", None):
+        return lambda text: text
+
+    def fill(text: str) -> str:
+        return str(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+            )
+        )
+
+    return fill
