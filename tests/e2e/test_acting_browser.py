@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.model]
 
 REPLY_S = 240
 QUESTION = "How many books does the Harbour Library own?"  # the documents do not say; the model invents
+LONG = "What are the four zones?"  # a list, which the model gets wrong, and a long new try
 MARK = "⚠ Guardrails: "
 REFUSED = "The model's answer was held back"
 # One processor runs the model, the page and the check here: a verdict takes longer than on a GPU's host.
@@ -122,11 +123,11 @@ def test_stop_during_a_repair_leaves_the_first_answer(page: Page, folder: Path) 
     page.click("#new-chat")
     page.wait_for_timeout(500)
     before = page.evaluate("() => window.egGuard.state.settled")
-    page.fill("#question textarea, #question input", QUESTION)
+    page.fill("#question textarea, #question input", LONG)
     page.click("#send")
     longest, deadline = "", time.monotonic() + REPLY_S
     while time.monotonic() < deadline:
-        _, asked_it, said = page.inner_text("#chat").partition(QUESTION)
+        _, asked_it, said = page.inner_text("#chat").partition(LONG)
         text = said.strip() if asked_it else ""
         if longest and text and not text.startswith(longest[:10]) and len(text) < len(longest):
             break  # the new try has begun to stream in the answer's place
