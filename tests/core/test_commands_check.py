@@ -118,7 +118,7 @@ def test_validate_names_line_and_code(tmp_path, capsys):
     assert validate.run([str(path)]) == 1
     out = capsys.readouterr().out.splitlines()
     assert f"{path}:2: missing_section_id" in out[0]
-    assert f"{path}:3: unreadable" in out[1]
+    assert f"{path}:3: truncated" in out[1]
     assert validate.run(["nowhere"]) == 2
 
 
