@@ -1,4 +1,4 @@
-"""ExLlama modes, the lock's end and the check for reading ahead, over stand-ins of the libraries (tests/gpu)."""
+"""ExLlama modes, the lock's end, the check for reading ahead, over stand-ins of the libraries (tests/gpu)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from exllama_guard.locks.vocabulary import byte_vocabulary, from_tokenizer_file
 from exllama_guard.probes.causality import check_causality, remedy_of
 from exllama_guard.probes.exllama_mode import ExLlamaMode, bits_of, kind_of, read_exllama_form
 from exllama_guard.probes.exllama_open import ExLlamaSpec
+from exllama_guard.probes.model_check import read_plain_english
 from exllama_guard.probes.writer import GREEDY, Sampling
 
 SCHEMA = {
@@ -115,6 +116,17 @@ def test_attention_without_a_mask_is_found_and_the_remedy_named(folder):
     assert check_causality(clean, "ExLlamav2").verdict is Gate.PASS
     assert "no_sdpa" in remedy_of("ExLlamav2_HF")
     assert "no_sdpa" not in remedy_of("Transformers")
+
+
+def test_the_doctor_finds_it_on_an_open_model_without_a_reference(folder):
+    seen = ExLlamaMode(ExLlamaSpec("x", folder, "exllamav2", "fp16", 512, sdpa=True))
+    clean = ExLlamaMode(ExLlamaSpec("x", folder, "exllamav2", "fp16", 512))
+    found, rest = (read_plain_english(mode, None) for mode in (seen, clean))
+    assert [(one.symptom.id, one.verdict) for one in found if one.verdict is Gate.FAIL][-1] == (
+        "V5",
+        Gate.FAIL,
+    )
+    assert not [one for one in rest if one.symptom.id == "V5" and one.verdict is not Gate.NOT_MEASURED]
 
 
 def test_a_loader_without_log_probabilities_is_not_judged():

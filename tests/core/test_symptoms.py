@@ -189,7 +189,12 @@ def test_wheel_tags():
     ("installed", "verdict", "part"),
     [
         (Installed(None), Gate.NOT_MEASURED, "torch is not installed"),
-        (Installed("2.8.0+cu128", "12.8", "12.9", {"exllamav2": "0.3.2+cu128.torch2.8.0"}), Gate.PASS, "fit"),
+        (Installed("2.8.0+cu128", "12.8", "12.9", {"exllamav2": "0.2.8+cu128.torch2.8.0"}), Gate.PASS, "fit"),
+        (
+            Installed("2.8.0+cu128", "12.8", "12.9", {"exllamav2": "0.3.2+cu128.torch2.8.0"}),
+            Gate.REVIEW,
+            "causal mask",
+        ),
         (
             Installed("2.9.0+cu128", "12.8", None, {"exllamav2": "0.3.2+cu128.torch2.8.0"}),
             Gate.FAIL,

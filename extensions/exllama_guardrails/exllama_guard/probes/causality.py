@@ -55,6 +55,8 @@ def check_causality(model: Reads, loader: str = "") -> Observation:
     """
     ids = model.token_ids(PLAIN_ENGLISH)[:TOKENS]
     half = len(ids) // 2
+    if half < 2:
+        return unobserved("V5", f"{len(ids)} tokens of plain text; at least 4 are needed")
     endings = (ids[half:], ids[half:][::-1])
     first, again, other = (
         _known(model, (*ids[:half], *ending), half) for ending in (endings[0], endings[0], endings[1])

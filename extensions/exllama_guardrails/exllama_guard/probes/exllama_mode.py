@@ -90,6 +90,11 @@ class ExLlamaMode:
         return f"{spec.cache_type}|{self._hash}|{spec.library}{'|sdpa' if spec.sdpa else ''}"
 
     @property
+    def loader(self) -> str:
+        """The loader's name in the WebUI."""
+        return self.spec.loader
+
+    @property
     def held(self) -> Held:
         """The loaded objects.
 

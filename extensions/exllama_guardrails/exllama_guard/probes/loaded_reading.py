@@ -32,6 +32,11 @@ class LoadedReading:
         """`enter` waits for the right of way, users first; False inside means it was cancelled."""
         self._loaded, self._backend, self._enter, self._cancel = loaded, backend, enter, cancel
 
+    @property
+    def loader(self) -> str:
+        """The loader's name in the host."""
+        return self._loaded.loader
+
     def token_ids(self, text: str) -> tuple[int, ...]:
         """Ids without special tokens added.
 

@@ -19,9 +19,10 @@ from exllama_guard.core.detect_model import (
 )
 from exllama_guard.core.fixed_text import PLAIN_ENGLISH
 from exllama_guard.core.logit_drift import logit_drift
-from exllama_guard.core.records import FloatArray, NotScored
+from exllama_guard.core.records import FloatArray, Gate, NotScored
 from exllama_guard.core.symptoms import Observation, unobserved
 from exllama_guard.errors import BackendError
+from exllama_guard.probes.causality import check_causality
 
 if TYPE_CHECKING:
     import torch
@@ -120,10 +121,14 @@ def read_plain_english(
             return tuple(unobserved(id_, logs) for id_ in _READ)
         nll = float(-logs.mean())
         found = [plain_english(nll), _rope(model, ids, nll, say, cancel)]
+        with model.alone():
+            ahead = check_causality(model, str(getattr(model, "loader", "")))
     except IndexError:  # an id beyond the model's vocabulary
         return (plain_english(20.0),)
     except BackendError as error:
         return tuple(unobserved(id_, str(error)) for id_ in _READ)
+    if ahead.verdict is Gate.FAIL or reference is not None:  # without a reference the rest of V5 stays open
+        found.append(ahead)
     if reference is None:
         return (*found, unobserved("V5", "no reference was named"))
     if cancel.is_set():
