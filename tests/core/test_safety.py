@@ -12,7 +12,8 @@ import pytest
 from conftest import EXTENSION
 from exllama_guard.core.tool_calls import compile_checker
 from exllama_guard.errors import SchemaError
-from exllama_guard.panel.desk import Desk, Visitor
+from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.panel.desk import Desk
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor
 
