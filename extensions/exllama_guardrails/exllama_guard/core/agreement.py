@@ -11,7 +11,15 @@ import numpy.typing as npt
 from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.records import ClaimKind, FloatArray
 
-__all__ = ["EQUAL_COSINE", "clusters_of", "is_refusal", "numbers_of", "polarity_of", "same_meaning"]
+__all__ = [
+    "EQUAL_COSINE",
+    "clusters_of",
+    "is_refusal",
+    "load_statistics",
+    "numbers_of",
+    "polarity_of",
+    "same_meaning",
+]
 
 # Cosine from which two answers to one question count as one, for all-MiniLM-L6-v2: balanced accuracy .840
 # on pairs of known standing, best .845 at 0.84 (tests/bench/equal_answers.py, docs/decisions/statistics.md).
@@ -24,6 +32,16 @@ _CITATION = re.compile(
 )
 _NO = re.compile(r"\W*(?:no|not|never|nein|non)\b", re.IGNORECASE)
 _FAR = 3.0  # beyond any cosine distance: never one cluster
+
+
+def load_statistics() -> None:
+    """Imports what judging needs, which takes seconds the first time: done while answers are written."""
+    import scipy.cluster.hierarchy
+    import scipy.spatial.distance
+    import scipy.stats  # noqa: F401 - the import is the work
+
+    for read in (numbers_of, polarity_of, is_refusal):  # and what these import
+        read("One of 2 is not so.")
 
 
 def bare(text: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from exllama_guard.core.agreement import EQUAL_COSINE, clusters_of, is_refusal, same_meaning
+from exllama_guard.core.agreement import EQUAL_COSINE, clusters_of, is_refusal, load_statistics, same_meaning
 from exllama_guard.core.citations import find_citations
 from exllama_guard.core.paraphrase import forms_of
 from exllama_guard.core.ports import Embedder, Verifier
@@ -81,6 +82,7 @@ def run_probe(
         Job(prompt_for(forms[form], probe.snippets), probe.sampling, seed, f"form {form + 1}, seed {seed}")
         for form, seed in grid
     ]
+    threading.Thread(target=load_statistics, name="guardrails-statistics", daemon=True).start()
     runs: list[Answer] = []
     spent_s = 0.0
     for (_, written), (form, seed) in zip(runner.run(writer, jobs), grid, strict=False):
