@@ -88,6 +88,19 @@ def messages(answer: str, snippets: Sequence[Snippet] = SNIPPETS) -> list[str]:
     return [finding.message for claim in report.claims for finding in claim.findings]
 
 
+def test_a_number_that_counts_something_else_elsewhere_hides_no_conflict() -> None:
+    snippets = (
+        make_snippet(
+            "A canary that takes more than 120 seconds is reported as a hang. "
+            "The usual cause is that two processes wait for each other.",
+            position=0,
+        ),
+    )
+    (message,) = messages("A canary is reported as a hang after 2 seconds.", snippets)
+    assert message == "The answer says 2 seconds; snippet s1 says 120 seconds."
+    assert messages("A canary is reported as a hang after 120 seconds.", snippets) == []
+
+
 @pytest.mark.parametrize("embedder", [None, BagEmbedder()], ids=["no embedder", "embedder"])
 def test_a_copy_outranks_every_altered_copy(embedder: BagEmbedder | None) -> None:
     scorer = AnswerScorer(SNIPPETS, embedder=embedder)

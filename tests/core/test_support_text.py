@@ -28,6 +28,7 @@ from hypothesis import strategies as st
         ("2 hours", "120 minutes"),
         ("twenty-five cows", "25 cows"),
         ("the 3rd man", "the third man"),
+        ("7 days", "7 business days"),
     ],
 )
 def test_equal_amounts_agree(first: str, second: str) -> None:
@@ -46,11 +47,23 @@ def test_equal_amounts_agree(first: str, second: str) -> None:
         ("20 customers", "15 customers"),
         ("3 km", "3 miles"),
         ("the third man", "the fourth man"),
+        ("2 seconds", "two processes"),
+        ("12 %", "12 customers"),
     ],
 )
 def test_different_amounts_do_not_agree(first: str, second: str) -> None:
     (one,), (other,) = quantities_of(first), quantities_of(second)
     assert not one.agrees(other) and not other.agrees(one)
+
+
+@pytest.mark.parametrize(
+    "text", ["20 to 30 minutes", "20-30 minutes", "20 or 30 minutes", "between 20 and 30 minutes"]
+)
+def test_both_ends_of_a_range_have_its_unit(text: str) -> None:
+    low, high = quantities_of(text)
+    (stated,) = quantities_of("20 minutes")
+    assert low.agrees(stated) and not high.agrees(stated)
+    assert (low.unit, high.unit) == ("time", "time")
 
 
 def test_places_of_numbers_hold_their_text() -> None:

@@ -44,6 +44,12 @@ _NUMBER = re.compile(
     r"prozent\b))?",
 )
 _NEXT_WORD = re.compile(r"[\s-]*(?:of\s+)?([^\W\d_]+)")
+# The unit behind the other end of a range, or behind a word that only narrows it: "20 to 30 minutes".
+_FURTHER = re.compile(
+    r"(?:\s*(?:to|or|and|[-–—])\s*[\d.,]*\d\s*-?|\s+(?:more|further|full|whole|business|working|"
+    r"consecutive|calendar))\s*([^\W\d_]+)",
+    re.IGNORECASE,
+)
 _ABOUT = re.compile(
     r"(?:about|around|approximately|approx\.?|nearly|almost|roughly|over|more than|less than|under|up "
     r"to|at least|some|"
@@ -53,6 +59,7 @@ _ABOUT = re.compile(
 _MARKER = re.compile(
     r"[\[【](?:\s*(?:s|source|doc|ref|#)?\s?\d{1,3}\s*(?:[,;–-]|†[^\]】]*)?)+[\]】]", re.IGNORECASE
 )
+_NO_THINGS = frozenset(["always", "does", "perhaps", "this", "times", "towards"])
 _SCALE_WORDS = frozenset(["hundred", "thousand", "million", "billion", "trillion", "dozen"])
 
 
@@ -79,6 +86,8 @@ class Quantity:
             and {self.unit, other.unit} != {"year", "ordinal"}
         ):
             return False
+        if self._counts_what_the_other_measures(other) or other._counts_what_the_other_measures(self):
+            return False
         if self.value == other.value:
             return True
         if self.unit == "year" or other.unit == "year" or "ordinal" in (self.unit, other.unit):
@@ -87,6 +96,17 @@ class Quantity:
         return (
             self.low - slack <= other.value <= self.high + slack
             or other.low - slack <= self.value <= other.high + slack
+        )
+
+    def _counts_what_the_other_measures(self, other: Quantity) -> bool:
+        """True for "two processes" beside "2 seconds": a plural of things is no amount of a unit."""
+        if self.unit or not other.unit or other.unit in ("year", "ordinal"):
+            return False
+        return (
+            len(self.noun) > 3
+            and self.noun.endswith("s")
+            and not self.noun.endswith(("ss", "us"))
+            and self.noun not in _NO_THINGS
         )
 
 
@@ -173,7 +193,10 @@ def _quantity(
 ) -> Quantity:
     after = _NEXT_WORD.match(text, end)
     noun = after[1].casefold() if after else ""
-    known = _UNIT.get(noun) or _UNIT.get(noun.rstrip("s"))
+    known = _unit(noun)
+    further = _FURTHER.match(text, end) if known is None else None
+    if further is not None and (shared := _unit(further[1].casefold())) is not None:
+        noun, known = further[1].casefold(), shared
     if ordinal:
         unit = "ordinal"
     elif not unit and noun in _CURRENCY:
@@ -190,6 +213,10 @@ def _quantity(
     while end > start and text[end - 1].isspace():
         end -= 1
     return Quantity(start, end, text[start:end], value, value - half, value + half, unit, noun, about)
+
+
+def _unit(noun: str) -> tuple[str, float] | None:
+    return _UNIT.get(noun) or _UNIT.get(noun.rstrip("s"))
 
 
 def _in_words(text: str, language: str) -> list[Quantity]:
