@@ -10,9 +10,7 @@ from conftest import EXTENSION, ROOT
 
 PAGES = sorted([ROOT / "README.md", *EXTENSION.rglob("*.md"), *(ROOT / "tests").rglob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-MACHINE = re.compile(
-    r"/work/|/root/|/opt/pypi|spec section|host\.md|spec\.md|style\.md|(?<!docs/)(?<!\")gpu\.md"
-)
+MACHINE = re.compile(r"/work/|/root/|/opt/pypi|spec section|host\.md|spec\.md|style\.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

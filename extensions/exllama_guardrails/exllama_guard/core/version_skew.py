@@ -89,8 +89,8 @@ def _sdpa(installed: Installed) -> str:
         return ""
     return (
         f"ExLlamaV2 {wheels['exllamav2']} without flash-attn and xformers uses torch's SDPA, and there "
-        "forgets the causal mask: the model reads ahead in its prompt and computes something else (measured: KL 1.75 "
-        "nats against transformers) while the text stays fluent. Tick no_sdpa and load again, or set "
+        "forgets the causal mask: the model reads ahead in its prompt and computes something else (measured: "
+        "KL 1.75 nats against transformers) while the text stays fluent. Tick no_sdpa and load again, or set "
         "EXLLAMA_NO_SDPA=1."
     )
 
