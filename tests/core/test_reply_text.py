@@ -48,12 +48,16 @@ def test_the_answer_is_an_end_of_the_reply(text):
         '<think>I need it</think>{"name": "x", "arguments": {}}',
         '<|python_tag|>{"name": "x"}',
         "<function=x>{}</function>",
+        'get_weather{"city": "Oslo"}',
+        'get_weather {"city": "Oslo"}',
     ],
 )
 def test_a_tool_call_is_known(call):
     assert is_tool_call(call)
 
 
-@pytest.mark.parametrize("text", ["The function {name} is called.", "Call x(1).", "", "<p>Hello</p>"])
+@pytest.mark.parametrize(
+    "text", ["The function {name} is called.", "Call x(1).", "", "<p>Hello</p>", "Oslo {is} cold."]
+)
 def test_prose_is_no_tool_call(text):
     assert not is_tool_call(text)

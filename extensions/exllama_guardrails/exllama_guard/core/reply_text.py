@@ -24,7 +24,8 @@ _TOOL_CALL_START = re.compile(
     r"\A\s*(?:<tool_call>|<function_call>|<function=|<minimax:tool_call>|<\|tool_calls?(?:_section)?_begin\|>"
     r"|<｜tool▁calls?▁begin｜>|\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_call>"
     r"|<\|channel\|>commentary to=functions\."
-    r'|\[?\s*\{\s*"(?:name|function)"\s*:)'
+    r'|\[?\s*\{\s*"(?:name|function)"\s*:'
+    r'|[A-Za-z_][\w.-]{0,63}\s*(?:\[ARGS\])?\s*\{\s*"[^"\n]*"\s*:)'  # a bare name before its arguments
 )
 
 
