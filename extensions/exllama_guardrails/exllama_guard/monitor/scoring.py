@@ -34,6 +34,7 @@ from exllama_guard.monitor.turn import TurnHandle
 log = logging.getLogger(__name__)
 
 _AHEAD_PER_PLACE = 4  # waiting jobs that may be left out, for each place in the queue
+_LIVE_SHARE = 0.01  # of a reply's time that its live scores may take: they share Python with whoever writes it
 _LATER_S = 1.0  # until a live score that found no place is tried again
 
 P = ParamSpec("P")
@@ -177,8 +178,9 @@ class ScoringWorker:
             handle.scheduled = False
             return
         text = handle.text
+        started_s = time.thread_time()
         report = self.report(handle, text, Finish.STREAMING)
-        pause_s = max(1.0 / settings.live_updates_per_s, 4 * report.elapsed_s)
+        pause_s = max(1.0 / settings.live_updates_per_s, (time.thread_time() - started_s) / _LIVE_SHARE)
         with self._lock:
             handle.report = report
             handle.scored_text = text

@@ -20,9 +20,12 @@ def glance(row: GlanceRow) -> Html:
     live = el("span", el("span", "live", cls="eg-vh"), cls="eg-live") if row.streaming else None
     return join(
         el("span", badge(row.badge.word, row.badge.tone), live, cls="eg-verdict"),
+        " ",  # for who copies the line, or hears it
         gauge(row.gauge),
-        el("span", el("span", "Support", cls="eg-label"), el("b", row.support, cls="eg-num"), cls="eg-stat"),
-        el("span", quote, why, cls="eg-worst"),
+        " ",
+        el("span", el("span", "Support ", cls="eg-label"), el("b", row.support, cls="eg-num"), cls="eg-stat"),
+        " ",
+        el("span", quote, " " if quote else None, why, cls="eg-worst"),
     )
 
 
@@ -47,8 +50,9 @@ def gauge(row: GaugeRow) -> Html:
     )
     return el(
         "span",
-        el("span", "ΔS", cls="eg-label"),
+        el("span", "ΔS ", cls="eg-label"),
         el("b", row.value, cls="eg-num"),
+        " ",
         track,
         el("span", row.zone, cls="eg-zone") if row.zone else None,
         cls=f"eg-gauge eg-{row.tone}",
