@@ -34,7 +34,7 @@ from exllama_guard.monitor.turn import TurnHandle
 log = logging.getLogger(__name__)
 
 _AHEAD_PER_PLACE = 4  # waiting jobs that may be left out, for each place in the queue
-_LIVE_SHARE = 0.01  # of a reply's time that its live scores may take: they share Python with whoever writes it
+_LIVE_SHARE = 0.01  # of a reply's time for its live scores: they share Python with whoever writes it
 _LATER_S = 1.0  # until a live score that found no place is tried again
 
 P = ParamSpec("P")
