@@ -1,7 +1,8 @@
 """Serves the embedded host's API with a scripted model: `load_program.py PORT TRACES OPTIONS_AS_JSON`.
 
 Options: `token_ms` between two words, `guard` on, off or absent (the host without the extension), `embedder`
-fake or real, `queue_limit`. Prints `up`, then a JSON object of what the monitor holds whenever a line comes.
+fake or real, `embed_ms` that a fake one takes at least, `queue_limit`. Prints `up`, then a JSON object of
+what the monitor holds whenever a line comes.
 """
 
 from __future__ import annotations
@@ -62,7 +63,12 @@ def main():
             from exllama_guard import assembly
             from exllama_guard.testing import FakeEmbedder
 
-            assembly.load_embedder = lambda name: FakeEmbedder()
+            class Slow(FakeEmbedder):
+                def embed(self, texts):
+                    time.sleep(options.get("embed_ms", 0) / 1000)
+                    return super().embed(texts)
+
+            assembly.load_embedder = lambda name: Slow()
         from exllama_guard.monitor import get_monitor
 
         extensions.load_extensions()

@@ -87,7 +87,7 @@ def test_sixteen_clients_get_and_leave_only_their_own(served, tmp_path):
 
 
 def test_what_does_not_fit_the_queue_is_dropped_oldest_first_and_counted(served, tmp_path):
-    port, ask = served(token_ms=0, queue_limit=2)
+    port, ask = served(token_ms=0, queue_limit=2, embed_ms=50)
     load = run_clients(port, CLIENTS, 10, BLOCK, stream=True)
     assert (load.failed, load.foreign) == ([], [])
     held = ask()
