@@ -96,6 +96,22 @@ def test_a_new_user_is_told_in_one_line_what_is_missing(monitor):
     assert "name a folder of documents under Settings" in client.html["t.evidence"]
 
 
+def test_a_new_answer_does_not_stand_under_the_verdict_of_the_one_before(monitor):
+    run_turn(monitor, 1, BAD)
+    monitor.wait_until_idle(10)
+    client = Client(Desk(monitor))
+    client.ask()
+    assert "Fail" in client.html["glance"]
+    handle = open_turn(monitor, 2)
+    monitor.wait_until_idle(10)
+    client.ask()
+    assert "Checking" in client.html["glance"] and client.last["live"] is True
+    handle.close(GOOD, Finish.COMPLETE)
+    monitor.wait_until_idle(10)
+    client.ask()
+    assert "Pass" in client.html["glance"] and client.last["live"] is False
+
+
 def test_nothing_is_sent_while_nothing_has_changed(monitor):
     run_turn(monitor, 1, GOOD)
     client = Client(Desk(monitor))

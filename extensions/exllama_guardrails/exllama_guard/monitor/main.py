@@ -132,11 +132,13 @@ class Monitor:
     def snapshot(self, reader: Reader | None = None) -> Snapshot:
         """What `reader` may see; None (the command line) sees everything. No work beyond copying."""
         with self._lock:
+            turns = self._memory.turns(reader, self.settings.turns_kept)
             return Snapshot(
                 version=self._memory.version,
                 enabled=self.settings.enabled,
                 live=self._worker.live(reader),
-                turns=self._memory.turns(reader, self.settings.turns_kept),
+                coming=self._worker.coming(reader, turns[0].request if turns else None),
+                turns=turns,
                 problems=self._memory.problems(reader),
                 events=self._memory.events,
                 model=self._memory.model,

@@ -34,6 +34,7 @@ class Snapshot:
     version: int
     enabled: bool
     live: TurnReport | None
+    coming: bool  # a newer answer is being written or waits for its first score
     turns: tuple[TurnReport, ...]
     problems: tuple[str, ...]
     events: tuple[Event, ...]

@@ -20,6 +20,7 @@ from exllama_guard.core.records import (
     Reader,
     Reason,
     TurnReport,
+    TurnRequest,
     encodable,
     with_unique_ids,
 )
@@ -82,6 +83,7 @@ class ScoringWorker:
         self._start_ahead(self._prepare, handle)
         with self._lock:
             self._open[handle.request.turn_id] = handle
+            self._memory.touch()
             while len(self._open) > self._outfit.settings.queue_limit:
                 self._open.popitem(last=False)
 
@@ -99,6 +101,17 @@ class ScoringWorker:
             return next(
                 (h.report for h in reversed(self._open.values()) if h.report and may_see(h.request, reader)),
                 None,
+            )
+
+    def coming(self, reader: Reader | None, newest: TurnRequest | None) -> bool:
+        """Whether `reader` has a turn without a score that began after `newest` did."""
+        after_s = newest.started_at_s if newest else float("-inf")
+        with self._lock:
+            return any(
+                handle.report is None
+                and handle.request.started_at_s >= after_s
+                and may_see(handle.request, reader)
+                for handle in self._open.values()
             )
 
     def score_live(self, handle: TurnHandle) -> None:

@@ -160,7 +160,7 @@ class Desk:
             Slot("glance", self._glance(snapshot, newest)),
             Slot("problems", markup_cards.problems(snapshot.problems, snapshot.shed)),
         )
-        live = snapshot.live is not None or snapshot.waiting > 0
+        live = snapshot.live is not None or snapshot.coming or snapshot.waiting > 0
         told: dict[str, object] = {"v": snapshot.version, "on": snapshot.enabled, "live": live, **said}
         if newest is not None and newest.finish is not Finish.STREAMING:
             row = glance(newest, self._source.settings)
@@ -171,6 +171,8 @@ class Desk:
     def _glance(self, snapshot: Snapshot, newest: TurnReport | None) -> Html:
         if not snapshot.enabled:
             return markup_turn.glance_empty("Off", "Answers are not checked. Switch on to check them.")
+        if snapshot.coming and snapshot.live is None:
+            return markup_turn.glance_empty("Checking", "A new answer is being written.")
         if newest is None and snapshot.model is None:
             return markup_turn.glance_empty("No model", "Once one is loaded, its answers are checked here.")
         if newest is None:
