@@ -33,6 +33,7 @@ def glance_empty(title: str, what_to_do: str) -> Html:
     """The one line before there is a turn, or while switched off."""
     return join(
         el("span", badge(title, "none"), cls="eg-verdict"),
+        " ",
         el("span", el("span", what_to_do, cls="eg-why"), cls="eg-worst"),
     )
 
