@@ -40,7 +40,6 @@ def page(request, tmp_path_factory):
     if chromium is None:
         pytest.skip("no chromium or Chrome on this machine")
     copy = copied(*request.param, tmp_path_factory.mktemp("webui"))
-    (copy.user_data / "settings.yaml").write_text("max_new_tokens: 24\nmode: instruct\ntemperature: 0.01\n")
     with running(copy, "--cpu") as server, playwright.sync_playwright() as started:
         browser = started.chromium.launch(
             executable_path=chromium,
@@ -87,8 +86,6 @@ def test_the_diagnostic_prompt_is_sent_into_the_chat(page):
     page.click("#eg-line [data-act=peek]")
     page.click("#eg-root [data-tab=doctor]")
     page.wait_for_selector("#eg-root [data-act=send-prompt]:not([disabled])", timeout=30_000)
-    before = page.evaluate("() => window.egGuard.state.settled")
     page.click("#eg-root [data-act=send-prompt]")
     until(page, "() => document.querySelector('#chat').innerText", lambda chat: "do not compute" in chat, 60)
-    until(page, "() => window.egGuard.state.settled", lambda settled: settled != before)
     assert not [error for error in page.errors if not any(name in error for name in THEIRS)]
