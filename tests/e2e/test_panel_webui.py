@@ -56,15 +56,15 @@ def page(request, tmp_path_factory):
 
 
 def ask(page, text):
-    """Sends a message; the line once its answer is settled."""
+    """Sends a message, presses Stop after some seconds; the line once the answer is settled."""
     before = page.evaluate("() => window.egGuard.state.settled")
     page.fill("#chat-input textarea", text)
     page.press("#chat-input textarea", "Enter")
-    until(
-        page,
-        "() => [window.egGuard.state.live, window.egGuard.state.settled]",
-        lambda now: not now[0] and now[1] != before,
-    )
+    until(page, "() => window.egGuard.state.live", bool)
+    page.wait_for_timeout(12_000)
+    page.evaluate("() => document.querySelector('#stop')?.click()")
+    state = "() => [window.egGuard.state.live, window.egGuard.state.settled]"
+    until(page, state, lambda now: not now[0] and now[1] != before)
     return page.evaluate(LINE)
 
 
