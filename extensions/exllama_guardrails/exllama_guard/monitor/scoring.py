@@ -82,8 +82,8 @@ class ScoringWorker:
         """Takes a turn that starts now; the oldest open one is dropped beyond the limit."""
         self._start_ahead(self._prepare, handle)
         with self._lock:
-            self._open[handle.request.turn_id] = handle
             self._memory.touch()
+            self._open[handle.request.turn_id] = handle
             while len(self._open) > self._outfit.settings.queue_limit:
                 self._open.popitem(last=False)
 
