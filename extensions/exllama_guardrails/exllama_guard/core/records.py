@@ -56,11 +56,6 @@ class NotScored:
 Measure: TypeAlias = "float | NotScored"
 
 
-def is_scored(value: float | NotScored | None) -> bool:
-    """True when `value` is a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 class Zone(str, Enum):
     """Band of a cosine distance (docs/measures.md): closed below, open above."""
 

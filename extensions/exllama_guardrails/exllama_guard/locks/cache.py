@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +25,6 @@ class Outcome:
 
     lock: CompiledLock | None
     reason: str = ""
-    compiled_s: float = 0.0
 
 
 class LockCache:
@@ -99,14 +97,13 @@ class LockCache:
 
     def _compile(self, plan: LockPlan, words: Future[Vocabulary]) -> Outcome:
         """Runs on the worker, after `words` (submitted before): equal tokenizers share one lock."""
-        started = time.perf_counter()
         try:
             vocabulary = words.result()
             shared = (plan.key, vocabulary.tokenizer_hash)
             known = self._by_hash.get(shared)
             if known is None:
                 lock = compile_plan(plan, vocabulary)
-                known = Outcome(lock, "", time.perf_counter() - started)
+                known = Outcome(lock)
                 self._by_hash[shared] = known
         except SchemaError as error:
             return Outcome(None, str(error))

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from exllama_guard.panel.evidence import Difference, EvidenceRow, Piece
-from exllama_guard.panel.markup import Html, badge, button, el, empty, icon, join, source_link
-from exllama_guard.panel.rows import Badge, GaugeRow, GlanceRow, MeasureRow, SnippetRow
+from exllama_guard.panel.markup import Html, badge, button, el, empty, join, source_link
+from exllama_guard.panel.rows import GaugeRow, GlanceRow, MeasureRow, SnippetRow
 from exllama_guard.panel.segments import SegmentRow
 
 _MOST_SHOWN = 20_000  # characters of one snippet in the page
@@ -241,8 +241,3 @@ def legend() -> Html:
     """What the marks under the answer's sentences mean."""
     kinds = (("carried", "pass"), ("partly", "review"), ("not carried", "fail"))
     return el("p", [el("span", word, cls=f"eg-s eg-{tone}") for word, tone in kinds], cls="eg-legend")
-
-
-def verdict_mark(row: Badge) -> Html:
-    """The verdict's sign alone, with its word for screen readers."""
-    return el("span", icon(), el("span", row.word, cls="eg-vh"), cls=f"eg-badge eg-{row.tone}")

@@ -57,7 +57,6 @@ class ProbeResult:
     sampling: Sampling
     report: LambdaReport
     stopped: bool
-    generation_s: float
 
 
 def run_probe(
@@ -84,14 +83,10 @@ def run_probe(
     ]
     threading.Thread(target=load_statistics, name="guardrails-statistics", daemon=True).start()
     runs: list[Answer] = []
-    spent_s = 0.0
     for (_, written), (form, seed) in zip(runner.run(writer, jobs), grid, strict=False):
-        spent_s += written.elapsed_s
         runs.append(Answer(form, seed, answer_of(written.text).strip()))
     report = judge_answers(runs, probe, planned=len(grid), embedder=embedder, verifier=verifier)
-    return ProbeResult(
-        writer.id, forms, probe.seeds, probe.sampling, report, len(runs) < len(grid), spent_s
-    )  # fmt: skip
+    return ProbeResult(writer.id, forms, probe.seeds, probe.sampling, report, len(runs) < len(grid))
 
 
 def judge_answers(

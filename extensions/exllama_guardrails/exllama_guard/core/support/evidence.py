@@ -59,7 +59,6 @@ class Encoder:
     def __init__(self, embedder: Embedder | None) -> None:
         self._embedder = embedder
         self._known: dict[str, Encoded] = {}
-        self.gives_words = isinstance(embedder, TokenEmbedder)
 
     def encode(self, items: Sequence[tuple[str, tuple[Word, ...]]]) -> list[Encoded] | None:
         """One entry an item; None without an embedder.
