@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.calibration import Calibration, Verdict, calibrate, read_pairs
 from exllama_guard.errors import EmbedderError, UserError
 from exllama_guard.settings import Settings
@@ -63,11 +64,10 @@ def _line(name: str, verdict: Verdict) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails calibrate",
-        description="Places the limits of ΔS for an embedder between right and nearest wrong passages.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "calibrate",
+        "Places the limits of ΔS for an embedder between right and nearest wrong passages.",
+        _HELP,
     )
     parser.add_argument("gold", help="gold set: JSON lines with question and anchor, or a SQuAD file")
     parser.add_argument(

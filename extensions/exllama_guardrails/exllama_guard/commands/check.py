@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from exllama_guard.commands import command_parser
+from exllama_guard.core.json_lines import read_object
 from exllama_guard.core.records import (
     Channel,
     ClaimSupport,
@@ -66,11 +68,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails check",
-        description="Checks answers against snippets, one JSON object a line; needs no model and no WebUI.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "check",
+        "Checks answers against snippets, one JSON object a line; needs no model and no WebUI.",
+        _HELP,
     )
     parser.add_argument("--input", required=True, help="file of JSON lines, or - for standard input")
     parser.add_argument("--output", required=True, help="file to write, or - for standard output")
@@ -155,12 +156,7 @@ def read_item(line: bytes, number: int) -> Item:
     Raises:
         UserError: The line is no JSON object or a field is missing or of another type; names the field.
     """
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"line {number} is not JSON ({error}); each line must be one JSON object") from error
-    if not isinstance(data, dict):
-        raise UserError(f"line {number} is a {type(data).__name__}; each line must be one JSON object")
+    data = read_object(line, number)
     answer = data.get("answer")
     if not isinstance(answer, str):
         raise UserError(f"line {number}: 'answer' must be a string, not {type(answer).__name__}")

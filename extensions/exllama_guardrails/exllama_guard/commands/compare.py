@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.fixed_text import PLAIN_ENGLISH
 from exllama_guard.core.gold import read_gold_file
 from exllama_guard.core.probe_reports import compare_report
@@ -43,11 +44,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails compare",
-        description="Holds modes of a model against a reference, over the same questions.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "compare", "Holds modes of a model against a reference, over the same questions.", _HELP
     )
     parser.add_argument(
         "--gold", type=Path, required=True, help="JSON lines: question, anchor, snippets, answer"

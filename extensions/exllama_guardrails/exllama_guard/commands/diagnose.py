@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.backends.files import read_json
+from exllama_guard.commands import command_parser
 from exllama_guard.core.checkup import observe_turns
 from exllama_guard.core.diagnosis import Findings, ReadMode, diagnosis_of, modes_of_report
 from exllama_guard.core.records import TurnReport
@@ -56,12 +57,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails diagnose",
-        description="Writes the diagnostic prompt of a turn.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("diagnose", "Writes the diagnostic prompt of a turn.", _HELP)
     parser.add_argument("traces", type=Path, metavar="TRACES", help="folder of traces")
     parser.add_argument("--turn", default="", help="trace_id of the turn (default: the last one)")
     parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: measures λ with this model")

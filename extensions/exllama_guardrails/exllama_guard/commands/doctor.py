@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.checkup import Checkup, checkup_of, observe_turns
 from exllama_guard.core.records import Gate, TurnReport
 from exllama_guard.core.symptoms import Observation
@@ -44,12 +45,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails doctor",
-        description="Looks for known faults and names what to repair first.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("doctor", "Looks for known faults and names what to repair first.", _HELP)
     parser.add_argument(
         "--model", help="[LABEL=]PATH[@FORM]: a Hugging Face, EXL2 or EXL3 folder, or a GGUF file"
     )

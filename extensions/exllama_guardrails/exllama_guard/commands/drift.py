@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.backend import Backend
 from exllama_guard.core.kv_cache import DriftReport
 from exllama_guard.core.records import NotScored
@@ -83,11 +84,7 @@ def _plain(value: float | NotScored | None) -> float | str | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails drift",
-        description=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("drift", _HELP)
     parser.add_argument("--model", type=Path, help="a Hugging Face folder or a GGUF file")
     parser.add_argument("--max-tokens", type=int, default=8192, help="longest run in tokens (8192)")
     return parser

@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from exllama_guard.commands import command_parser
 from exllama_guard.commands.check import refuse_same_file
+from exllama_guard.core.json_lines import read_object
 from exllama_guard.core.json_strict import read_json
 from exllama_guard.core.tool_calls import CallVerdict, Checker, check_call, tool_checker
 from exllama_guard.core.tool_promise import LOADERS, LockMode, promise_on
@@ -58,11 +60,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails lock",
-        description="Checks tool calls against their tools' JSON schemas; needs no model and no WebUI.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "lock", "Checks tool calls against their tools' JSON schemas; needs no model and no WebUI.", _HELP
     )
     parser.add_argument("--tools", required=True, metavar="FILE", help="JSON file of tools")
     parser.add_argument("--calls", metavar="FILE", help="file of JSON lines, or - for standard input")
@@ -122,12 +121,7 @@ def _check_all(tools: Sequence[Tool], source: Iterator[bytes], target: IO[str]) 
 def _verdict(
     line: bytes, number: int, statuses: dict[str, Any], checkers: dict[str, Checker | None]
 ) -> tuple[object, CallVerdict]:
-    try:
-        loose = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"line {number} is not JSON ({error}); each line must be one call") from error
-    if not isinstance(loose, dict):
-        raise UserError(f"line {number} is a {type(loose).__name__}; each line must be one JSON object")
+    loose = read_object(line, number)
     name, arguments = loose.get("name"), loose.get("arguments", {})
     if not isinstance(name, str):
         raise UserError(f"line {number}: 'name' must be a string, not {type(name).__name__}")

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.probe_reports import lambda_report
 from exllama_guard.core.records import Snippet, make_snippet
 from exllama_guard.core.report import Report
@@ -39,12 +40,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails probe",
-        description="Asks a question in several forms and with several seeds.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("probe", "Asks a question in several forms and with several seeds.", _HELP)
     parser.add_argument("--question", required=True)
     parser.add_argument("--model", help="[LABEL=]PATH[@FORM] (default: the small model that pip brings)")
     parser.add_argument(

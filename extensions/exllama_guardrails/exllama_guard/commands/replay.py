@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.replay import replay_of
 from exllama_guard.core.report import Report
 from exllama_guard.core.trace import TraceRecord, read_traces
@@ -50,12 +51,7 @@ def _compared(options: argparse.Namespace) -> Report:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails replay",
-        description="Compares recordings of the same questions.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("replay", "Compares recordings of the same questions.", _HELP)
     parser.add_argument("--baseline", type=Path, required=True, help="folder of traces with extensions off")
     parser.add_argument("--against", action="append", default=[], help="[LABEL=]FOLDER; may be repeated")
     parser.add_argument("--url", default="", help="a WebUI with --api: asks the baseline's questions again")

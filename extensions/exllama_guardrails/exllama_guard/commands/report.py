@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.trace import read_traces
 from exllama_guard.core.use_reports import chat_report
 from exllama_guard.errors import GuardError, UserError
@@ -45,12 +46,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails report",
-        description="Writes recorded turns as one file.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("report", "Writes recorded turns as one file.", _HELP)
     parser.add_argument("traces", type=Path, metavar="TRACES", help="folder of traces")
     parser.add_argument("--chat", help="only this chat's id")
     parser.add_argument("--last", type=int, default=200, help="how many of the last turns (200)")

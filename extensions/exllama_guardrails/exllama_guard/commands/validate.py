@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.json_strict import read_json
 from exllama_guard.core.trace import (
     SCHEMA_VERSION,
@@ -33,11 +33,8 @@ example:
 
 def run(argv: Sequence[str]) -> int:
     """Exit status: 0 clean, 1 violations, 2 a file could not be read."""
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails validate",
-        description="Checks trace files (or folders of them) against the trace contract.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "validate", "Checks trace files (or folders of them) against the trace contract.", _HELP
     )
     parser.add_argument("paths", nargs="+", metavar="FILE", help="a trace file or a folder of trace files")
     options = parser.parse_args(argv)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.gold import GoldSet, read_gold_file
 from exllama_guard.core.records import Gate
 from exllama_guard.core.report import Report
@@ -71,12 +72,7 @@ def _whole_and_passed(report: Report) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails verify",
-        description="Checks a gold set.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("verify", "Checks a gold set.", _HELP)
     parser.add_argument("gold", type=Path, metavar="GOLD", help="file of JSON lines")
     parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: lets this model answer each form")
     parser.add_argument("--knowledge", type=Path, help="folder to retrieve from, for items without snippets")

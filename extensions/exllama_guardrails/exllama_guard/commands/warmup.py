@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from exllama_guard.commands import command_parser
 from exllama_guard.core.backend import ModelCard
 from exllama_guard.core.canary import CanaryFinding, CanaryStore
 from exllama_guard.core.folders import user_cache_folder
@@ -89,11 +90,7 @@ def _plain(value: str | float | NotScored) -> str | float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 extensions/exllama_guardrails warmup",
-        description=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("warmup", _HELP)
     parser.add_argument("--model", type=Path, help="a Hugging Face folder or a GGUF file")
     parser.add_argument("--limit-s", type=float, default=60.0, help="longest warm-up in seconds (60)")
     parser.add_argument(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exllama_guard.core.json_lines import read_object
 from exllama_guard.core.records import Snippet, make_snippet, with_unique_ids
 from exllama_guard.errors import UserError
 
@@ -69,12 +69,7 @@ def read_gold(lines: Iterable[str]) -> GoldSet:
 
 
 def _item(line: str, number: int) -> GoldItem:
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"line {number} is not JSON ({error}); each line must be one JSON object.") from error
-    if not isinstance(data, dict):
-        raise UserError(f"line {number} is a {type(data).__name__}; each line must be one JSON object.")
+    data = read_object(line, number)
     question = _text(data, "question", number)
     if not question:
         raise UserError(f"line {number} has no 'question'.")
