@@ -23,7 +23,7 @@ from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
 
-__all__ = ["CompareJob", "Mode", "ModeSource", "compare"]
+__all__ = ["CompareJob", "Mode", "ModeSource", "compare", "probe_of"]
 
 FORCED_TOKENS = 160  # of each text whose distributions are compared
 
@@ -100,10 +100,12 @@ def compare(
     embedder: Embedder,
     verifier: Verifier | None = None,
     tell_mode: Callable[[str], None] = lambda _: None,
+    tell_run: Callable[[ModeRun], None] = lambda _: None,
 ) -> tuple[ModeRun, ...]:
     """One result a mode, in order, the first being the reference; a mode that fails says so in `problem`.
 
-    Stopped half way, what is finished is returned; generations are kept by the runner.
+    Stopped half way, what is finished is returned; generations are kept by the runner. `tell_run` gets each
+    result as soon as it is there.
 
     Raises:
         EmbedderError: The answers cannot be measured.
@@ -121,10 +123,11 @@ def compare(
             finally:
                 mode.close()
         except BackendError as error:
-            out.append(ModeRun(source.label, source.kind, source.bits, problem=str(error)))
-            continue
-        reference = reference or seen
+            run = ModeRun(source.label, source.kind, source.bits, problem=str(error))
+        else:
+            reference = reference or seen
         out.append(run)
+        tell_run(run)
     return tuple(out)
 
 
@@ -238,12 +241,17 @@ def _probes(
 ) -> dict[str, LambdaReport]:
     found: dict[str, LambdaReport] = {}
     for item in job.items[: job.probed_items]:
-        probe = LambdaProbe(
-            item.question,
-            item.snippets,
-            (item.question, *item.forms) if item.forms else (),
-            sampling=job.drawn,
-            refusal_expected=item.refusal_expected,
-        )
+        probe = probe_of(job, item)
         found[item.id] = run_probe(probe, mode, runner, embedder=embedder, verifier=verifier).report
     return found
+
+
+def probe_of(job: CompareJob, item: GoldItem) -> LambdaProbe:
+    """The λ probe of one item."""
+    return LambdaProbe(
+        item.question,
+        item.snippets,
+        (item.question, *item.forms) if item.forms else (),
+        sampling=job.drawn,
+        refusal_expected=item.refusal_expected,
+    )

@@ -17,7 +17,7 @@ from exllama_guard.errors import UserError
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
 
-__all__ = ["LambdaProbe", "ProbeResult", "judge_answers", "run_probe"]
+__all__ = ["LambdaProbe", "ProbeResult", "jobs_of", "judge_answers", "run_probe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,31 @@ def run_probe(
         VerifierError: The verifier failed.
     """
     forms = probe.all_forms()
-    grid = [(form, seed) for form in range(len(forms)) for seed in probe.seeds]
-    jobs = [
-        Job(prompt_for(forms[form], probe.snippets), probe.sampling, seed, f"form {form + 1}, seed {seed}")
-        for form, seed in grid
-    ]
+    grid = _grid(probe, forms)
+    jobs = jobs_of(probe)
     threading.Thread(target=load_statistics, name="guardrails-statistics", daemon=True).start()
     runs: list[Answer] = []
     for (_, written), (form, seed) in zip(runner.run(writer, jobs), grid, strict=False):
         runs.append(Answer(form, seed, answer_of(written.text).strip()))
     report = judge_answers(runs, probe, planned=len(grid), embedder=embedder, verifier=verifier)
     return ProbeResult(writer.id, forms, probe.seeds, probe.sampling, report, len(runs) < len(grid))
+
+
+def jobs_of(probe: LambdaProbe) -> list[Job]:
+    """The generations of the grid, in the order in which they are judged.
+
+    Raises:
+        UserError: The probe cannot be run as it is.
+    """
+    forms = probe.all_forms()
+    return [
+        Job(prompt_for(forms[form], probe.snippets), probe.sampling, seed, f"form {form + 1}, seed {seed}")
+        for form, seed in _grid(probe, forms)
+    ]
+
+
+def _grid(probe: LambdaProbe, forms: Sequence[str]) -> list[tuple[int, int]]:
+    return [(form, seed) for form in range(len(forms)) for seed in probe.seeds]
 
 
 def judge_answers(
