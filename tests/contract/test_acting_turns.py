@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
+from programs import printed_by
 from webui_hosts import hosts
 
 # As in acting_program.py, which runs in another Python.
@@ -24,11 +23,7 @@ REFUSED = "The model's answer was held back"
 def got(request):
     folder, python = request.param
     program = Path(__file__).with_name("acting_program.py")
-    done = subprocess.run(
-        [python, str(program), str(folder)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = json.loads(done.stdout)
+    results = printed_by(program, folder, python=python)
     for name, result in results.items():
         assert "error" not in result, f"{name}: {result.get('error')}"
         assert result.get("problems", []) == [], name

@@ -7,11 +7,10 @@ by the system's path separator. Nothing is written into a checkout.
 from __future__ import annotations
 
 import itertools
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
+from programs import printed_by
 from webui_hosts import hosts
 
 QUESTION = "What does the fence do?"
@@ -23,11 +22,7 @@ def seen(request):
     """What the extension saw in each scenario, by the scenario's name."""
     folder, python = request.param
     program = Path(__file__).with_name("host_scenarios.py")
-    done = subprocess.run(
-        [python, str(program), str(folder)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = json.loads(done.stdout)
+    results = printed_by(program, folder, python=python)
     for name, result in results.items():
         assert "error" not in result, f"{name}: {result.get('error')}"
     return results

@@ -5,12 +5,11 @@ GUARDRAILS_FUZZ_CALLS sets how many calls (100,000 take about 10 s), GUARDRAILS_
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
+from programs import printed_by
 from webui_hosts import hosts
 
 CALLS = int(os.environ.get("GUARDRAILS_FUZZ_CALLS", "100000"))
@@ -24,10 +23,8 @@ def host(request):
     folder, python = request.param
 
     def run(program, *arguments):
-        command = [python, str(Path(__file__).with_name(program)), str(folder), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout)
+        place = Path(__file__).with_name(program)
+        return printed_by(place, folder, *arguments, python=python, limit_s=500)
 
     return run
 

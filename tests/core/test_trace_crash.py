@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from exllama_guard.core.trace import TraceWriter, read_lines, read_traces, recor
 from exllama_guard.errors import TraceError
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor
+from programs import printed_by
 
 KILLS = 200
 posix = pytest.mark.skipif(os.name == "nt", reason="fork, file limits and modes are POSIX")
@@ -41,9 +39,7 @@ def read_ids(folder):
 @posix
 def test_200_kills_at_random_moments_lose_no_finished_line(tmp_path):
     program = Path(__file__).with_name("crash_program.py")
-    command = [sys.executable, str(program), str(tmp_path), str(KILLS), "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
-    seen = json.loads(done.stdout)
+    seen = printed_by(program, tmp_path, KILLS, 1, limit_s=200)
     assert seen["finished"] > KILLS
     assert (seen["lost"], seen["twice"], seen["in_order"]) == ([], 0, True)
     assert seen["cut"] <= KILLS  # at most the line that was being written

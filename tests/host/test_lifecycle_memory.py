@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from programs import printed_by
 
 pytestmark = [
     pytest.mark.model,
@@ -19,11 +18,7 @@ WEIGHTS_BYTES = 400_000_000  # SmolLM2-135M as float32 holds some 540 MB
 @pytest.fixture(scope="module")
 def seen():
     program = Path(__file__).with_name("memory_program.py")
-    done = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=500, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed_by(program, limit_s=500)
 
 
 def test_an_unloaded_model_leaves_no_tensor_and_gives_its_memory_back(seen):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import printed_by
 
 pytestmark = pytest.mark.model
 
@@ -15,15 +13,7 @@ pytestmark = pytest.mark.model
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     program = Path(__file__).with_name("probe_desk_program.py")
-    done = subprocess.run(
-        [sys.executable, str(program), str(tmp_path_factory.mktemp("user_data"))],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed_by(program, tmp_path_factory.mktemp("user_data"), limit_s=500)
 
 
 def test_the_prompt_holds_what_is_measured_and_offers_what_is_slow(seen):
