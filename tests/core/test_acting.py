@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from exllama_guard.core.acting import Attempt, Way, choose, decide, repair_snippets, standing
+from exllama_guard.core.acting import SUPPORT_NOISE, Attempt, Way, choose, decide, repair_snippets, standing
 from exllama_guard.core.acting_texts import (
     SAYS_NOT,
     annotation,
@@ -139,6 +139,26 @@ def test_the_better_try_is_kept_and_of_equals_the_first():
     assert kept == 2
     assert [one.kept for one in tries] == [False, False, True]
     assert isinstance(tries[1].support, NotScored)
+
+
+@pytest.mark.parametrize(
+    ("first", "new", "kept"),
+    [
+        ((Gate.FAIL, 0.20), (Gate.FAIL, 0.21), 0),
+        ((Gate.REVIEW, 0.50), (Gate.REVIEW, 0.50 + SUPPORT_NOISE), 0),
+        ((Gate.REVIEW, 0.50), (Gate.REVIEW, 0.51 + SUPPORT_NOISE), 1),
+        ((Gate.FAIL, 0.44), (Gate.REVIEW, 0.46), 1),
+        ((Gate.REVIEW, 0.61), (Gate.FAIL, 0.90), 0),
+    ],
+)
+def test_a_new_try_must_have_a_better_verdict_or_more_support_than_noise(first, new, kept):
+    assert choose((Attempt("a", with_gate(*first)), Attempt("b", with_gate(*new))))[0] == kept
+
+
+def test_small_steps_do_not_add_up_to_a_better_try():
+    steps = [with_gate(Gate.REVIEW, 0.50 + 0.08 * step) for step in range(3)]
+    assert choose(tuple(Attempt("x", step) for step in steps))[0] == 2  # 0.16 above the first, not 0.08
+    assert choose(tuple(Attempt("x", step) for step in steps[:2]))[0] == 0
 
 
 def test_saying_that_it_is_not_there_is_better_than_failing_and_worse_than_review():

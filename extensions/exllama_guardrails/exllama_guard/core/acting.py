@@ -133,6 +133,9 @@ def anchor_index(report: TurnReport) -> int | None:
 
 
 _RANK = {Gate.PASS: 4, Gate.REVIEW: 3, Gate.FAIL: 1, Gate.NOT_MEASURED: 0}
+# Of two answers with the same verdict that the same documents support equally, nine in ten pairs differ by
+# less than this (read on the SummEdits rows of the development data: tests/bench/repair_margin.py).
+SUPPORT_NOISE = 0.11
 
 
 def standing(report: TurnReport) -> tuple[int, float]:
@@ -162,10 +165,15 @@ class Attempt:
 def choose(attempts: tuple[Attempt, ...]) -> tuple[int, tuple[Try, ...]]:
     """Index of the attempt to keep, the best supported of those that were scored, and all as tries.
 
-    The first attempt must be scored; of equals the earliest is kept.
+    The first attempt must be scored. A later one takes its place with a better verdict, or with the same
+    one and support that is higher by more than `SUPPORT_NOISE`.
     """
     standings = [standing(one.report) if one.report is not None else (-1, 0.0) for one in attempts]
-    kept = max(range(len(attempts)), key=lambda index: (standings[index], -index))
+    kept = 0
+    for index, (rank, support) in enumerate(standings):
+        kept_rank, kept_support = standings[kept]
+        if rank > kept_rank or (rank == kept_rank and support > kept_support + SUPPORT_NOISE):
+            kept = index
     return kept, tuple(_try(one, kept=index == kept) for index, one in enumerate(attempts))
 
 
