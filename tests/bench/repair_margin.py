@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "extensions" / "exllama_guardrails")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "extensions" / "exllama_guardrails"))
 
 from exllama_guard.core.records import make_snippet
 from exllama_guard.core.support import AnswerScorer
@@ -53,9 +52,7 @@ def main() -> None:
 
 def report_table(equal: np.ndarray, better: np.ndarray, documents: int) -> None:
     """Prints quantiles of the noise, and for each margin who would be kept."""
-    print(
-        f"{documents} documents; pairs of equal label {len(equal)}, of which the second is better {len(better)}"
-    )
+    print(f"{documents} documents; {len(equal)} pairs of equal label, {len(better)} whose second is better")
     for share in (0.5, 0.75, 0.9, 0.95):
         print(f"  {share:.0%} of the equal pairs differ by less than {np.quantile(np.abs(equal), share):.3f}")
     print("margin  kept though equal  kept and better  kept are the better of an unequal pair")
