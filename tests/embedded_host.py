@@ -11,11 +11,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import EXTENSION
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 START_S = 300
+REPLY_S = 240
 BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -53,7 +58,7 @@ def _wait(process: subprocess.Popen, url: str, log: Path) -> None:
 
 
 @contextmanager
-def browser_page(url: str) -> Iterator:
+def browser_page(url: str) -> Iterator[Page]:
     """A page of a real browser at `url`; skips where there is no browser."""
     executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if executable is None:
@@ -67,3 +72,31 @@ def browser_page(url: str) -> Iterator:
         page.goto(url)
         yield page
         browser.close()
+
+
+@contextmanager
+def ready_page(url: str) -> Iterator[Page]:
+    """The embedded default's page in a real browser, its model ready and its documents indexed."""
+    with browser_page(url) as page:
+        page.wait_for_selector(".dot.ready")
+        page.wait_for_timeout(3000)  # the folder of nine pages is being indexed
+        yield page
+
+
+def ask(page: Page, question: str) -> str:
+    """Sends a question in a new chat; the mark of what the panel had settled on before."""
+    page.click("#new-chat")
+    page.wait_for_timeout(500)
+    before: str = page.evaluate("() => window.egGuard.state.settled")
+    page.fill("#question textarea, #question input", question)
+    page.click("#send")
+    return before
+
+
+def settle(page: Page, before: str) -> None:
+    """Waits until the panel has settled on a newer answer than `before`."""
+    deadline = time.monotonic() + REPLY_S
+    done = "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before"
+    while not page.evaluate(done, before):
+        assert time.monotonic() < deadline, f"not settled: {page.inner_text('#chat')}"
+        page.wait_for_timeout(250)

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from embedded_host import browser_page, served
+from embedded_host import REPLY_S, ask, ready_page, served, settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
-REPLY_S = 240
 QUESTION = "How many books does the Harbour Library own?"  # the documents do not say; the model invents
 LONG = "What are the four zones?"  # a list, which the model gets wrong, and a long new try
 MARK = "⚠ Guardrails: "
@@ -39,9 +38,7 @@ def url(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(url: str) -> Iterator[Page]:
-    with browser_page(url) as opened:
-        opened.wait_for_selector(".dot.ready")
-        opened.wait_for_timeout(3000)  # the folder of nine pages is being indexed
+    with ready_page(url) as opened:
         yield opened
 
 
@@ -59,20 +56,11 @@ def choose(page: Page, **values: str) -> None:
 
 def asked(page: Page, question: str = QUESTION) -> str:
     """The chat's text once the reply to `question`, in a new chat, is settled."""
-    page.click("#new-chat")
-    page.wait_for_timeout(500)
-    before = page.evaluate("() => window.egGuard.state.settled")
-    page.fill("#question textarea, #question input", question)
-    page.click("#send")
-    return settled(page, before)
+    return settled(page, ask(page, question))
 
 
 def settled(page: Page, before: str) -> str:
-    deadline = time.monotonic() + REPLY_S
-    done = "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before"
-    while not page.evaluate(done, before):
-        assert time.monotonic() < deadline, page.inner_text("#chat")
-        page.wait_for_timeout(250)
+    settle(page, before)
     page.wait_for_timeout(1500)
     return str(page.inner_text("#chat"))
 

@@ -3,95 +3,37 @@
 from __future__ import annotations
 
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import EXTENSION
+from embedded_host import REPLY_S, ask, ready_page, served, settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
-START_S = 240
-REPLY_S = 240
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 GLANCE = "#eg-root [data-slot=glance]"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("user_data")
-    log = (folder / "log.txt").open("w+")
-    command = [sys.executable, str(EXTENSION), "--port", str(port), "--no-browser"]
-    process = subprocess.Popen([*command, "--user-data-dir", str(folder)], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        deadline = time.monotonic() + START_S
-        while True:
-            assert process.poll() is None, (folder / "log.txt").read_text("utf-8")[-3000:]
-            assert time.monotonic() < deadline, f"no page at {url} within {START_S} s"
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-        log.close()
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("user_data")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
-def page(served: str) -> Iterator[Page]:
-    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if executable is None:
-        pytest.skip("no chromium or Chrome on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.set_default_timeout(START_S * 1000)
-        page.goto(served)
-        page.wait_for_selector(f"{GLANCE}[data-h]", state="attached")
-        page.wait_for_selector(".dot.ready")
-        page.wait_for_timeout(3000)  # the folder of nine pages is being indexed
-        yield page
-        browser.close()
-
-
-def ask(page: Page, question: str) -> str:
-    """Sends a question in a new chat; the mark of what the panel had settled on before."""
-    page.click("#new-chat")
-    page.wait_for_timeout(500)
-    before: str = page.evaluate("() => window.egGuard.state.settled")
-    page.fill("#question textarea, #question input", question)
-    page.click("#send")
-    return before
+def page(url: str) -> Iterator[Page]:
+    with ready_page(url) as opened:
+        opened.wait_for_selector(f"{GLANCE}[data-h]", state="attached")
+        yield opened
 
 
 def settled(page: Page, before: str) -> str:
     """The panel's line once the reply is settled."""
-    deadline = time.monotonic() + REPLY_S
-    done = "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before"
-    while not page.evaluate(done, before):
-        assert time.monotonic() < deadline, f"not settled: {page.inner_text(GLANCE)}"
-        page.wait_for_timeout(250)
+    settle(page, before)
     return page.inner_text(GLANCE)
 
 
@@ -153,10 +95,10 @@ def test_switched_off_nothing_is_measured_and_the_chat_answers(page: Page) -> No
     switch.click()
 
 
-def test_a_request_under_another_name_is_refused(served: str) -> None:
+def test_a_request_under_another_name_is_refused(url: str) -> None:
     import http.client
 
-    port = int(served.rsplit(":", 1)[1].strip("/"))
+    port = int(url.rsplit(":", 1)[1].strip("/"))
     for path, method in (
         ("/", "GET"),
         ("/config", "GET"),
