@@ -196,6 +196,39 @@ def test_the_same_fact_in_other_words_raises_no_alarm(answer: str) -> None:
     assert messages(answer) == []
 
 
+LOADERS = tuple(
+    make_snippet(text, position=place)
+    for place, text in enumerate(
+        (
+            "TextGen WebUI removed the ExLlamaV2 loaders in version 4.0. The last with them is 3.23.",
+            "Which of three levels holds is said for each loader. The share fell from 9 to 3 percent.",
+        )
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "held_elsewhere"),
+    [
+        ("How many people use TextGen WebUI?", "So, the answer is 3.", True),
+        ("How many people use TextGen WebUI?", "3", True),
+        ("How many levels are there?", "The answer is 3.", False),
+        ("In which version did TextGen WebUI remove the loaders?", "4.0", False),
+        ("Wie viele Menschen benutzen das?", "Die Antwort ist 3.", False),  # no word of it to look for
+        ("", "The answer is 3.", False),
+        ("How many people use TextGen WebUI?", "The share fell to 3 percent.", False),
+    ],
+)
+def test_a_bare_number_must_stand_where_the_snippets_speak_of_what_was_asked(
+    question: str, answer: str, held_elsewhere: bool
+) -> None:
+    (claim,) = AnswerScorer(LOADERS, question).score(answer).claims
+    said = [finding.message for finding in claim.findings if "of something else" in finding.message]
+    assert bool(said) == held_elsewhere
+    if held_elsewhere:
+        assert claim.gate is not Gate.PASS
+
+
 def test_citations_are_checked() -> None:
     scorer = AnswerScorer(SNIPPETS, embedder=BagEmbedder())
     wrong = scorer.score("The company sold 67 million phones in 2019 [7].")

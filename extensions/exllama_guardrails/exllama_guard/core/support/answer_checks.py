@@ -1,4 +1,4 @@
-"""Checks of an answer's quotes and citations."""
+"""Checks of an answer's quotes, citations and bare numbers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from exllama_guard.core.citations import find_citations
 from exllama_guard.core.records import ClaimSupport, Finding, FindingKind, Gate, Severity, Snippet, Span
+from exllama_guard.core.support.evidence import Library
+from exllama_guard.core.support.features import Measured
+from exllama_guard.core.support.quantities import quantities_of, with_years
 
 _QUOTE = re.compile(r"[\"“„«]([^\"“”„«»\n]{12,400})[\"”“»]")
 _LEAST_WORDS = 4  # a shorter quotation is as often a title or a turn of phrase
+# Words that carry a number and do not say what it counts: "So, the answer is 3."
+_CARRIERS = frozenset(["answer", "number", "total", "amount", "count", "result", "figure", "value"])
 _SAME_TEXT = 92.0  # rapidfuzz partial ratio from which a quotation is the snippet's own wording
 
 
@@ -59,6 +64,41 @@ def citation_findings(
                 Finding(FindingKind.CITATION, note, message, cited[0].span, claim.evidence.snippet_id, span)
             )
     return tuple(out)
+
+
+def bare_number_findings(
+    measured: Measured, library: Library, asked: frozenset[str], language: str
+) -> tuple[Finding, ...]:
+    """A gap for each lone number that the snippets hold only where they speak of something else.
+
+    Args:
+        measured: A claim; one that says what its number counts is left to the other checks.
+        library: The snippets' sentences.
+        asked: Stems of the question's telling words; where the snippets hold none of them nothing is said.
+        language: Of the snippets.
+    """
+    said = {word.norm for word in measured.words if word.is_content and not word.is_number}
+    if said - _CARRIERS or not any(library.holds(stem) for stem in asked):
+        return ()
+    return tuple(_held_elsewhere(measured, library, asked, language))
+
+
+def _held_elsewhere(
+    measured: Measured, library: Library, asked: frozenset[str], language: str
+) -> Iterator[Finding]:
+    for number in quantities_of(measured.text, language):
+        if number.unit:
+            continue
+        holders = [
+            stems
+            for sentence, stems in zip(library.sentences, library.stems, strict=True)
+            if any(number.agrees(other) for other in with_years(sentence.text, language))
+        ]
+        if holders and not any(stems & asked for stems in holders):
+            message = (
+                f"The answer says {number.text}; where the snippets say this, they speak of something else."
+            )
+            yield Finding(FindingKind.NUMBER, Severity.GAP, message, Span(number.start, number.end))
 
 
 def _plain(text: str) -> str:

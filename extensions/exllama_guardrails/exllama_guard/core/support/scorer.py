@@ -22,7 +22,7 @@ from exllama_guard.core.records import (
     SupportReport,
 )
 from exllama_guard.core.support.alignment import align, sentences_read
-from exllama_guard.core.support.answer_checks import citation_findings, quote_findings
+from exllama_guard.core.support.answer_checks import bare_number_findings, citation_findings, quote_findings
 from exllama_guard.core.support.checks import findings_of
 from exllama_guard.core.support.claims import Piece, pieces_of
 from exllama_guard.core.support.disagreement import disagreements
@@ -31,6 +31,7 @@ from exllama_guard.core.support.features import Measured, features_of
 from exllama_guard.core.support.language import language_of
 from exllama_guard.core.support.markup import without_markup
 from exllama_guard.core.support.model import Points, Weights, load_weights, probability, variant_for
+from exllama_guard.core.support.text import words_of
 from exllama_guard.errors import EmbedderError, VerifierError
 
 _MOST_CLAIMS = 400  # of a longer answer the first so many are scored; the report says so
@@ -115,6 +116,7 @@ class AnswerScorer:
         """
         self._snippets = tuple(snippets)
         self._question = question
+        self._asked: frozenset[str] = frozenset()  # stems of the question's telling words
         self._verifier = verifier
         self._accept = support_pass
         self._reject = support_fail
@@ -164,6 +166,9 @@ class AnswerScorer:
         if self._library is None:
             sample = " ".join([self._question, *(snippet.text[:500] for snippet in self._snippets[:8])])
             self._language = language_of(sample)
+            self._asked = frozenset(
+                w.stem for w in words_of(self._question) if w.is_content and not w.is_number
+            )
             self._library = Library(self._snippets, self._language, self._encoder)
         return self._library
 
@@ -192,7 +197,11 @@ class AnswerScorer:
             weights.logit(features),
             weights,
             Evidence(snippet_id, span, text, min(1.0, window.overlap), window.similarity),
-            (*findings, *quote_findings(measured.text, self._snippets)),
+            (
+                *findings,
+                *quote_findings(measured.text, self._snippets),
+                *bare_number_findings(measured, library, self._asked, self._language),
+            ),
             library.reading(measured.found),
         )
 
