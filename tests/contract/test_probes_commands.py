@@ -9,10 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 from exllama_guard.commands import compare, probe, replay, report, verify
-from exllama_guard.core.records import Finish, TurnRequest, make_snippet
-from exllama_guard.core.scoring import Limits, score_turn
+from exllama_guard.core.records import TurnRequest, make_snippet
 from exllama_guard.core.trace import TraceWriter
-from exllama_guard.testing import FakeEmbedder, OverlapScorer
+from exllama_guard.testing import FakeEmbedder, scored
 
 
 @pytest.fixture(autouse=True)
@@ -96,16 +95,7 @@ def record(folder, count=2, prompt="p", answer="The cache holds 8192 tokens [s1]
     made = (make_snippet("The cache holds 8192 tokens.", position=0),)
     for number in range(count):
         request = TurnRequest(f"t{number}", f"Question {number}?", made, prompt=prompt, chat_id="c")
-        writer.write(
-            score_turn(
-                request,
-                answer,
-                Finish.COMPLETE,
-                scorer=OverlapScorer(made),
-                embedder=FakeEmbedder(),
-                limits=Limits(),
-            )
-        )
+        writer.write(scored(request, answer))
     return str(folder)
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 from exllama_guard.core.model_signs import Fence, ModelSigns
 from exllama_guard.core.records import (
-    Finish,
     Gate,
     ModelInfo,
     NotScored,
@@ -16,11 +15,10 @@ from exllama_guard.core.records import (
     TurnRequest,
     make_snippet,
 )
-from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.core.verification import VerifyLimits
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.desk_parts import DeskParts
-from exllama_guard.testing import FakeEmbedder, OverlapScorer
+from exllama_guard.testing import FakeEmbedder, scored
 from probe_material import ScriptedMode
 
 ANN, BEN = Reader(username="ann"), Reader(username="ben")
@@ -32,14 +30,7 @@ def turn(number, answer="The cache holds 8192 tokens.", question="How large is t
     request = TurnRequest(
         f"t{number}", question, SNIPPETS, chat_id=chat, model=dataclasses.replace(MODEL, shard_hash=None)
     )
-    return score_turn(
-        request,
-        answer,
-        Finish.COMPLETE,
-        scorer=OverlapScorer(SNIPPETS),
-        embedder=FakeEmbedder(),
-        limits=Limits(0.45, 0.6),
-    )
+    return scored(request, answer)
 
 
 class World:

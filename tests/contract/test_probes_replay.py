@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from exllama_guard.core.records import Finish, Gate, TurnRequest, make_snippet
-from exllama_guard.core.scoring import Limits, score_turn
+from exllama_guard.core.records import Gate, TurnRequest, make_snippet
 from exllama_guard.core.use_reports import replay_report
 from exllama_guard.probes.replay import OFF, ReplayJob, run_replay
-from exllama_guard.testing import FakeEmbedder, OverlapScorer
+from exllama_guard.testing import FakeEmbedder, scored
 
 SNIPPETS = (make_snippet("The cache holds 8192 tokens.", position=0),)
 
@@ -26,14 +25,7 @@ class ScriptedHost:
         prompt = question + "".join(f" +{name}" for name in sorted(on & {"noise", "silent"}))
         answer = "The cache holds 8192 tokens" + ("." if "silent" in on else " [s1].")
         request = TurnRequest("t", question, SNIPPETS, prompt=prompt)
-        return score_turn(
-            request,
-            answer,
-            Finish.COMPLETE,
-            scorer=OverlapScorer(SNIPPETS),
-            embedder=FakeEmbedder(),
-            limits=Limits(0.45, 0.6),
-        )
+        return scored(request, answer)
 
 
 def replayed(host, told=None, **job):

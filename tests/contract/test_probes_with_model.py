@@ -6,11 +6,10 @@ import json
 
 import pytest
 from exllama_guard.commands import diagnose, probe, verify
-from exllama_guard.core.records import Finish, TurnRequest, make_snippet
-from exllama_guard.core.scoring import Limits, score_turn
+from exllama_guard.core.records import TurnRequest, make_snippet
 from exllama_guard.core.trace import TraceWriter
 from exllama_guard.standalone.small_model import bundled_gguf
-from exllama_guard.testing import FakeEmbedder, OverlapScorer
+from exllama_guard.testing import scored
 
 pytestmark = pytest.mark.model
 
@@ -41,14 +40,7 @@ def test_probe_asks_six_times_and_goes_on_where_it_was(tmp_path, capsys):
 
 def test_diagnose_measures_lambda_with_a_model(tmp_path, capsys):
     made = (make_snippet(SENTENCE, position=0),)
-    turn = score_turn(
-        TurnRequest("t1", QUESTION, made, extensions=("websearch",)),
-        f"{SENTENCE[:-1]} [s1].",
-        Finish.COMPLETE,
-        scorer=OverlapScorer(made),
-        embedder=FakeEmbedder(),
-        limits=Limits(),
-    )
+    turn = scored(TurnRequest("t1", QUESTION, made, extensions=("websearch",)), f"{SENTENCE[:-1]} [s1].")
     TraceWriter(tmp_path).write(turn)
     assert diagnose.run([str(tmp_path), "--model", str(bundled_gguf()), "--max-tokens", "12"]) == 0
     told = capsys.readouterr()

@@ -11,12 +11,11 @@ from exllama_guard.core.checkup import observe_turns
 from exllama_guard.core.comparison import compare_modes
 from exllama_guard.core.diagnosis import Findings, diagnosis_of, modes_of_report
 from exllama_guard.core.probe_reports import compare_report
-from exllama_guard.core.records import Finish, Gate, ModelInfo, TurnRequest, make_snippet
+from exllama_guard.core.records import Gate, ModelInfo, TurnRequest, make_snippet
 from exllama_guard.core.report import as_json
-from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.core.stability import Answer, judge_runs
 from exllama_guard.core.trace import TraceWriter, from_line, record_of, to_line
-from exllama_guard.testing import FakeEmbedder, OverlapScorer
+from exllama_guard.testing import scored
 from probe_material import mode_run
 
 
@@ -27,9 +26,7 @@ def turn(question="How many tokens does the cache hold?", answer="The cache hold
     )
     model = ModelInfo("SmolLM2", "Transformers", "fp16", "fp16", 8192)
     request = TurnRequest("t1", question, made, model=model)
-    return score_turn(
-        request, answer, Finish.COMPLETE, scorer=OverlapScorer(made), embedder=FakeEmbedder(), limits=Limits()
-    )
+    return scored(request, answer)
 
 
 def test_every_distance_is_the_traces():

@@ -6,25 +6,17 @@ import dataclasses
 
 import pytest
 from exllama_guard.core.long_run import long_run_of, topic_loss_of
-from exllama_guard.core.records import Finish, Gate, NotScored, TurnRequest, make_snippet
+from exllama_guard.core.records import Gate, NotScored, TurnRequest, make_snippet
 from exllama_guard.core.resonance import Trend
-from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.core.stability import RunState
-from exllama_guard.testing import FakeEmbedder, OverlapScorer
+from exllama_guard.testing import FakeEmbedder, scored
 
 SNIPPETS = (make_snippet("The cache holds 8192 tokens.", position=0),)
 
 
 def turn(number, answer="The cache holds 8192 tokens.", question="How large is the cache?"):
     request = TurnRequest(f"t{number}", question, SNIPPETS, chat_id="c", started_at_s=float(number))
-    return score_turn(
-        request,
-        answer,
-        Finish.COMPLETE,
-        scorer=OverlapScorer(SNIPPETS),
-        embedder=FakeEmbedder(),
-        limits=Limits(0.45, 0.6),
-    )
+    return scored(request, answer)
 
 
 def at(number, distance):

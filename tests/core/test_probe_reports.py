@@ -9,16 +9,15 @@ import pytest
 from exllama_guard.core.checkup import checkup_of
 from exllama_guard.core.gold import GoldItem
 from exllama_guard.core.probe_reports import compare_report, lambda_report
-from exllama_guard.core.records import Finish, Gate, TurnRequest, make_snippet
+from exllama_guard.core.records import Gate, TurnRequest, make_snippet
 from exllama_guard.core.replay import replay_of
 from exllama_guard.core.report import as_json, as_markdown
 from exllama_guard.core.report_html import as_html
-from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.core.symptoms import observed
 from exllama_guard.core.trace import record_of
 from exllama_guard.core.use_reports import chat_report, checkup_report, replay_report, verify_report
 from exllama_guard.core.verification import VerifyLimits, item_result, measure_form, overall
-from exllama_guard.testing import FakeEmbedder, OverlapScorer
+from exllama_guard.testing import FakeEmbedder, scored
 from probe_material import EVIL, judged, mode_run
 
 
@@ -27,9 +26,7 @@ def turn(number, answer="The cache holds 8192 tokens [s1].", prompt="p"):
     request = TurnRequest(
         f"t{number}", f"Question {number}? {EVIL}", made, prompt=prompt, started_at_s=float(number)
     )
-    return score_turn(
-        request, answer, Finish.COMPLETE, scorer=OverlapScorer(made), embedder=FakeEmbedder(), limits=Limits()
-    )
+    return scored(request, answer)
 
 
 REPORTS = {

@@ -11,10 +11,9 @@ from exllama_guard.core import detect_model as model
 from exllama_guard.core import detect_text as text
 from exllama_guard.core.fix_pages import PAGES
 from exllama_guard.core.logit_drift import LogitDrift
-from exllama_guard.core.records import Finish, Gate, NotScored, Reason, TurnRequest, make_snippet
+from exllama_guard.core.records import Gate, NotScored, Reason, TurnRequest, make_snippet
 from exllama_guard.core.repetition import repetition_of, topic_loss
 from exllama_guard.core.resonance import resonance_trend
-from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.core.stability import RunState
 from exllama_guard.core.symptoms import CATALOGUE, Stage, fired, first_repair, observed, unobserved
 from exllama_guard.core.version_skew import (
@@ -24,7 +23,7 @@ from exllama_guard.core.version_skew import (
     unresolved,
     wheel_tags,
 )
-from exllama_guard.testing import FakeEmbedder, OverlapScorer
+from exllama_guard.testing import FakeEmbedder, scored
 
 NONE = NotScored(Reason.NO_SNIPPETS)
 
@@ -245,9 +244,7 @@ def turn(
 ):
     made = tuple(make_snippet(s, position=i) for i, s in enumerate(snippets))
     request = TurnRequest("t", question, made, **more)
-    return score_turn(
-        request, answer, Finish.COMPLETE, scorer=OverlapScorer(made), embedder=FakeEmbedder(), limits=Limits()
-    )
+    return scored(request, answer)
 
 
 def seen(report, **more):

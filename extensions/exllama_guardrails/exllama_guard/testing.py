@@ -12,6 +12,7 @@ from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSi
 from exllama_guard.core.records import (
     ClaimKind,
     ClaimSupport,
+    Finish,
     FloatArray,
     Gate,
     NotScored,
@@ -20,12 +21,14 @@ from exllama_guard.core.records import (
     Span,
     SupportReport,
     TurnReport,
+    TurnRequest,
     words,
 )
+from exllama_guard.core.scoring import Limits, score_turn
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
 
-__all__ = ["FakeBackend", "FakeEmbedder", "OverlapScorer", "ListTrace", "make_monitor"]
+__all__ = ["FakeBackend", "FakeEmbedder", "OverlapScorer", "ListTrace", "make_monitor", "scored"]
 
 _WIDTH = 512
 
@@ -90,6 +93,14 @@ class ListTrace:
         if self.error is not None:
             raise self.error
         self.reports.append(report)
+
+
+def scored(request: TurnRequest, answer: str) -> TurnReport:
+    """The report of a complete answer, over fakes and with the limits of docs/measures.md."""
+    scorer = OverlapScorer(request.snippets)
+    return score_turn(
+        request, answer, Finish.COMPLETE, scorer=scorer, embedder=FakeEmbedder(), limits=Limits()
+    )
 
 
 def make_monitor(
