@@ -169,6 +169,23 @@ def test_the_one_line_sits_in_the_chat_and_nothing_moves_while_a_reply_streams(s
     assert page.is_visible("#eg-panel-turn")
 
 
+def test_a_long_chat_is_told_by_turn_and_a_line_of_it_opens_its_turn(served, page):
+    for number in range(60, 70):
+        served.run(f"run {number} {'bad' if number > 65 else 'good'}")
+    open_details(page, "time")
+    wake(page)
+    until(page, "() => document.querySelectorAll('[data-slot=long] tbody tr').length >= 10")
+    told = page.inner_text("[data-slot=long] .eg-lead")
+    assert "E_resonance is" in told and "a turn (95 % interval" in told
+    assert "snippets" in told.rpartition(".")[0]
+    page.click("[data-slot=long] tbody tr:nth-child(10) .eg-link")
+    until(page, "() => !document.querySelector('#eg-panel-turn').hidden")
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_details(page, "time")
+    wide = page.evaluate("() => document.querySelector('#eg-root').scrollWidth <= window.innerWidth")
+    assert wide
+
+
 def test_a_touch_shows_the_snippet_beside_a_sentence_on_a_narrow_screen(served, browser):
     served.run("run 98 bad")
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)

@@ -17,7 +17,7 @@ from exllama_guard.panel.rows_report import report_rows
 from exllama_guard.probes.desk import ProbeDesk
 from hypothesis import given
 from hypothesis import strategies as st
-from panel.scripted import BAD, QUESTION, run_turn, scripted_monitor
+from panel.scripted import BAD, GOOD, QUESTION, run_turn, scripted_monitor
 from panel.scripted_probes import probes_over
 from panel.test_desk import Client, act
 
@@ -59,6 +59,43 @@ def test_before_the_host_has_made_the_probes_the_tabs_say_so_and_no_button_fails
         client.ask(act("probe", form_0="Why?"))
         assert "reload the page" in client.html[place]
         assert "try again" in str(client.last["say"])
+
+
+def test_a_long_chat_is_shown_by_turn_with_its_slope_and_what_that_means(monitor):
+    client = client_of(monitor, probes_over(monitor), "time")
+    client.ask()
+    assert client.html["long"] == ""
+    run_turn(monitor, 1, "It is so and it is so and it is so and it is so and it is so.")
+    client.ask()
+    assert (
+        "Slope of E_resonance not measured: not enough data yet (1 turns; a slope needs 8)"
+        in client.html["long"]
+    )
+    assert "loop" in client.html["long"] and "<i" in client.html["long"]
+    assert "not measured: this turn or the one before has no ΔS" in client.html["long"]
+    for number in range(2, 11):
+        run_turn(monitor, number, GOOD)
+    client.ask()
+    shown = client.html["long"]
+    assert "E_resonance is" in shown and "over 10 turns" in shown
+    assert shown.index(">10<") < shown.index(">1<")  # the newest first
+    assert shown.count("data-act='turn'") == 10
+
+
+def test_a_slow_embedder_does_not_hold_the_page_and_the_rest_follows(monitor, monkeypatch):
+    from exllama_guard.probes import long_view
+
+    for number in range(1, 4):
+        run_turn(monitor, number, "One is so. Two is so. Three is so.")
+    monkeypatch.setattr(long_view, "_WITHIN_S", 0.0)
+    client = client_of(monitor, probes_over(monitor), "time")
+    client.ask()
+    assert client.last["busy"] is True
+    assert "being measured" in client.html["long"]
+    monkeypatch.setattr(long_view, "_WITHIN_S", 5.0)
+    client.ask()
+    assert "busy" not in client.last
+    assert "being measured" not in client.html["long"]
 
 
 def test_edited_forms_are_asked_and_the_grid_shows_answers_groups_verdict_and_numbers(monitor):

@@ -96,13 +96,12 @@ def _slope(
     values: npt.NDArray[np.float64], series: npt.NDArray[np.float64], window: int
 ) -> tuple[float, float, float]:
     """Slope of `series` a step and its 95 % interval, the slope always inside it."""
-    from scipy.stats import theilslopes
-
-    slope = float(theilslopes(series, np.arange(len(series))).slope)
+    first, second = np.triu_indices(len(series), k=1)
+    steps = second - first
+    slope = float(np.median((series[second] - series[first]) / steps))
     residuals = values - slope * np.arange(len(values))
     resampled = _averaged(_blocks(residuals - residuals.mean()), window)
-    first, second = np.triu_indices(len(series), k=1)
-    slopes = np.median((resampled[:, second] - resampled[:, first]) / (second - first), axis=1)
+    slopes = np.median((resampled[:, second] - resampled[:, first]) / steps, axis=1)
     low, high = np.quantile(slopes, [0.025, 0.975])
     return slope, slope + min(float(low), 0.0), slope + max(float(high), 0.0)
 

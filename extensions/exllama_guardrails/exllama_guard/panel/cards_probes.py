@@ -11,9 +11,10 @@ from dataclasses import replace
 from exllama_guard.core.records import Reader
 from exllama_guard.core.report import Report, as_json, as_markdown
 from exllama_guard.core.report_html import as_html
-from exllama_guard.panel import markup_doctor, markup_probes, markup_report
+from exllama_guard.panel import markup_doctor, markup_long, markup_probes, markup_report
 from exllama_guard.panel.markup import Html
 from exllama_guard.panel.packet import Page, Slot
+from exllama_guard.panel.rows_long import long_rows
 from exllama_guard.panel.rows_probes import (
     diagnosis_row,
     doctor_rows,
@@ -24,6 +25,7 @@ from exllama_guard.panel.rows_probes import (
 from exllama_guard.panel.rows_report import ReportRows, report_rows
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.lambda_probe import LambdaProbe
+from exllama_guard.probes.long_view import MEASURING
 from exllama_guard.probes.run import Progress
 
 __all__ = ["PROBE_ACTIONS", "ProbeCards"]
@@ -112,6 +114,16 @@ class ProbeCards:
         asked = _probe_for(desk, reader, turn_id)
         about = asked.question if isinstance(asked, LambdaProbe) else "the newest answer"
         return markup_doctor.prompt(diagnosis_row(diagnosis), " ".join(about.split()))
+
+    def long_chat(self, reader: Reader) -> Page:
+        """The chat of the newest answer by turn, in the tab Over time."""
+        desk = self._desk()
+        if desk is None:
+            return Page((Slot("long", Html("")),))
+        run = desk.long_run(reader)
+        busy = any(signs.topic_loss is MEASURING for signs in run.turns)
+        facts = {"busy": True, "more": True} if busy else {}
+        return Page((Slot("long", markup_long.long_chat(long_rows(run))),), facts=facts)
 
     # --- what the buttons do ----------------------------------------------------------------------------
 

@@ -191,7 +191,9 @@ class Desk:
         if message.tab == "time":
             rows = [row_of(record_of(turn)) for turn in snapshot.turns]
             drawn = markup_plot.plot(plot(snapshot.turns, snapshot.events, settings))
-            return Page((Slot("plot", drawn), Slot("turns", markup_cards.turn_list(rows))))
+            long = self._probes.long_chat(self._reader(visitor))
+            listed = Slot("turns", markup_cards.turn_list(rows))
+            return Page((Slot("plot", drawn), *long.parts, listed), long.facts)
         if message.tab == "history":
             past = self._history(visitor)
             shown_rows = markup_cards.history(page_of(past, message.filter), message.filter)

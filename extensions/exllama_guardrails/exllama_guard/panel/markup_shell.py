@@ -83,7 +83,7 @@ def shell() -> Html:
     )
     panels = [
         _panel("turn", _turn("t.")),
-        _panel("time", join(_place("plot"), _place("turns"))),
+        _panel("time", join([_place(name) for name in ("plot", "long", "turns")])),
         _panel("history", _place("history")),
         _panel("probes", join([_place(name) for name in PROBE_PLACES])),
         _panel("doctor", join([_place(name) for name in DOCTOR_PLACES])),
