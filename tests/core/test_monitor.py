@@ -116,6 +116,21 @@ def test_snippets_are_collected_off_the_replys_path():
     assert where[0].startswith("guardrails-scoring")
 
 
+def test_replies_that_ran_at_the_same_time_say_so():
+    monitor = make_monitor()
+    first = monitor.open_turn(request("first"))
+    second = monitor.open_turn(request("second"))
+    second.close("B.", Finish.COMPLETE)
+    third = monitor.open_turn(request("third"))
+    first.close("A.", Finish.COMPLETE)
+    third.close("C.", Finish.COMPLETE)
+    settled(monitor)
+    monitor.open_turn(request("alone")).close("D.", Finish.COMPLETE)
+    settled(monitor)
+    told = {turn.request.turn_id: turn.beside for turn in monitor.snapshot().turns}
+    assert told == {"first": 2, "second": 1, "third": 1, "alone": 0}
+
+
 def test_thinking_is_not_part_of_the_answer():
     monitor = make_monitor()
     monitor.open_turn(request()).close("<think>hm</think>\n\nThe cache.", Finish.COMPLETE)
@@ -387,3 +402,22 @@ class Slow(OverlapScorer):
 
     def prepare(self):
         assert self.go_on.wait(10)
+
+
+def test_a_reply_that_cannot_be_handed_over_leaves_no_turn_open(monkeypatch):
+    monitor = make_monitor()
+    handle = monitor.open_turn(request())
+    assert monitor.wait_until_idle(10)
+
+    def no_thread(*args):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(monitor._worker, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            handle.close("Said.", Finish.COMPLETE)
+    assert not monitor.snapshot(None).coming
+    monitor.open_turn(request("next")).close("Said.", Finish.COMPLETE)
+    assert monitor.wait_until_idle(10)
+    shown = monitor.snapshot(None)
+    assert (len(shown.turns), shown.shed, shown.waiting) == (1, 1, 0)

@@ -128,6 +128,19 @@ def test_two_streams_step_by_step_get_their_own_reports():
     assert next(two)["guardrails"]["turn_id"] == "two"
 
 
+def test_a_host_whose_api_lacks_its_library_is_a_host_without_one(monkeypatch, caplog):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'fastapi'", name="fastapi")
+
+    monkeypatch.setattr(acting_api, "shared_module", lambda: types.SimpleNamespace())
+    monkeypatch.setattr(acting_api, "find_spec", lambda name: True)
+    monkeypatch.setattr(acting_api, "import_module", missing)
+    caplog.set_level("INFO", acting_api.__name__)
+    acting_api.install_api(Patches(), make_monitor())
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "fastapi" in caplog.text
+
+
 def test_a_line_belongs_to_its_own_state_and_is_given_once():
     lines, first, second = VisibleLines(), {"a": 1}, {"a": 1}
     lines.keep(first, "\n\n⚠ Guardrails: a < b.")

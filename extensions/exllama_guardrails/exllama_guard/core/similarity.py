@@ -20,7 +20,6 @@ from exllama_guard.core.records import (
     Zone,
     words,
 )
-from exllama_guard.core.support.text import sentence_ranges
 from exllama_guard.errors import EmbedderError
 
 # One MiniLM forward of 64 passages takes about a second on two cores; a file of 1 MB has 1,500 passages.
@@ -106,6 +105,8 @@ def _by_sentence(text: str, embedder: Embedder) -> FloatArray:
     Raises:
         EmbedderError: The model is missing or failed.
     """
+    from exllama_guard.core.support.text import sentence_ranges  # brings all of support along
+
     sentences = [text[start:end] for start, end in sentence_ranges(text)]
     if not 0 < len(sentences) <= _SENTENCES_EMBEDDED:
         sentences = [text]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -35,6 +36,7 @@ _MODULES = ("modules.api", "extensions.openai")  # 4.7.3 and 3.23
 _WHOLE = ("chat_completions", "completions")
 _STREAMED = ("stream_chat_completions", "stream_completions")
 
+log = logging.getLogger(__name__)
 _reports: ContextVar[list[dict[str, Any]] | None] = ContextVar("exllama_guard_reports", default=None)
 
 
@@ -69,7 +71,10 @@ def install_api(patches: Patches, monitor: Monitor) -> None:
     """
     args = getattr(shared_module(), "args", None)
     if (getattr(args, "api", True) or getattr(args, "public_api", False)) and find_spec("modules.api"):
-        import_module("modules.api.script")
+        try:
+            import_module("modules.api.script")
+        except ModuleNotFoundError as error:
+            log.info("no API here, so no reports for its clients: %s", error)
     for package in _MODULES:
         completions = sys.modules.get(f"{package}.completions")
         if completions is not None:

@@ -83,6 +83,10 @@ class ScoringWorker:
         self._start_ahead(self._prepare, handle)
         with self._lock:
             self._memory.touch()
+            for other in self._open.values():
+                if not other.closed:
+                    other.beside += 1
+                    handle.beside += 1
             self._open[handle.request.turn_id] = handle
             while len(self._open) > self._outfit.settings.queue_limit:
                 self._open.popitem(last=False)
@@ -130,8 +134,16 @@ class ScoringWorker:
                 self._open.pop(old.request.turn_id, None)
                 self.shed += 1
                 full = True
-        if not full:  # else the job that waits for the dropped one takes the next
+        if full:
+            return  # the job that waits for the dropped one takes the next
+        started = False
+        try:
             self.start(self._score_waiting)
+            started = True
+        finally:  # where no thread can be had the turn does not stay open; a later job counts it as shed
+            if not started:
+                with self._lock:
+                    self._open.pop(handle.request.turn_id, None)
 
     def _score_waiting(self) -> None:
         """Scores what waits, oldest first; a fault ends this job, and the next one goes on."""
@@ -208,8 +220,8 @@ class ScoringWorker:
         report = None
         try:
             report = self.report(handle, handle.text, finish) if current else None
-            if report is not None and handle.acted is not None:
-                report = replace(report, acted=handle.acted)
+            if report is not None and (handle.acted is not None or handle.beside):
+                report = replace(report, acted=handle.acted or report.acted, beside=handle.beside)
         finally:  # a turn that could not be checked does not stay open
             with self._lock:
                 self._open.pop(handle.request.turn_id, None)

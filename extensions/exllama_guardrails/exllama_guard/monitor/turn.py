@@ -48,6 +48,7 @@ class TurnHandle:
         self.scheduled = False
         self.closed = False
         self.acted: Acted | None = None
+        self.beside = 0  # other replies that ran while this one did
         self.opened_at_s = time.monotonic()
         self.first_token_s: float | None = None
 
