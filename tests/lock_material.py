@@ -123,9 +123,14 @@ def random_tools(count: int, seed: int = 7) -> list[Tool]:
     ]
 
 
-def uniform_reply(lock: CompiledLock, rng: np.random.Generator, max_tokens: int = 4000) -> tuple[bytes, bool]:
-    """What a model with uniform logits writes under the lock, and whether it came to its end."""
-    run = LockRun(lock)
+def uniform_reply(
+    lock: CompiledLock, rng: np.random.Generator, max_tokens: int = 4000, *, told: bool = False
+) -> tuple[bytes, bool]:
+    """What a model with uniform logits writes under the lock, and whether it came to its end.
+
+    Where the lock is `told` how many tokens the reply may have, it closes the reply before.
+    """
+    run = LockRun(lock, limit=max_tokens if told else None)
     tokens = lock.vocabulary.tokens
     ends = set(lock.vocabulary.eos_ids)
     out = bytearray()
@@ -143,4 +148,4 @@ def uniform_reply(lock: CompiledLock, rng: np.random.Generator, max_tokens: int 
         run.feed(token)
         if run.phase is Phase.BROKEN:
             raise AssertionError(f"the lock broke: {run.reason}")
-    return bytes(out), False
+    return bytes(out), run.phase is Phase.DONE

@@ -10,6 +10,8 @@ so that the unlocked model knows the form. Both end at the closing mark. Speed: 
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
 import json
 import sys
 from collections import Counter
@@ -29,6 +31,8 @@ from exllama_guard.locks.transformers_processor import LockProcessor  # noqa: E4
 from exllama_guard.locks.vocabulary import Vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
 
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": None}
+COLUMNS = ("unlocked", "locked")
+CLOSED = "[closed at the limit]"  # put behind a reply that the lock brought to its end
 OPENING = '<tool_call>\n{"name": "'
 SYSTEM = (
     "You are an expert in composing functions. Answer with exactly one call and nothing else, in this form:\n"
@@ -72,6 +76,7 @@ class Scored:
     valid: bool
     right: bool
     fault: str = ""
+    closed: bool = False  # by the lock, since the limit was near
 
 
 def items_of(folder: Path, name: str, count: int) -> Iterator[Item]:
@@ -196,20 +201,32 @@ def load_model(folder: Path | None) -> Any:
     return AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, dtype=torch.float32).eval()
 
 
+def read_prompts(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[Any, Any]:
+    """(the prompts' tokens, padded on the left; the model's cache of all but the last): read once a batch."""
+    import torch
+
+    tokenizer.padding_side = "left"
+    ids = tokenizer(list(prompts), return_tensors="pt", padding=True)
+    before = {name: value[:, :-1] for name, value in ids.items()}
+    places = (before["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        read = model(**before, position_ids=places, use_cache=True, logits_to_keep=1)
+    return ids, read.past_key_values
+
+
 def replies_of(
-    model: Any, tokenizer: Any, prompts: Sequence[str], locks: Sequence[Any], tokens: int, seed: int
+    model: Any, tokenizer: Any, read: tuple[Any, Any], locks: Sequence[Any], tokens: int, seed: int
 ) -> list[str]:
-    """The reply after each of `prompts`, ended at the closing mark; greedy with seed 0, else sampled at 0.7.
+    """The reply after each prompt of `read`, ended at the closing mark; greedy with seed 0, else at 0.7.
 
     One batch, because each step reads all weights; each row has its own lock, or none where `locks` is empty.
     """
     import torch
     from transformers import LogitsProcessorList, StoppingCriteriaList
 
-    tokenizer.padding_side = "left"
-    ids = tokenizer(list(prompts), return_tensors="pt", padding=True)
+    ids, cache = read
     start = ids["input_ids"].shape[1]
-    rows = [LockProcessor(lock) for lock in locks]
+    rows = [LockProcessor(lock, tokens) for lock in locks]
 
     def locked(input_ids: Any, scores: Any) -> Any:
         parts = [row(input_ids[i : i + 1], scores[i : i + 1]) for i, row in enumerate(rows)]
@@ -223,6 +240,7 @@ def replies_of(
     with torch.inference_mode():
         out = model.generate(
             **ids,
+            past_key_values=copy.deepcopy(cache),
             max_new_tokens=tokens,
             do_sample=seed > 0,
             temperature=0.7 if seed else None,
@@ -232,7 +250,9 @@ def replies_of(
             logits_processor=LogitsProcessorList([locked] if rows else []),
             stopping_criteria=StoppingCriteriaList([closed]),
         )
-    return [str(text) for text in tokenizer.batch_decode(out[:, start:], skip_special_tokens=True)]
+    texts = [str(text) for text in tokenizer.batch_decode(out[:, start:], skip_special_tokens=True)]
+    closed_rows = [row.closed for row in rows] or [False] * len(texts)
+    return [text + CLOSED * ended for text, ended in zip(texts, closed_rows, strict=True)]
 
 
 def judge(item: Item, reply: str) -> Scored:
@@ -246,7 +266,8 @@ def judge(item: Item, reply: str) -> Scored:
     verdict = check_call(call.name, call.arguments, status, tool_checker(status.tool)[0] if status else None)
     if not verdict.valid:
         return Scored(True, False, False, verdict.errors[0].code)
-    return Scored(True, True, is_right(item, call.name, verdict.arguments))
+    right = is_right(item, call.name, verdict.arguments)
+    return Scored(True, True, right, closed=reply.endswith(CLOSED))
 
 
 def main() -> None:
@@ -262,13 +283,15 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--batch", type=int, default=10, help="items that are written at once")
     parser.add_argument("--keep", type=Path, help="file of replies: those in it are not written again")
+    parser.add_argument("--only", choices=COLUMNS, help="write this column's replies into --keep, no table")
     options = parser.parse_args()
     tokenizer = load_tokenizer(options.model)
     model = load_model(options.model)
     words = from_hf_tokenizer(tokenizer)
     kept = read_replies(options.keep)
     for name in options.sets:
-        scored: dict[str, list[Scored]] = {"unlocked": [], "locked": []}
+        columns = (options.only,) if options.only else COLUMNS
+        scored: dict[str, list[Scored]] = {label: [] for label in columns}
         unenforced = 0
         items = list(items_of(options.bfcl, name, options.n))
         for first in range(0, len(items), options.batch):
@@ -276,16 +299,18 @@ def main() -> None:
             locks = [compile_plan(plan_calls(one.tools, "<tool_call>", always=False), words) for one in part]
             unenforced += sum(bool(lock.unenforced) for lock in locks)
             prompts = [prompt_of(tokenizer, one.tools, one.question) for one in part]
+            read = functools.cache(lambda given=tuple(prompts): read_prompts(model, tokenizer, given))
             for seed in options.seeds:
                 for label, column in scored.items():
                     keys = [f"{one.identity} {seed} {label}" for one in part]
                     if any(key not in kept for key in keys):
                         used = locks if label == "locked" else ()
-                        replies = replies_of(model, tokenizer, prompts, used, options.tokens, seed)
+                        replies = replies_of(model, tokenizer, read(), used, options.tokens, seed)
                         kept.update(zip(keys, replies, strict=True))
                         write_replies(options.keep, kept)
                     column += [judge(item, kept[key]) for item, key in zip(part, keys, strict=True)]
-        show(name, scored, len(options.seeds), unenforced)
+        if not options.only:
+            show(name, scored, len(options.seeds), unenforced)
 
 
 def read_replies(path: Path | None) -> dict[str, str]:
@@ -315,18 +340,27 @@ def prompt_of(tokenizer: Any, tools: Sequence[Tool], question: str) -> str:
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)) + OPENING
 
 
+def told(hits: int, count: int) -> str:
+    """A share with its Wilson interval at 95 %."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    return f"{hits / count:.1%} ({interval.low:.0%} to {interval.high:.0%})"
+
+
 def show(name: str, scored: dict[str, list[Scored]], seeds: int, unenforced: int) -> None:
     """Prints one set's rows, and on which replies the two columns differ."""
     count = len(scored["locked"])
     print(f"{name}: {count // seeds} items x {seeds} seeds, {unenforced} items checked only")
-    print(f"{'':10} {'parsed':>8} {'valid':>8} {'right':>8}  faults")
+    print(f"{'':10} {'parsed':>22} {'valid':>22} {'right':>22}  faults")
     for label, column in scored.items():
         shares = "".join(
-            f" {sum(part) / count:8.1%}"
+            f" {told(sum(part), count):>22}"
             for part in zip(*((one.parsed, one.valid, one.right) for one in column), strict=True)
         )
         faults = Counter(one.fault for one in column if one.fault).most_common()
-        print(f"{label:10}{shares}  {', '.join(f'{fault} {times}' for fault, times in faults) or 'none'}")
+        listed = ", ".join(f"{fault} {times}" for fault, times in faults) or "none"
+        print(f"{label:10}{shares}  {listed}; closed at the limit {sum(one.closed for one in column)}")
     pairs = list(zip(scored["unlocked"], scored["locked"], strict=True))
     gained = sum(new.right and not old.right for old, new in pairs)
     lost = sum(old.right and not new.right for old, new in pairs)

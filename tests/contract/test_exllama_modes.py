@@ -16,7 +16,6 @@ from exllama_guard.core.fixed_text import PLAIN_ENGLISH
 from exllama_guard.core.records import Gate, NotScored, Reason
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.locks.compiled import compile_plan, plan_answer
-from exllama_guard.locks.ended import mask_to_the_end
 from exllama_guard.locks.run import LockRun, Phase
 from exllama_guard.locks.vocabulary import byte_vocabulary, from_tokenizer_file
 from exllama_guard.probes.causality import check_causality, remedy_of
@@ -160,10 +159,10 @@ def test_after_a_whole_answer_only_the_end_may_come():
     lock = compile_plan(plan_answer(SCHEMA, ""), words)
     run = LockRun(lock)
     for byte in b'{"a":1}':
-        assert mask_to_the_end(run, lock) is not None
+        assert run.mask() is not None
         run.feed(byte)
     assert run.phase is Phase.DONE
-    bits = np.unpackbits(mask_to_the_end(run, lock).view(np.uint8), bitorder="little")
+    bits = np.unpackbits(run.mask().view(np.uint8), bitorder="little")
     assert set(np.flatnonzero(bits).tolist()) == set(words.eos_ids)
 
 

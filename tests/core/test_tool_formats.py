@@ -73,6 +73,17 @@ def test_prose_is_no_call(reply):
     assert find_attempts(reply, ["get_weather"]) == ()
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '<|tool_call>call:get_weather{city:<|"|>Rome<|"|>}<tool_call|>',
+        "<tool_call>get_weather\n<arg_key>city</arg_key><arg_value>a {b</arg_value></tool_call>",
+    ],
+)
+def test_a_call_whose_arguments_are_not_json_is_not_taken_for_broken_json(reply):
+    assert find_attempts(reply, ["get_weather"]) == ()
+
+
 def test_two_calls_in_one_envelope_are_two():
     lines = '<tool_call>{"name": "a", "arguments": {}}\n{"name": "b", "arguments": {"x": 1}}</tool_call>'
     assert [attempt.name for attempt in find_attempts(lines, [])] == ["a", "b"]

@@ -65,7 +65,9 @@ def find_attempts(reply: str, names: Sequence[str]) -> tuple[Attempt, ...]:
     if not bare:
         return ()
     start = re.compile(
-        r"(?<![\w.])(?P<name>" + "|".join(map(re.escape, sorted(bare, key=len, reverse=True))) + r")\s?(?=\{)"
+        r"(?<![\w.:])(?P<name>"
+        + "|".join(map(re.escape, sorted(bare, key=len, reverse=True)))
+        + r")\s?(?=\{)"
     )
     return tuple(_headed(text, match) for match in start.finditer(text))
 
@@ -139,7 +141,7 @@ def _headed(text: str, match: re.Match[str]) -> Attempt:
 def _enveloped(match: re.Match[str]) -> list[Attempt]:
     """The calls in an envelope: one `{"name", "arguments"}`, several on lines, or a list."""
     body = match["body"].strip()
-    if body.startswith("<") or not re.search(r"[{\[]", body):
+    if body.startswith("<") or "<arg_key>" in body or not re.search(r"[{\[]", body):
         return []  # tags inside: another format
     read = read_json(body)
     items = read.value if isinstance(read.value, list) else [read.value]

@@ -31,6 +31,7 @@ class LarkWriter:
         self._rules: list[str] = []
         self._patterns: dict[str, str] = {}
         self._arguments: dict[str, str] = {}
+        self.text_ends: dict[str, None] = {}  # what ends a text that may hold anything else
 
     def rule(self, stem: str, body: str) -> str:
         """Adds a rule and returns its name."""
@@ -49,6 +50,7 @@ class LarkWriter:
 
     def until(self, end: str) -> str:
         """Any text up to and with `end`, which it does not hold before."""
+        self.text_ends[end] = None
         token = self._special(end)
         if token is not None:
             return f"{self.pattern(_ANY)} <[{token}]>"

@@ -15,8 +15,10 @@ from exllama_guard.core.json_strict import canonical_sha256
 from exllama_guard.core.tool_closed import close_schema
 from exllama_guard.core.tool_formats import THINKING, CallFormat, formats_for_template
 from exllama_guard.core.tool_lark import LarkWriter
+from exllama_guard.core.tool_least import longest_piece
 from exllama_guard.core.tool_schema import Tool
 from exllama_guard.errors import SchemaError
+from exllama_guard.locks.closing import shortest_end
 from exllama_guard.locks.vocabulary import Vocabulary
 
 __all__ = ["CompiledLock", "LockPlan", "compile_plan", "compile_reason", "plan_answer", "plan_calls"]
@@ -25,6 +27,8 @@ __all__ = ["CompiledLock", "LockPlan", "compile_plan", "compile_reason", "plan_a
 _LOG_LEVEL = 0
 # Places in triggers that are worked out beforehand, some 0.1 ms each; the rest on first need.
 _EAGER = 400
+# A character outside the basic plane, begun as an escape, needs 11 bytes more; a piece has blanks around it.
+_LEAST_MARGIN, _SPARE = 12, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,9 @@ def plan_answer(schema: Mapping[str, Any], template: str) -> LockPlan:
 class CompiledLock:
     """A compiled grammar with what starts it.
 
-    `unenforced` names the tools whose arguments stay open while decoding, with the reason. `_bans` is
-    filled on first need under `_guard`: tokens that complete a trigger and run on into what is forbidden.
+    `unenforced` names the tools whose arguments stay open while decoding, with the reason. `margin` is about
+    by how many tokens one token can make the shortest end of a reply longer, `again` the same where all that
+    was begun is complete and one more call may follow; `text_ends` end texts that may hold anything. `_bans` is filled on first need under `_guard`: tokens that complete a trigger and run on into what is forbidden.
     """
 
     vocabulary: Vocabulary
@@ -75,6 +80,9 @@ class CompiledLock:
     triggers: tuple[bytes, ...]
     thinking: tuple[tuple[bytes, bytes], ...]
     unenforced: Mapping[str, str]
+    margin: int
+    again: int
+    text_ends: tuple[bytes, ...]
     prototype: Any = field(repr=False)  # llguidance.LLMatcher in its first state
     mid_bans: npt.NDArray[np.int64] = field(repr=False)
     _bans: dict[tuple[bytes, int], npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
@@ -104,7 +112,7 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
     if plan.answer_schema is not None:
         out = LarkWriter(vocabulary.special_id)
         grammar = out.grammar(f"{out.ws()} {out.json(plan.answer_schema)}")
-        return _finish(plan, vocabulary, grammar, (), {})
+        return _finish(plan, vocabulary, grammar, (), {}, ())
     if not plan.tools:
         raise SchemaError("There is no tool to lock.")
     unenforced: dict[str, str] = {}
@@ -128,7 +136,8 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
         )
     any_call = out.rule("anycall", " | ".join(calls))
     start = f"{out.ws()} {any_call} ({out.ws()} {any_call})*" if plan.always else any_call
-    return _finish(plan, vocabulary, out.grammar(start), tuple(dict.fromkeys(triggers)), unenforced)
+    grammar, starts = out.grammar(start), tuple(dict.fromkeys(triggers))
+    return _finish(plan, vocabulary, grammar, starts, unenforced, tuple(out.text_ends))
 
 
 def compile_reason(tool: Tool, vocabulary: Vocabulary) -> str:
@@ -162,6 +171,7 @@ def _finish(
     grammar: str,
     triggers: tuple[str, ...],
     unenforced: dict[str, str],
+    text_ends: tuple[str, ...],
 ) -> CompiledLock:
     from llguidance import LLMatcher
 
@@ -173,7 +183,21 @@ def _finish(
         raise SchemaError(_plain_fault(prototype.get_error()))
     starts = tuple(text.encode() for text in triggers)
     thinking = tuple((opening.encode(), closing.encode()) for opening, closing in plan.thinking)
-    lock = CompiledLock(vocabulary, grammar, plan.always, starts, thinking, unenforced, prototype, _NONE)
+    margin, ends = _margin(plan, vocabulary), tuple(end.encode() for end in text_ends)
+    whole = shortest_end(prototype, vocabulary, ends) if plan.always and plan.tools else None
+    lock = CompiledLock(
+        vocabulary,
+        grammar,
+        plan.always,
+        starts,
+        thinking,
+        unenforced,
+        margin,
+        max(margin, len(whole or ())),
+        ends,
+        prototype,
+        _NONE,
+    )
     if not plan.always:
         lock.mid_bans = _inside(vocabulary, prototype, starts)
         for trigger, matched in [(text, place) for text in starts for place in range(1, len(text))][:_EAGER]:
@@ -182,6 +206,12 @@ def _finish(
 
 
 _NONE: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+
+def _margin(plan: LockPlan, vocabulary: Vocabulary) -> int:
+    schemas = [plan.answer_schema or {}, *(tool.parameters for tool in plan.tools)]
+    longest = max(map(longest_piece, schemas), key=len)
+    return max(_LEAST_MARGIN, len(vocabulary.ll_tokenizer.tokenize_str(longest)) + _SPARE)
 
 
 def _fault(grammar: str, vocabulary: Vocabulary) -> str:

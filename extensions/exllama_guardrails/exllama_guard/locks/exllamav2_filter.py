@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from exllama_guard.locks.compiled import CompiledLock
-from exllama_guard.locks.ended import mask_to_the_end
 from exllama_guard.locks.run import LockRun, Phase
 from exllama_guard.locks.transformers_processor import apply_mask
 
@@ -19,6 +18,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
     lock: CompiledLock,
     generator: Any,  # noqa: ANN401 - exllamav2
     base: type | None = None,
+    limit: int | None = None,
 ) -> Any:  # noqa: ANN401 - exllamav2
     """A filter for one reply of `generator` (an `ExLlamaV2StreamingGenerator`).
 
@@ -29,6 +29,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
         lock: The compiled lock.
         generator: The generator that will use the filter.
         base: The class to derive from; exllamav2's own where None.
+        limit: Most tokens that the reply may have; None where that is not known.
     """
     if base is None:
         from exllamav2.generator.filters import ExLlamaV2Filter
@@ -50,6 +51,11 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             """Where the reply stands."""
             return self.run.phase if self.run else Phase.FREE
 
+        @property
+        def closed(self) -> bool:
+            """Whether the reply was brought to its end because its limit was near."""
+            return self.run is not None and self.run.closed
+
         def begin(self, prefix_str: str) -> None:
             """Starts a reply; `prefix_str` is the healed last token of the prompt, or empty."""
             ids = generator.sequence_ids[0]
@@ -57,14 +63,15 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             self.fed = 0
             tokens = lock.vocabulary.tokens
             end = ids[: self.start][-_PROMPT_END_TOKENS:].tolist()
-            self.run = LockRun(lock, b"".join(tokens[token] for token in end if token < len(tokens)))
+            written = b"".join(tokens[token] for token in end if token < len(tokens))
+            self.run = LockRun(lock, written, limit)
 
         def feed(self, token: Any) -> None:  # noqa: ANN401 - the library's signature
             """Nothing: the sequence itself is read before each mask."""
 
         def clone(self, c: Any = None) -> Any:  # noqa: ANN401 - the library's signature
             """A filter of its own for the same lock."""
-            return build_filter(lock, generator, base)
+            return build_filter(lock, generator, base, limit)
 
         def can_mask_logits(self) -> bool:
             """True: the mask is applied to the logits themselves."""
@@ -76,7 +83,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
 
         def prepare_logit_mask(self) -> bool:
             """Computes the mask of the next token."""
-            self._mask = mask_to_the_end(self._follow(), lock)
+            self._mask = self._follow().mask()
             return True
 
         def mask_logits(self, logits: Any) -> Any:  # noqa: ANN401 - torch.Tensor of shape (vocabulary,)
@@ -89,7 +96,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             """(permitted ids, end ids) where another filter cannot mask; (None, None) while all may come."""
             import numpy as np
 
-            mask = mask_to_the_end(self._follow(), lock)
+            mask = self._follow().mask()
             if mask is None:
                 return None, None
             bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: lock.vocabulary.size]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from exllama_guard.locks.compiled import CompiledLock
-from exllama_guard.locks.ended import mask_to_the_end
 from exllama_guard.locks.run import LockRun, Phase
 
 __all__ = ["build_filter"]
@@ -22,6 +21,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
     tokenizer: Any,  # noqa: ANN401 - exllamav3
     prompt_end: bytes = b"",
     base: type | None = None,
+    limit: int | None = None,
 ) -> Any:  # noqa: ANN401 - exllamav3
     """A filter for one job.
 
@@ -30,6 +30,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
         tokenizer: The exllamav3 tokenizer of the job.
         prompt_end: Last bytes of the prompt, to see an opened thinking block.
         base: The class to derive from; exllamav3's own where None.
+        limit: Most tokens that the reply may have; None where that is not known.
     """
     if base is None:
         from exllamav3.generator.filter import Filter
@@ -41,7 +42,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
 
         def __init__(self) -> None:
             super().__init__(tokenizer, None, None, False)
-            self.run = LockRun(lock, prompt_end)
+            self.run = LockRun(lock, prompt_end, limit)
             self._free: Any = None
 
         @property
@@ -49,9 +50,14 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             """Where the reply stands."""
             return self.run.phase
 
+        @property
+        def closed(self) -> bool:
+            """Whether the reply was brought to its end because its limit was near."""
+            return self.run.closed
+
         def reset(self) -> None:
             """Back to the start; exllamav3 then replays what it keeps."""
-            self.run = LockRun(lock, prompt_end)
+            self.run = LockRun(lock, prompt_end, limit)
 
         def accept_token(self, token: int) -> None:
             """Takes the token that was written."""
@@ -69,7 +75,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             """0 or -inf a token, half precision, shape (1, padded vocabulary), on the CPU."""
             import torch
 
-            mask = mask_to_the_end(self.run, lock)
+            mask = self.run.mask()
             if mask is None:
                 if self._free is None:
                     self._free = torch.zeros((1, self.vocab_size), dtype=self.logits_dtype)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from exllama_guard.locks.closing import Closer
 from exllama_guard.locks.compiled import CompiledLock
 
 __all__ = ["LockRun", "Phase"]
@@ -35,9 +37,10 @@ class LockRun:
     Args:
         lock: The compiled lock.
         prompt_end: Last bytes of the prompt, to see whether a template has opened a thinking block.
+        limit: Most tokens that the reply may have, where that is known: what is locked is closed before it.
     """
 
-    def __init__(self, lock: CompiledLock, prompt_end: bytes = b"") -> None:
+    def __init__(self, lock: CompiledLock, prompt_end: bytes = b"", limit: int | None = None) -> None:
         self._lock = lock
         self._tail = b""
         self._recent = b""  # last bytes written inside the lock
@@ -46,6 +49,8 @@ class LockRun:
         self._closing = b""
         self._opening: bytes | None = None  # bytes of a thinking mark written so far, while one may come
         self.phase = Phase.FREE
+        self._closer = None if limit is None else Closer(lock, limit)
+        self.closed = False  # the reply was brought to its end because its limit was near
         self.reason = ""
         self.locked_tokens = 0
         size = lock.vocabulary.size
@@ -79,10 +84,13 @@ class LockRun:
         if self.phase in (Phase.DONE, Phase.BROKEN):
             return
         tokens = self._lock.vocabulary.tokens
+        last = self._closer is not None and self._closer.wrote(token)
         if not 0 <= token < len(tokens):
             self._break(f"token {token} is outside the tokenizer's {len(tokens)} tokens")
         elif self.phase is Phase.LOCKED:
             self._feed_locked(token, tokens[token])
+            if last and self.phase is not Phase.BROKEN:
+                self._end(Phase.DONE)
         else:
             self._feed_free(tokens[token])
 
@@ -92,10 +100,11 @@ class LockRun:
         The array is reused by the next call.
         """
         if self.phase is Phase.LOCKED:
-            return self._locked_mask()
-        if self.phase in (Phase.DONE, Phase.BROKEN):
-            return None
-        return self._free_mask()
+            must = self._must_come()
+            return self._locked_mask() if must is None else self._only(must)
+        if self.phase is Phase.DONE:  # else a model goes on writing behind what is complete
+            return self._only(self._lock.vocabulary.eos_ids)
+        return None if self.phase is Phase.BROKEN else self._free_mask()
 
     # --- locked --------------------------------------------------------------------------------------
 
@@ -112,9 +121,13 @@ class LockRun:
         if not self._matcher.consume_token(token):
             self._break(f"the sampler chose {text!r}, which the lock forbids")
         elif self._matcher.is_stopped():
-            self._matcher = None
-            self._tail = b""
-            self.phase = Phase.DONE if self._lock.always else Phase.FREE
+            self._end(Phase.DONE if self._lock.always else Phase.FREE)
+
+    def _end(self, phase: Phase) -> None:
+        """Leaves the lock: what it describes is complete."""
+        self._matcher = None
+        self._tail = b""
+        self.phase = phase
 
     def _feed_opening(self, token: int, text: bytes) -> bool:
         """Follows a thinking mark at the start of a wholly locked reply; True when it took the token."""
@@ -148,6 +161,25 @@ class LockRun:
                 if opening.startswith(self._opening):
                     self._allow_pieces(buffer, opening[len(self._opening) :])
         return buffer
+
+    def _must_come(self) -> Sequence[int] | None:
+        """The tokens of which one must come for the reply to end before its limit; None where all may."""
+        end = self._closer.end(self._matcher) if self._closer and self._matcher else None
+        if end is None:
+            return None
+        self.closed = True
+        if end:
+            return end[:1]
+        self._end(Phase.DONE)
+        return self._lock.vocabulary.eos_ids
+
+    def _only(self, tokens: Sequence[int]) -> Mask | None:
+        """A mask of `tokens`; None where there are none, since a sampler must be left something."""
+        if not tokens:
+            return None
+        self._buffer.fill(0)
+        _set(self._buffer, np.array(tokens, dtype=np.int64), True)
+        return self._buffer
 
     def _short_exponent(self, buffer: Mask) -> None:
         """Keeps a number's exponent to two digits; a letter that may follow tells text from a number."""
@@ -223,9 +255,7 @@ class LockRun:
         if not self._matcher.consume_tokens(self._lock.vocabulary.ll_tokenizer.tokenize_bytes(written)):
             self._break(f"a call started with {written[:60]!r}, which the lock forbids")
         elif self._matcher.is_stopped():
-            self._matcher = None
-            self._tail = b""
-            self.phase = Phase.DONE if self._lock.always else Phase.FREE
+            self._end(Phase.DONE if self._lock.always else Phase.FREE)
 
     def _watched(self) -> tuple[bytes, ...]:
         if self.phase is Phase.THINKING:

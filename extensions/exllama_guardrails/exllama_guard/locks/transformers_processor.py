@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from exllama_guard.locks.compiled import CompiledLock
-from exllama_guard.locks.ended import mask_to_the_end
 from exllama_guard.locks.run import LockRun, Phase
 
 __all__ = ["LockProcessor", "apply_mask"]
@@ -29,10 +28,15 @@ class LockProcessor:
 
     It follows one sequence. Where a generation goes back (speculation, a restart), the lock is replayed;
     where several sequences run at once, nothing is masked and `reason` says so.
+
+    Args:
+        lock: The compiled lock.
+        limit: Most tokens that the reply may have; None where that is not known.
     """
 
-    def __init__(self, lock: CompiledLock) -> None:
+    def __init__(self, lock: CompiledLock, limit: int | None = None) -> None:
         self._lock = lock
+        self._limit = limit
         self._run: LockRun | None = None
         self._prompt_tokens = 0
         self._written: list[int] = []
@@ -43,6 +47,11 @@ class LockProcessor:
     def phase(self) -> Phase:
         """Where the reply stands."""
         return self._run.phase if self._run else Phase.FREE
+
+    @property
+    def closed(self) -> bool:
+        """Whether the reply was brought to its end because its limit was near."""
+        return self._run is not None and self._run.closed
 
     @property
     def locked_tokens(self) -> int:
@@ -57,7 +66,7 @@ class LockProcessor:
             return scores
         run = self._follow(input_ids[0])
         started = time.perf_counter()
-        mask = mask_to_the_end(run, self._lock)
+        mask = run.mask()
         if mask is not None:
             self.mask_s.append(time.perf_counter() - started)
             scores = apply_mask(scores, mask, self._lock.vocabulary.size)
@@ -85,7 +94,8 @@ class LockProcessor:
     def _fresh(self, prompt: Any) -> LockRun:  # noqa: ANN401 - torch.Tensor
         tokens = self._lock.vocabulary.tokens
         end = prompt[-_PROMPT_END_TOKENS:].tolist()
-        return LockRun(self._lock, b"".join(tokens[token] for token in end if token < len(tokens)))
+        written = b"".join(tokens[token] for token in end if token < len(tokens))
+        return LockRun(self._lock, written, self._limit)
 
 
 def apply_mask(scores: Any, mask: Any, size: int) -> Any:  # noqa: ANN401 - torch.Tensor, packed bits

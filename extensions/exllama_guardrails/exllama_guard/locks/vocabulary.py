@@ -35,6 +35,8 @@ class Vocabulary:
     specials: dict[str, int] = field(repr=False)
     ordered: tuple[tuple[bytes, int], ...] = field(repr=False)
     digit_runs: tuple[npt.NDArray[np.int64], ...] = field(repr=False)  # ids that start with 1, 2, 3 digits
+    singles: npt.NDArray[np.int64] = field(repr=False)  # ids of tokens of one byte, and of special ones
+    first_bytes: npt.NDArray[np.uint8] = field(repr=False)  # by id; 0 where a token is empty
 
     @property
     def size(self) -> int:
@@ -111,8 +113,17 @@ def of_ll_tokenizer(tokenizer: Any, digest: str) -> Vocabulary:  # noqa: ANN401 
         for length in (1, 2, 3)
     )
     ends = tuple(tokenizer.eos_tokens)
+    singles = [token for token, text in enumerate(tokens) if len(text) == 1]
     return Vocabulary(
-        tokenizer, tokens, digest, ends, specials, ordered, tuple(run.astype(np.int64) for run in runs)
+        tokenizer,
+        tokens,
+        digest,
+        ends,
+        specials,
+        ordered,
+        tuple(run.astype(np.int64) for run in runs),
+        np.array(sorted({*singles, *specials.values()} - set(ends)), dtype=np.int64),
+        np.array([text[0] if text else 0 for text in tokens], dtype=np.uint8),
     )
 
 
