@@ -96,6 +96,7 @@ class Handle:
                 "prefix": request.answer_prefix,
                 "regenerate": request.regenerate,
                 "tool_turn": request.tool_turn,
+                "system": request.system_prompt,
                 "chat_id": request.chat_id,
                 "model": request.model.name if request.model else None,
                 "loader": request.model.loader if request.model else None,
@@ -237,6 +238,13 @@ PAST = ["What is a fence?", "A fence is a wait."]
 def chat_turn(host):
     said = host.say("What does the fence do?", host.state(history=history(PAST)))
     return {"internal": said["internal"][-1], "visible": said["visible"][-1]}
+
+
+def with_a_system_message(host):
+    texts = {"custom_system_message": "You answer in one line.", "context": "You are a butler."}
+    host.say("What does the fence do?", host.state(**texts))
+    host.say("What does the fence do?", host.state(**texts, mode="chat"))
+    host.complete("Question: What does the fence do?\nAnswer:", **texts)
 
 
 def not_streaming(host):
@@ -563,7 +571,8 @@ def uninstall(host):
 
 
 SCENARIOS = (
-    chat_turn, not_streaming, html_answer, regenerate, continue_, stop, disconnect, api_chat, tool_turn,
+    chat_turn, with_a_system_message, not_streaming, html_answer, regenerate, continue_, stop, disconnect,
+    api_chat, tool_turn,
     api_tool_turn, completion, notebook_escapes, past_attachment, new_attachment, handed_over,
     marked_block, injected, no_model, loader_breaks, fault_on_open, fault_on_chunk, switched_off,
     unticked, unticked_alone, our_probe, probe_writes, replayed, page_errand, set_up_again, model_events,

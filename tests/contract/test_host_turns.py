@@ -43,6 +43,14 @@ def test_a_chat_turn_is_seen_whole_and_passes_through_unchanged(seen):
     assert seen["chat_turn"]["result"]["internal"] == [QUESTION, ANSWER]
 
 
+def test_the_system_message_of_a_chat_is_known_by_its_mode(seen):
+    assert [turn["system"] for turn in seen["with_a_system_message"]["turns"]] == [
+        "You answer in one line.",
+        "You are a butler.",
+        "",
+    ]
+
+
 def test_the_text_so_far_grows_step_by_step(seen):
     chunks = [chunk for chunk in _only(seen, "chat_turn")["chunks"] if chunk]
     assert len(set(chunks)) >= 8

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from exllama_guard.core.detect_chat import observe_chat
 from exllama_guard.core.detect_model import context_drift, long_run
-from exllama_guard.core.detect_text import observe_chat, observe_turn, topic
+from exllama_guard.core.detect_text import observe_turn, topic
 from exllama_guard.core.ports import Embedder
 from exllama_guard.core.records import Gate, TurnReport
 from exllama_guard.core.repetition import topic_loss
@@ -28,7 +29,7 @@ _ELSEWHERE = {
     "V5": "needs a reference (--reference)",
     "T1": "needs the same question with extensions on and off: `replay`",
     "T2": "needs the same question with extensions on and off: `replay`",
-    "T3": "needs several users at once",
+    "T3": "needs several users at once, in the WebUI",
     "T5": "measured by the warm-up in the WebUI",
 }
 # The same inside the host, where the loaded model and the chats are at hand.
@@ -37,7 +38,6 @@ IN_THE_HOST = {
     "EX3": "needs a long run: press “Measure drift”, or chat for 10 turns",
     "EX4": "no tool was called yet",
     "V5": "no reference was named",
-    "T3": "needs several users at once",
 }
 NO_SUCH_TURN = "no turn of this kind was seen since the start"
 _ENOUGH = 300  # characters of evidence of a symptom that was not seen
@@ -132,7 +132,6 @@ def observe_turns(
     finite: bool | None = None,
     warm_is_cold: bool | None = None,
     embedder: Embedder | None = None,
-    system_prompt: str = "",
 ) -> tuple[Observation, ...]:
     """What recorded turns of one chat show, oldest first.
 
@@ -142,13 +141,12 @@ def observe_turns(
         finite: Whether the last logits were numbers, where it was seen.
         warm_is_cold: Whether a warm cache gave the cold canary, where it was measured.
         embedder: For topic loss within an answer; None leaves it out.
-        system_prompt: Of the chat, to look for leaks.
 
     Raises:
         EmbedderError: The embedder is missing or failed.
     """
     distances = [answer_side(turn) for turn in turns]
-    found = [one for turn in turns for one in observe_turn(turn, system_prompt=system_prompt)]
+    found = [one for turn in turns for one in observe_turn(turn)]
     found += observe_chat(turns, distances, steps_of(turns, window))
     found.append(context_drift(distances))
     found.append(long_run(finite, warm_is_cold, distances, resonance_trend(distances, window)))

@@ -416,6 +416,7 @@ class TurnRequest:
     tool_turn: bool = False
     started_at_s: float = 0.0  # seconds since the epoch
     extensions: tuple[str, ...] | None = None  # the other extensions that were on; None: not known
+    system_prompt: str = ""  # not kept in traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,3 +505,4 @@ class TurnReport:
     notes: tuple[str, ...] = ()
     relevance: Relevance = NO_RELEVANCE
     acted: Acted | None = None  # None: the setting is "show" and nothing was to be done
+    beside: int = 0  # other replies that ran while this one did; not kept in traces

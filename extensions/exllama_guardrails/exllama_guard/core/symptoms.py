@@ -76,7 +76,7 @@ _ROWS = (
     # extensions and the WebUI
     ("T1", "An extension changes the prompt", "another prompt for the same question with extensions on", _SCHEMA, "data-contracts retrieval-traceability"),
     ("T2", "Citations lost with extensions", "other snippets are cited with extensions on", _SCHEMA, "retrieval-traceability"),
-    ("T3", "ΔS rises with several users", "ΔS above 0.60 and 0.10 above the value for one user", _REASON, "context-drift entropy-collapse"),
+    ("T3", "ΔS rises with several users", "the same question, alone and beside another reply: ΔS above 0.60 and 0.10 above alone", _REASON, "context-drift entropy-collapse"),
     # retrieval
     ("RT1", "A sentence leads to no snippet", "a sentence that no snippet carries", _FIND, "retrieval-traceability"),
     ("RT3", "Retrieval is far from the question", "ΔS(question, snippet) from 0.60", _FIND, "rag-arch playbook"),
@@ -92,7 +92,7 @@ _ROWS = (
     ("LC4", "Blind retry", "the same prompt at least 3 times in a row", _REASON, "logic-collapse"),
     ("LD5", "A corrected claim returns", "a sentence of a failed answer stands in a later one", _REASON, "reentry"),
     ("LD6", "Context cut early", "the prompt fills the context to its limit", _REASON, "ldi longctx"),
-    ("PI2", "System prompt leaks", "8 words in a row of the system prompt in an answer", _SCHEMA, "prompt-injection"),
+    ("PI2", "System prompt leaks", "8 words in a row of the system prompt in an answer, not in the question or a snippet", _SCHEMA, "prompt-injection"),
     ("RP3", "Citations of two sections in one sentence", "one sentence cites snippets of different sections", _FIND, "scu"),
 )  # fmt: skip
 

@@ -33,49 +33,68 @@ class Opening:
     history: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a turn asks, where it was asked, and which kind of turn it is."""
+
+    question: str
+    channel: Channel
+    answer_prefix: str = ""
+    regenerate: bool = False
+    tool_turn: bool = False
+
+
+def _of_chat(note: TurnNote, prompt: str, state: dict[str, Any]) -> _Asked:
+    history = state.get("history") or {}
+    new = bool(note.question)
+    tool_turn = bool(state.get("_tool_turn")) or (not new and _answers_tool(state))
+    prefix = "" if new else _continued(prompt, last_answer(history))
+    return _Asked(
+        _asked(note.question) or last_user_text(note.history or history),
+        Channel.CHAT if "unique_id" in state else Channel.API_CHAT,
+        prefix,
+        regenerate=note.question is None and not prefix and not tool_turn,
+        tool_turn=tool_turn,
+    )
+
+
+def _of_prompt(prompt: str) -> _Asked:
+    return _Asked(question_of_prompt(prompt), Channel.COMPLETION)
+
+
 def opening_of(monitor: Monitor, prompt: str, state: dict[str, Any], is_chat: bool) -> Opening:
     """What is known of the turn of this prompt and state."""
     note = notes.take(state) or TurnNote(state)
-    history = _copied(note.history or state.get("history") or {})
-    prefix = ""
-    regenerate = tool_turn = False
-    if is_chat:
-        new = bool(note.question)
-        tool_turn = bool(state.get("_tool_turn")) or (not new and _answers_tool(state))
-        prefix = "" if new else _continued(prompt, last_answer(state.get("history") or {}))
-        regenerate = note.question is None and not prefix and not tool_turn
-        question = _asked(note.question) or last_user_text(note.history or state.get("history") or {})
-        page = "unique_id" in state
-        channel = Channel.CHAT if page else Channel.API_CHAT
-    else:
-        question, channel = question_of_prompt(prompt), Channel.COMPLETION
+    asked = _of_chat(note, prompt, state) if is_chat else _of_prompt(prompt)
     username, session = current_identity()
     chat_id = state.get("unique_id")
     handed = taken_for(chat_id, username, session, shared_host=monitor.multi_user)
     request = TurnRequest(
         turn_id=uuid.uuid4().hex,
-        question=question,
+        question=asked.question,
         snippets=(),
         prompt=prompt,
-        answer_prefix=prefix,
+        answer_prefix=asked.answer_prefix,
         chat_id=str(chat_id) if chat_id else None,
         reader=monitor.reader_for(username, session),
-        channel=channel,
+        channel=asked.channel,
         model=_model(monitor),
         extensions=webui.active_extensions(),
-        regenerate=regenerate,
-        tool_turn=tool_turn,
+        regenerate=asked.regenerate,
+        tool_turn=asked.tool_turn,
         started_at_s=time.time(),
+        system_prompt=_system_prompt(state) if is_chat else "",
     )
-    others = tuple(str(state[name]) for name in _TEXTS if state.get(name)) + ((prefix,) if prefix else ())
+    others = [str(state[name]) for name in _TEXTS if state.get(name)]
+    others += [asked.answer_prefix] if asked.answer_prefix else []
     gathered = Gathered(
         prompt=prompt,
-        history=history,
-        question=question,
+        history=_copied(note.history or state.get("history") or {}),
+        question=asked.question,
         handed_over=handed,
         knowledge=note.knowledge,
         lookup=monitor.knowledge.lookup if monitor.knowledge is not None else _unknown,
-        other_texts=others,
+        other_texts=tuple(others),
         templates=webui.templates(state),
         look_for_injected=bool(webui.active_text_extensions()),
     )
@@ -88,6 +107,12 @@ def _model(monitor: Monitor) -> ModelInfo | None:
     if model is None or known is None or (model.name, model.loader) != (known.name, known.loader):
         return model
     return known
+
+
+def _system_prompt(state: Mapping[str, Any]) -> str:
+    """What the host puts before a chat: in instruct mode the system message, else the character's text."""
+    name = "custom_system_message" if state.get("mode") == "instruct" else "context"
+    return str(state.get(name) or "")
 
 
 def _unknown(text: str) -> None:

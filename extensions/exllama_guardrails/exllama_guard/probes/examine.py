@@ -10,6 +10,7 @@ from pathlib import Path
 
 from exllama_guard.core.baseline import Baseline, BaselineStore, drift_from, reading_floor
 from exllama_guard.core.checkup import IN_THE_HOST, NO_SUCH_TURN, Checkup, checkup_of, observe_turns
+from exllama_guard.core.detect_chat import users_at_once
 from exllama_guard.core.fixed_text import PLAIN_ENGLISH
 from exllama_guard.core.model_signs import ModelSigns, observe_signs
 from exllama_guard.core.ports import Embedder
@@ -63,7 +64,7 @@ def observe_use(
     Raises:
         EmbedderError: The embedder is missing or failed.
     """
-    found = list(observe_signs(signs))
+    found = [*observe_signs(signs), users_at_once(turns)]
     for chat in by_chat(turns) or ((),):
         found += observe_turns(
             list(chat),
