@@ -157,7 +157,7 @@ def test_a_completion_is_repaired_in_its_own_prompt(got):
 @pytest.mark.parametrize(
     ("scenario", "why"),
     [
-        ("repair_worse", "no new try is better supported"),
+        ("repair_worse", "no new try is clearly better supported"),
         ("repair_empty", "came back empty"),
         ("repair_breaks", "the new try"),  # the WebUI gives what there is, here nothing; ours raises
         ("repair_stopped", "was stopped"),

@@ -169,13 +169,19 @@ class Repair:
 
 def _why(kept: int, attempts: list[Attempt], problem: str) -> str:
     if kept:
-        return f"A new try from the snippets is better supported than the first answer{_figures(attempts)}."
+        return f"A new try from the snippets replaced the first answer: {_verdicts(attempts)}."
     if problem:
         return f"The first answer stands: {problem}."
-    return f"The first answer stands: no new try is better supported{_figures(attempts)}."
+    return f"The first answer stands, no new try is clearly better supported: {_verdicts(attempts)}."
 
 
-def _figures(attempts: list[Attempt]) -> str:
-    values = [one.report.support.support for one in attempts if one.report is not None]
-    shown = [f"{value:.2f}" if isinstance(value, float) else "says it is not there" for value in values]
-    return f" (support {', then '.join(shown)})"
+def _verdicts(attempts: list[Attempt]) -> str:
+    """What was measured of each try, such as `fail (support 0.19), then pass (support 0.79)`."""
+    return ", then ".join(_verdict(one.report) for one in attempts if one.report is not None)
+
+
+def _verdict(report: TurnReport) -> str:
+    support = report.support.support
+    if not isinstance(support, float):
+        return "says it is not there"
+    return f"{report.verdict.gate.value.lower()} (support {support:.2f})"

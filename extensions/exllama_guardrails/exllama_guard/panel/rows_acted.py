@@ -52,7 +52,7 @@ def acted_row(acted: Acted | None) -> ActedRow | None:
         refused=acted.done is Action.REFUSE,
         tries=tuple(
             TryRow(
-                name="First answer" if place == 0 else f"Try {place + 1}",
+                name=_name(place, len(tries)),
                 badge=Badge("No result", "none") if one.problem and not one.answer else badge(one.gate),
                 numbers=_numbers(one.support, one.relevance, one.took_s),
                 kept=one.kept,
@@ -62,6 +62,12 @@ def acted_row(acted: Acted | None) -> ActedRow | None:
             for place, one in enumerate(tries)
         ),
     )
+
+
+def _name(place: int, tries: int) -> str:
+    if place == 0:
+        return "First answer"
+    return "New try" if tries == 2 else f"New try {place}"
 
 
 def _numbers(
