@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -136,6 +137,38 @@ def test_replay_asks_a_webui_again(tmp_path):
     assert [body["messages"][0]["content"] for body in Asked.bodies] == [f"Question {i}?" for i in range(3)]
     assert replay.run(["--baseline", off, "--url", f"http://127.0.0.1:{server.server_port}"]) == 2
     assert replay.run(["--baseline", off, "--url", "file:///etc"]) == 2
+
+
+DOCS = Path(report.__file__).parents[2] / "docs"
+
+
+def test_the_example_of_recorded_runs_is_what_the_command_reads_from_them_today(tmp_path):
+    forms = [f"--{form}={tmp_path / form}" for form in ("html", "markdown", "json")]
+    assert report.run([str(DOCS / "gpu"), *forms]) == 0
+    for form, name in (("html", "gpu.html"), ("markdown", "gpu.md"), ("json", "gpu.json")):
+        made, committed = (tmp_path / form).read_text(), (DOCS / "examples" / name).read_text()
+        assert made == committed, (
+            "docs/gpu has changed; in extensions/exllama_guardrails run: python3 . report docs/gpu "
+            "--html docs/examples/gpu.html --markdown docs/examples/gpu.md --json docs/examples/gpu.json"
+        )
+
+
+def test_recorded_runs_are_read_from_any_folder_and_their_verdicts_made_anew(tmp_path):
+    items = [{"item_id": str(i), "answer": "a", "distance": 0.1, "elapsed_s": 1.0, "tokens": 3, "right": True}
+             for i in range(8)]  # fmt: skip
+    far = [item | {"distance": 0.5, "right": False} for item in items]
+    modes = [{"label": "fp16", "items": items}, {"label": "q4", "items": far, "lambda": {"0": "→", "1": "×"}}]
+    run = {"run": "compare", "at": "2026-01-02", "machine": {"gpus": ["H"]}, "modes": modes,
+           "sections": {"a": {"b": {"EX5": ["REVIEW", "another split"]}}}, "table": [["x", "y"]]}  # fmt: skip
+    (tmp_path / "mine.json").write_text(json.dumps(run))
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    assert report.run([str(tmp_path), "--json", str(tmp_path / "out")]) == 0
+    made = json.loads((tmp_path / "out").read_text())
+    told = {line["name"]: line["verdict"] for line in made["verdicts"]}
+    assert told["mine: q4: drift"] == "FAIL"
+    assert told["mine: a, b, EX5"] == "REVIEW"
+    assert [row["λ →"] for row in made["tables"][0]["rows"]][1] == "50%"
+    assert list(made["environment"]) == ["mine"]
 
 
 def test_report_of_recorded_turns(tmp_path):

@@ -20,7 +20,18 @@ from exllama_guard.core.records import Gate, NotScored
 from exllama_guard.core.report import Chart, ChartRange, Line, Report, Table, shown
 from exllama_guard.core.stability import LambdaReport
 
-__all__ = ["Environment", "compare_report", "lambda_line", "lambda_report", "made_now", "yes_or_no"]
+__all__ = [
+    "Environment",
+    "bits_shown",
+    "compare_report",
+    "drift_shown",
+    "kl_shown",
+    "lambda_line",
+    "lambda_report",
+    "made_now",
+    "mode_lines",
+    "yes_or_no",
+]
 
 Environment = Mapping[str, str]
 
@@ -104,9 +115,7 @@ def compare_report(runs: Sequence[ModeRun], environment: Environment, *, stopped
     return Report(
         "Comparison of modes",
         f"Reference: {reference.label}. Every other mode answered the same {len(reference.items)} questions.",
-        tuple(
-            line for v, run in zip(verdicts, modes, strict=True) for line in _mode_lines(v, run, reference)
-        ),
+        tuple(line for v, run in zip(verdicts, modes, strict=True) for line in mode_lines(v, run, reference)),
         (_modes(reference, modes, verdicts), _items(runs), *_grids(runs)),
         (band,) if ranges else (),
         tuple(environment.items()),
@@ -115,7 +124,7 @@ def compare_report(runs: Sequence[ModeRun], environment: Environment, *, stopped
     )
 
 
-def _mode_lines(verdict: ModeVerdict, run: ModeRun, reference: ModeRun) -> list[Line]:
+def mode_lines(verdict: ModeVerdict, run: ModeRun, reference: ModeRun) -> list[Line]:
     """A line each for flatness, drift, forced text, symptoms; one line for a mode that could not be run."""
     if run.problem:
         return [Line(run.label, Gate.NOT_MEASURED, run.problem)]
@@ -141,7 +150,8 @@ def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[Mode
         "right answers", "JSON valid", "λ convergent", "time a token",
     )  # fmt: skip
     first = (
-        reference.label, _bits(reference), "reference", "–", "–", "–", "–", _kl(reference.floor), "–",
+        reference.label, bits_shown(reference), "reference", "–", "–", "–", "–",
+        kl_shown(reference.floor), "–",
         shown(accuracy_of(reference), ".0%"), shown(json_rate(reference), ".0%"),
         shown(convergent_share(reference), ".0%"), "1.00",
     )  # fmt: skip
@@ -149,9 +159,10 @@ def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[Mode
     for run, v in zip(modes, verdicts, strict=True):
         rows.append(
             (
-                run.label, _bits(run), v.resonance.outcome.value, _interval(v.drift.interval), _kl(run.drift),
+                run.label, bits_shown(run), v.resonance.outcome.value,
+                drift_shown(v.drift.interval), kl_shown(run.drift),
                 _part(run.drift, "delta_nll", "+.4f"), _part(run.drift, "top1", ".1%"),
-                _kl(run.floor), shown(v.flip_rate, ".0%"), shown(v.accuracy, ".0%"),
+                kl_shown(run.floor), shown(v.flip_rate, ".0%"), shown(v.accuracy, ".0%"),
                 shown(v.json_rate, ".0%"),
                 shown(v.convergent, ".0%"), shown(v.speed, ".2f"),
             )
@@ -159,11 +170,13 @@ def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[Mode
     return Table("Modes", columns, tuple(rows), "Time a token is against the reference: below 1 is faster.")
 
 
-def _bits(run: ModeRun) -> str:
+def bits_shown(run: ModeRun) -> str:
+    """Bits and kind, or a dash."""
     return "–" if run.bits is None else f"{run.bits:g} ({run.kind})"
 
 
-def _kl(value: LogitDrift | NotScored) -> str:
+def kl_shown(value: LogitDrift | NotScored) -> str:
+    """Mean KL in nats."""
     return shown(value) if isinstance(value, NotScored) else f"{value.kl:.4f}"
 
 
@@ -171,7 +184,8 @@ def _part(value: LogitDrift | NotScored, name: str, form: str) -> str:
     return shown(value) if isinstance(value, NotScored) else shown(getattr(value, name), form)
 
 
-def _interval(value: Interval | NotScored) -> str:
+def drift_shown(value: Interval | NotScored) -> str:
+    """A mean with its interval."""
     if isinstance(value, NotScored):
         return shown(value)
     return f"{value.mean:+.3f} ({value.low:+.3f} to {value.high:+.3f})"
