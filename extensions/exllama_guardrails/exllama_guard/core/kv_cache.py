@@ -51,7 +51,6 @@ class Cause(str, Enum):
     SCATTERED = "the pages are out of order"
     ASKED = "asked for"
     OFF = "rotation is off"
-    BUSY = "an answer is being written"
     NOT_POSSIBLE = "not possible with this loader"
 
     @property

@@ -63,7 +63,6 @@ class FenceReport:
     canary_prompt: str  # "" where none was taken
     elapsed_s: float
     own_cost_s: float
-    ready_at_s: float  # seconds since the epoch
     failure: str = ""
 
     @property
@@ -160,7 +159,6 @@ def _report(
         canary_prompt="" if text is None else prompt,
         elapsed_s=elapsed_s,
         own_cost_s=max(0.0, elapsed_s - sum(run.elapsed_s for run in (*runs, *canary))),
-        ready_at_s=time.time(),
         failure=failure,
     )
 

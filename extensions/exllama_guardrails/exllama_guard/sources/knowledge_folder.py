@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from exllama_guard.core.folders import user_cache_folder
 from exllama_guard.core.ports import Embedder
-from exllama_guard.core.records import Offsets, Origin, Snippet, make_snippet
+from exllama_guard.core.records import FloatArray, Offsets, Origin, Snippet, make_snippet
 from exllama_guard.errors import EmbedderError, SourceError
 from exllama_guard.sources.knowledge_cache import VectorCache
 from exllama_guard.sources.knowledge_index import Index
@@ -282,32 +282,37 @@ class KnowledgeFolder:
 
     def _embed(self, files: dict[str, _File]) -> list[str]:
         """Makes `files` the index; returns problems. The index stays as it was when the embedder fails."""
-        texts = [text for file in files.values() for text in file.embedded_texts]
-        keys = [VectorCache.key(text) for text in texts]
+        texts = {VectorCache.key(text): text for file in files.values() for text in file.embedded_texts}
         known = self._cache.load()
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        done = len(set(keys)) - len(missing)
-        pending = list(missing.items())
         try:
-            for at in range(0, len(pending), _BATCH):
-                self._tell(replace(self.status, done=done + at, total=done + len(pending)))
-                part = pending[at : at + _BATCH]
-                rows = self._embedder.embed([text for _, text in part])
-                known.update((key, row) for (key, _), row in zip(part, rows, strict=True))
-            if self._index is None and not pending:
-                self._embedder.embed(texts[:1])  # loads it here: a question would wait for it in a hook
+            vectors = self._vectors_of(texts, known)
         except EmbedderError as error:
             self._retry = True
             return [str(error)]
-        used = {key: known[key] for key in keys}
-        unsaved = self._cache.save(used) if missing or len(known) != len(used) else None
+        unsaved = self._cache.save(vectors) if vectors.keys() != known.keys() else None
+        keys = [VectorCache.key(text) for file in files.values() for text in file.embedded_texts]
+        rows = np.stack([vectors[key] for key in keys]) if keys else np.zeros((0, 0), dtype=np.float32)
         snippets = tuple(snippet for file in files.values() for snippet in file.snippets)
-        vectors = np.stack([used[key] for key in keys]) if keys else np.zeros((0, 0), dtype=np.float32)
-        index = Index.of(self._embedder.id, snippets, vectors)
+        index = Index.of(self._embedder.id, snippets, rows)
         with self._lock:
             self._index = index
         self._files, self._retry = files, False
         return [unsaved] if unsaved else []
+
+    def _vectors_of(
+        self, texts: dict[bytes, str], known: Mapping[bytes, FloatArray]
+    ) -> dict[bytes, FloatArray]:
+        """The vector of each text by its key, the unknown ones embedded in batches."""
+        vectors = {key: known[key] for key in texts if key in known}
+        pending = [key for key in texts if key not in known]
+        for at in range(0, len(pending), _BATCH):
+            self._tell(replace(self.status, done=len(vectors), total=len(texts)))
+            part = pending[at : at + _BATCH]
+            rows = self._embedder.embed([texts[key] for key in part])
+            vectors.update(zip(part, rows, strict=True))
+        if self._index is None and texts and not pending:
+            self._embedder.embed([next(iter(texts.values()))])  # loads it here: a question would wait for it
+        return vectors
 
 
 def _places(source: Source, splitter: Splitter) -> Iterator[tuple[str, str, int, int]]:

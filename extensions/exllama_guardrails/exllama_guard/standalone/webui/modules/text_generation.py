@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import html
 import queue
 import threading
@@ -229,13 +228,3 @@ def _sampling(state: dict[str, Any]) -> dict[str, Any]:
         "top_k": top_k or None,
         "min_p": float(state.get("min_p", 0.0)) or None,
     }
-
-
-def copied_state(state: dict[str, Any]) -> dict[str, Any]:
-    """A deep copy of `state`, its stop event shared: what the WebUI does on some paths."""
-    event = state.get("stop_event")
-    kept = {key: value for key, value in state.items() if key != "stop_event"}
-    copied = copy.deepcopy(kept)
-    if event is not None:
-        copied["stop_event"] = event
-    return copied
