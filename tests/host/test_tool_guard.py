@@ -13,6 +13,7 @@ from exllama_guard.host import hooks
 from exllama_guard.host import tool_guard as guard_module
 from exllama_guard.host import tool_turn as turn_module
 from exllama_guard.host.tool_guard import ToolGuard
+from exllama_guard.host.tool_reply import current_turn
 from exllama_guard.settings import Settings
 
 ADD = {
@@ -313,6 +314,62 @@ def test_an_answer_under_a_schema_is_asked_for_again_and_counted(host, guard):
     assert "did not fit" in response["choices"][0]["message"]["content"]
     key = next(key for key in guard.ledger._answers)
     assert guard.ledger.answers(key) == (AnswerOutcome.REPAIRED, AnswerOutcome.REFUSED)
+
+
+def closing(host):
+    """Makes the lock of each reply one that had to close it at its limit."""
+    reply = host.reply
+
+    def closed(state):
+        turn = current_turn()
+        turn.processor, turn.limit = types.SimpleNamespace(closed=True), 64
+        return reply(state)
+
+    host.reply = closed
+
+
+def test_a_call_that_was_closed_at_the_limit_does_not_run(host, guard):
+    closing(host)
+    good, cut = '{"a": 1, "b": 2}', '{"a": 1, "b": 0}'
+    results = page(
+        host, [f'<tool_call>[{{"name": "add", "arguments": {good}}}, ' + call(cut)[11:-12] + "]</tool_call>"]
+    )
+    assert results[0] == {"ok": True}, "a call before it is whole"
+    assert results[1]["errors"][0]["expected"] == "a call that ends before the reply's limit of 64 tokens"
+    assert host.ran == [{"a": 1, "b": 2}]
+    assert guard.ledger.calls("page::c")[-1].codes == ("closed_at_limit",)
+    assert "closed there" in guard.rows("page::c")[0].last_violation
+
+
+def test_by_api_a_call_that_was_closed_at_the_limit_is_asked_for_again(host, guard):
+    closing(host)
+    (response,) = ask(host, [call('{"a": 1, "b": 0}')] * 3)
+    assert len(host.requests) == 3
+    assert "limit of 64 tokens" in response["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_was_closed_at_the_limit_says_so(host, guard, stream):
+    closing(host)
+    wanted = {"type": "json_schema", "json_schema": {"schema": {"type": "object", "required": ["a"]}}}
+    items = ask(host, ['{"a": "cut"}'], tools=None, response_format=wanted, stream=stream)
+    assert items[-1]["choices"][0]["finish_reason"] == "length"
+    (key,) = guard.ledger.answered()
+    assert guard.ledger.answers(key) == (AnswerOutcome.CLOSED,)
+
+
+@pytest.mark.parametrize(
+    ("state", "room"),
+    [
+        ({"max_new_tokens": 512}, 512),
+        ({"max_new_tokens": 512, "auto_max_new_tokens": True, "truncation_length": 4096}, 4000),
+        ({}, None),
+    ],
+)
+def test_the_room_of_a_reply_is_read_from_the_hosts_settings(guard, state, room):
+    turn = turn_module.ToolTurn(guard._services, "page::c")
+    turn.state = state
+    assert turn.room(96) == room == turn.limit
 
 
 def test_off_leaves_everything_to_the_host(host, guard, settings):

@@ -64,11 +64,8 @@ def find_attempts(reply: str, names: Sequence[str]) -> tuple[Attempt, ...]:
     bare = [name for name in names if name]
     if not bare:
         return ()
-    start = re.compile(
-        r"(?<![\w.:])(?P<name>"
-        + "|".join(map(re.escape, sorted(bare, key=len, reverse=True)))
-        + r")\s?(?=\{)"
-    )
+    either = "|".join(map(re.escape, sorted(bare, key=len, reverse=True)))
+    start = re.compile(rf"(?<![\w.:])(?P<name>{either})\s?(?=\{{)")
     return tuple(_headed(text, match) for match in start.finditer(text))
 
 

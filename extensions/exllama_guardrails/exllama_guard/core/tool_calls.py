@@ -18,6 +18,7 @@ __all__ = [
     "CallVerdict",
     "Checker",
     "check_call",
+    "closed_error",
     "compile_checker",
     "refusal_text",
     "repair_message",
@@ -151,6 +152,18 @@ def check_call(
         )
         return CallVerdict(name, (missing,), arguments, digest)
     return CallVerdict(name, checker(arguments), arguments, digest)
+
+
+def closed_error(limit: int | None) -> CallError:
+    """Why a call that fits its schema may not run: the lock had to close it at the reply's limit."""
+    most = f" of {limit} tokens" if limit else ""
+    return CallError(
+        "closed_at_limit",
+        "",
+        f"a call that ends before the reply's limit{most}",
+        "one that was closed there, so its last value may be cut or made up",
+        "Write shorter arguments, or raise the most tokens that a reply may have.",
+    )
 
 
 def repair_message(verdict: CallVerdict, *, rounds_left: int) -> str:

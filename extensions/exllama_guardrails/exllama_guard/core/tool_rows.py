@@ -26,6 +26,7 @@ class AnswerOutcome(str, Enum):
 
     VALID = "valid"
     REPAIRED = "repaired"
+    CLOSED = "closed at the limit"
     REFUSED = "refused"
 
 

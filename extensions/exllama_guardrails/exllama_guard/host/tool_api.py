@@ -88,7 +88,7 @@ def with_repairs(
         _note_broken(turn, held)
         problem = _answer_problem(turn, ledger, sent)
         if not turn.refused and problem is None:
-            yield from _as_cut(turn, held, stream)
+            yield from _as_it_ended(turn, held, stream)
             return
         turn.rounds += 1
         if turn.exhausted:
@@ -127,15 +127,22 @@ def _answer_problem(turn: ToolTurn, ledger: ToolLedger, sent: bool) -> list[dict
             ledger.add_answer(turn.chat, AnswerOutcome.REFUSED)
         message = {"role": "user", "content": ask_again(judged.errors)}
         return None if sent else [{"role": "assistant", "content": turn.last_answer}, message]
-    repaired = turn.rounds or turn.answer_cut
-    ledger.add_answer(turn.chat, AnswerOutcome.REPAIRED if repaired else AnswerOutcome.VALID)
+    ledger.add_answer(turn.chat, turn.outcome_that_fits())
     return None
 
 
 @guarded(lambda turn, held, stream: held)
-def _as_cut(turn: ToolTurn, held: list[Any], stream: bool) -> list[Any]:
-    """What was held, with the JSON alone where it stood inside other text."""
-    return list(_with_text(held, stream, turn.last_answer)) if turn.answer_cut else held
+def _as_it_ended(turn: ToolTurn, held: list[Any], stream: bool) -> list[Any]:
+    """What was held, with the JSON alone where it stood inside other text, and its limit as what ended it."""
+    if turn.answer_cut:
+        held = list(_with_text(held, stream, turn.last_answer))
+    if turn.answer_schema is None or not turn.closed:
+        return held
+    held = copy.deepcopy(held)
+    for item in held:
+        if _finish(item) == "stop":
+            item["choices"][0]["finish_reason"] = "length"
+    return held
 
 
 def _given_up(turn: ToolTurn, held: list[Any], stream: bool) -> Iterator[Any]:

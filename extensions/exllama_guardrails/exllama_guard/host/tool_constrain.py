@@ -132,7 +132,7 @@ class Constrainer:
 
     def _begin(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def begin_stream_ex(generator: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's
-            return original(generator, *args, **self._with_filter_v2(generator, kwargs))
+            return original(generator, *args, **self._with_filter_v2(generator, args, kwargs))
 
         return begin_stream_ex
 
@@ -149,12 +149,18 @@ class Constrainer:
         tokenizer = shared_module().model.tokenizer
         ids = kwargs.get("input_ids", args[0] if args else None)
         end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
-        turn.processor = build_filter(lock, tokenizer, end)
+        turn.limit = kwargs.get("max_new_tokens")
+        turn.processor = build_filter(lock, tokenizer, end, limit=turn.limit)
         turn.enforced = True
         return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
 
-    @guarded(lambda self, generator, kwargs: kwargs)
-    def _with_filter_v2(self, generator: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - the library's
+    @guarded(lambda self, generator, args, kwargs: kwargs)
+    def _with_filter_v2(
+        self,
+        generator: Any,  # noqa: ANN401 - the library's
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> dict[str, Any]:
         """The same for ExLlamaV2's generator."""
         held = self._lock()
         if held is None:
@@ -162,7 +168,9 @@ class Constrainer:
         from exllama_guard.locks.exllamav2_filter import build_filter
 
         turn, lock = held
-        turn.processor = build_filter(lock, generator)
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        limit = None if ids is None else turn.room(int(ids.shape[-1]))
+        turn.processor = build_filter(lock, generator, limit=limit)
         turn.enforced = True
         return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
 

@@ -200,14 +200,12 @@ class ToolGuard:
         if turn.answer_schema is None or not turn.last_answer or webui.stopped():
             return
         judged = judge(turn.last_answer, turn.answer_schema)
-        outcome = judged.outcome
-        if outcome is AnswerOutcome.VALID and (turn.answer_tries or turn.answer_cut):
-            outcome = AnswerOutcome.REPAIRED
-        elif outcome is not AnswerOutcome.VALID:
-            outcome = AnswerOutcome.REFUSED
-            turn.answer_errors = judged.errors
-            report(turn.last_sentence(), f"answer:{turn.chat}")
-        self.ledger.add_answer(turn.chat, outcome)
+        if judged.outcome is AnswerOutcome.VALID:
+            self.ledger.add_answer(turn.chat, turn.outcome_that_fits())
+            return
+        turn.answer_errors = judged.errors
+        report(turn.last_sentence(), f"answer:{turn.chat}")
+        self.ledger.add_answer(turn.chat, AnswerOutcome.REFUSED)
 
 
 _guard: ToolGuard | None = None

@@ -102,10 +102,10 @@ class ReplyLock:
     @guarded(lambda self, turn, state: None)
     def prepare(self, turn: ToolTurn, state: object) -> None:
         """Locks this turn's tools, keeps changed ones from the model, and starts to compile."""
-        turn.plan = turn.outcome = turn.processor = None
-        turn.enforced = False
+        turn.begin_reply()
         if not isinstance(state, dict) or self._mode() is LockMode.OFF:
             return
+        turn.state = state
         turn.template = str(
             state.get("instruction_template_str" if state.get("mode") == "instruct" else "chat_template_str")
             or ""
@@ -133,14 +133,14 @@ class ReplyLock:
         return schema
 
     @guarded(lambda self, processors, input_ids: None)
-    def add_processor(self, processors: list[Any], input_ids: object) -> None:
+    def add_processor(self, processors: list[Any], input_ids: Any) -> None:  # noqa: ANN401 - torch.Tensor
         """The logits hook: adds the lock of the reply that starts now (Transformers and the _HF loaders)."""
         from exllama_guard.locks.transformers_processor import LockProcessor
 
         turn = _current.get()
         outcome = self._compiled(turn) if turn is not None else None
         if turn is not None and outcome is not None and outcome.lock is not None:
-            turn.processor = LockProcessor(outcome.lock)
+            turn.processor = LockProcessor(outcome.lock, turn.room(len(input_ids[0])))
             turn.enforced = True
             processors.append(turn.processor)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exllama_guard.core.json_strict import read_json
@@ -15,13 +15,14 @@ from exllama_guard.core.tool_calls import (
     CallVerdict,
     Checker,
     check_call,
+    closed_error,
     compile_checker,
     refusal_text,
     repair_message,
     tool_checker,
 )
 from exllama_guard.core.tool_promise import LockMode
-from exllama_guard.core.tool_rows import ToolLedger
+from exllama_guard.core.tool_rows import AnswerOutcome, ToolLedger
 from exllama_guard.core.tool_schema import Tool, ToolLocks, ToolState, ToolStatus, tool_from_openai
 from exllama_guard.errors import SchemaError
 from exllama_guard.host.hooks import guarded
@@ -85,11 +86,32 @@ class ToolTurn:
         self.repairs_itself = False  # whoever started the turn asks again
         self.begun = False  # the reply continues an earlier one
         self.enforced = False  # the loader holds the reply to the lock while it writes
+        self.state: Mapping[str, Any] = {}  # the host's settings of the reply
+        self.limit: int | None = None  # most tokens of the reply, where the lock was told
+        self._closed_call: tuple[str, str | None] | None = None  # name and arguments' hash
 
     @property
     def exhausted(self) -> bool:
         """True when no repair round is left."""
         return self.rounds > MAX_REPAIR_ROUNDS
+
+    @property
+    def closed(self) -> bool:
+        """Whether the lock brought the reply to its end because its limit was near."""
+        return bool(getattr(self.processor, "closed", False))
+
+    def begin_reply(self) -> None:
+        """Forgets the lock of the reply before."""
+        self.plan = self.outcome = self.processor = self.limit = self._closed_call = None
+        self.enforced = False
+
+    def room(self, prompt_tokens: int) -> int | None:
+        """Most tokens that the reply may have after a prompt of so many; None where that is not known."""
+        most = self.state.get("max_new_tokens")
+        if self.state.get("auto_max_new_tokens"):
+            most = int(self.state["truncation_length"]) - prompt_tokens
+        self.limit = int(most) if most else None
+        return self.limit
 
     def observe(self, definitions: Sequence[object]) -> list[Any]:
         """The definitions that the model may see: locked ones whose calls can be checked.
@@ -127,7 +149,10 @@ class ToolTurn:
                 )
         checker = self._services.checker(status.tool)[0] if status is not None else None
         known = tuple(tool.name for tool in self.callable_tools())
-        return check_call(name, arguments, status, checker, known=known)
+        verdict = check_call(name, arguments, status, checker, known=known)
+        if verdict.valid and (name, verdict.arguments_sha256) == self._closed_call:
+            return replace(verdict, errors=(closed_error(self.limit),))
+        return verdict
 
     def refuse(self, verdict: CallVerdict, arguments: object) -> str:
         """Records a refused call; gives the message for the model."""
@@ -175,6 +200,13 @@ class ToolTurn:
             f"expected {first.expected}{' at ' + first.path if first.path else ''}, found {first.found}."
         )
 
+    def outcome_that_fits(self) -> AnswerOutcome:
+        """How an answer that fits its schema came about."""
+        if self.closed:
+            return AnswerOutcome.CLOSED
+        mended = self.rounds or self.answer_tries or self.answer_cut
+        return AnswerOutcome.REPAIRED if mended else AnswerOutcome.VALID
+
     def final_sentence(self, verdict: CallVerdict) -> str:
         """What the user reads about one call that was refused for the last time."""
         return refusal_text(verdict, self.rounds)
@@ -204,6 +236,10 @@ class ToolTurn:
             elif isinstance(arguments, Mapping) and isinstance(name, str):
                 function["arguments"] = restore_text(answer, name, arguments, self._fits(name))
             out.append({**call, "function": function})
+        if self.closed and out:
+            last = out[-1]["function"]
+            name = str(last.get("name"))
+            self._closed_call = (name, self.check(name, last.get("arguments")).arguments_sha256)
         return out
 
     def broken_attempts(self, answer: str) -> tuple[Attempt, ...]:

@@ -99,7 +99,7 @@ def _soonest(
 ) -> list[int]:
     """The permitted tokens that lead to an end soonest: by rank, then the one not just chosen.
 
-    Taking turns brings each letter of a pattern such as `^[a-z]+q$` to its turn. Empty where none is permitted.
+    Taking turns brings each letter of a pattern such as `^[a-z]+q$` to its turn. Empty: none is permitted.
     """
     allowed, first = _singles(scout, vocabulary)
     if not allowed.size:  # no single byte may come: the shortest of the others
@@ -112,7 +112,7 @@ def _soonest(
         for end in [*ends, *(vocabulary.ll_tokenizer.tokenize_bytes(text) for text in text_ends)]:
             beyond = scout.deep_copy()
             if beyond.consume_tokens(end) and _LETTER not in _singles(beyond, vocabulary)[1]:
-                return end
+                return list(end)
         ranks = np.maximum(ranks, _RANKS[_LETTER])
     tied = allowed[ranks == ranks.min()].tolist()
     word = list(takewhile(lambda token: vocabulary.tokens[token].isalnum(), reversed(path)))

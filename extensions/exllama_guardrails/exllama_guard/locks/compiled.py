@@ -71,7 +71,8 @@ class CompiledLock:
 
     `unenforced` names the tools whose arguments stay open while decoding, with the reason. `margin` is about
     by how many tokens one token can make the shortest end of a reply longer, `again` the same where all that
-    was begun is complete and one more call may follow; `text_ends` end texts that may hold anything. `_bans` is filled on first need under `_guard`: tokens that complete a trigger and run on into what is forbidden.
+    was begun is complete and one more call may follow; `text_ends` end texts that may hold anything. `_bans`
+    is filled on first need under `_guard`: tokens that complete a trigger and run on into what is forbidden.
     """
 
     vocabulary: Vocabulary

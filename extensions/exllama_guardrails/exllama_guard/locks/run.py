@@ -89,7 +89,7 @@ class LockRun:
             self._break(f"token {token} is outside the tokenizer's {len(tokens)} tokens")
         elif self.phase is Phase.LOCKED:
             self._feed_locked(token, tokens[token])
-            if last and self.phase is not Phase.BROKEN:
+            if last and not self.reason:
                 self._end(Phase.DONE)
         else:
             self._feed_free(tokens[token])

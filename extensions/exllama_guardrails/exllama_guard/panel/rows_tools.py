@@ -35,6 +35,11 @@ _OUTCOMES = {
         "review",
         "The last answer fits after it was cut out or asked again.",
     ),
+    AnswerOutcome.CLOSED: (
+        "Closed at the limit",
+        "review",
+        "The last answer fits, but it was closed at its limit of tokens: its last value may be cut.",
+    ),
     AnswerOutcome.REFUSED: ("Refused", "fail", "The last answer does not fit the schema."),
 }
 
