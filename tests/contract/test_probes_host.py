@@ -179,7 +179,7 @@ def test_rows_of_a_finished_probe():
     made = service()
     assert made.start(LambdaProbe(QUESTION)) == ""
     rows = probe_rows(made.state)
-    assert (rows.symbol, rows.badge.word, rows.can_start, rows.can_stop) == (
+    assert (rows.symbol, rows.badge.word, not rows.work.running, rows.work.running) == (
         "→",
         rows.badge.word,
         True,
@@ -188,16 +188,16 @@ def test_rows_of_a_finished_probe():
     assert rows.numbers[0][1] == "6 of 6"
     assert [form for form, _ in rows.grid] == list(editable_forms(QUESTION))
     assert [cell.group for _, cells in rows.grid for cell in cells] == ["A"] * 6
-    assert rows.share is None
+    assert rows.work.share is None
 
 
 def test_a_model_that_goes_away_is_told_in_one_sentence():
     made = service(fails_after=2)
     made.start(LambdaProbe(QUESTION))
     rows = probe_rows(made.state)
-    assert "was unloaded" in rows.problem
+    assert "was unloaded" in rows.work.problem
     assert rows.badge is None
-    assert rows.can_start
+    assert not rows.work.running
 
 
 def test_stop_and_a_second_start():
@@ -211,7 +211,7 @@ def test_stop_and_a_second_start():
     )
     waiting.start(LambdaProbe(QUESTION))
     assert waiting.start(LambdaProbe(QUESTION)) == "A probe is running; stop it first."
-    assert probe_rows(waiting.state).can_stop
+    assert probe_rows(waiting.state).work.running
 
 
 def test_a_fault_does_not_leave_the_panel_waiting():

@@ -11,6 +11,7 @@ from exllama_guard.core.model_signs import Fence, ModelSigns
 from exllama_guard.core.records import NotScored, Reason
 from exllama_guard.core.verification import VerifyLimits
 from exllama_guard.monitor import Monitor
+from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk import DeskParts, ProbeDesk
 from exllama_guard.probes.writer import Sampling, Written
 from exllama_guard.testing import FakeEmbedder
@@ -42,7 +43,13 @@ class SlowWriter:
         return Written(answer, len(said), 0.01, 0.01 * len(said), stopped=False)
 
 
-def probes_over(monitor: Monitor, *, word_s: float = 0.0, keep: Path | None = None) -> ProbeDesk:
+def probes_over(
+    monitor: Monitor,
+    *,
+    word_s: float = 0.0,
+    keep: Path | None = None,
+    comparison: Comparison = Comparison(),  # noqa: B008 - a frozen value
+) -> ProbeDesk:
     """A desk whose model took three times as long for its first run."""
     parts = {
         "writer": SlowWriter(word_s),
@@ -64,6 +71,7 @@ def probes_over(monitor: Monitor, *, word_s: float = 0.0, keep: Path | None = No
         "keep": lambda: keep,
         "text_extensions": lambda: (),
         "replay": None,
+        "comparison": comparison,
     }
     known = {field.name for field in fields(DeskParts)}
     return ProbeDesk(DeskParts(**{name: part for name, part in parts.items() if name in known}))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from exllama_guard.commands import compare
 from exllama_guard.core.records import Reader
 from exllama_guard.errors import UserError
 from exllama_guard.monitor import Monitor
 from exllama_guard.panel.cards_check import Visitor
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.rows_report import report_rows
+from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk import ProbeDesk
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +53,7 @@ def test_before_the_first_answer_each_card_says_what_to_do(monitor):
     doctor.ask()
     assert "Type a question" in probes.html["probe"]
     assert "gold set" in probes.html["gold"].casefold()
-    assert "compare A=" in probes.html["compare"]
+    assert "No models were found" in probes.html["compare"]
     assert "No answer to diagnose yet" in doctor.html["prompt"]
     assert "Start the checkup" in doctor.html["checkup"]
 
@@ -226,6 +231,42 @@ def test_a_gold_set_is_run_and_a_wrong_file_is_refused_with_a_reason(monitor):
     until(lambda: not probes.verify_state(Reader()).running)
     client.ask()
     assert "After how many tokens" in client.html["golded"] or "eg-report" in client.html["golded"]
+
+
+def test_picked_modes_become_the_command_and_the_last_report_is_shown(monitor, tmp_path):
+    model = tmp_path / "models" / "A model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    gold, report = tmp_path / "gold.jsonl", tmp_path / "compare.json"
+    gold.write_text(GOLD)
+    desk = probes_over(monitor, comparison=Comparison(report, lambda: tmp_path / "models"))
+    client = client_of(monitor, desk, "probes")
+    client.ask()
+    assert "A model" in client.html["compare"]
+    picked = {"model_0": str(model), "model_1": str(model), "form_1": "int8", "model_2": ""}
+    client.ask(act("compare", **picked, gold="nowhere"))
+    assert "no gold set" in client.last["say"]
+    client.ask(act("compare", model_0=str(model), form_0="int8", gold=str(gold)))
+    assert "1 modes are picked" in client.last["say"]
+    client.ask(act("compare", **picked | {"form_1": "float32"}, gold=str(gold)))
+    assert "the same" in client.last["say"]
+    client.ask(act("compare", **picked, gold=str(gold)))
+    command = html.unescape(re.search(r"data-command[^>]*>([^<]*)<", client.html["compare"])[1])
+    words = shlex.split(command)
+    assert words[:3] == ["python3", "extensions/exllama_guardrails", "compare"]
+    given = compare._parser().parse_args(words[3:])
+    assert given.mode == [f"A model float32={model}@float32", f"A model int8={model}@int8"]
+    assert given.gold == gold
+    assert client.html["opened"] == ""
+    given.json.write_text(COMPARE.read_text("utf-8"))
+    client.ask()
+    assert "The last comparison" in client.html["opened"]
+    other = client_of(monitor, desk, "probes", Visitor("ben", "session-2"))
+    other.ask()
+    assert other.html["opened"] == ""
+    given.json.write_text("{")
+    client.ask()
+    assert client.html["opened"] == ""
 
 
 def test_a_compare_report_is_opened_shown_and_closed_by_its_reader_alone(monitor):

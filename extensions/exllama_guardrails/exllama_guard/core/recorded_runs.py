@@ -135,4 +135,4 @@ def _convergent(states: object) -> Measure:
     """Share of the recorded λ states that converge."""
     if not isinstance(states, dict) or not states:
         return NotScored(Reason.NOT_ENOUGH_DATA, "λ was not probed")
-    return sum(state == "→" for state in states.values()) / len(states)
+    return [str(state) for state in states.values()].count("→") / len(states)

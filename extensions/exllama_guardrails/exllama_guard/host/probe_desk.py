@@ -30,6 +30,7 @@ from exllama_guard.lifecycle import LifecycleSnapshot
 from exllama_guard.lifecycle.fence import FenceReport, FenceState
 from exllama_guard.lifecycle.path import alone
 from exllama_guard.probes.command_line import environment
+from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.desk_parts import DeskParts
 from exllama_guard.probes.loaded_reading import LoadedReading
@@ -68,8 +69,14 @@ def desk_for(monitor: Monitor) -> ProbeDesk:
             environment=lambda: _environment(monitor),
             keep=lambda: folder / "probes.jsonl" if monitor.settings.trace_text else None,
             baselines=BaselineStore(folder / "baselines.json"),
+            comparison=Comparison(folder / COMPARISON, _models_folder),
         )
     )
+
+
+def _models_folder() -> Path | None:
+    folder = getattr(getattr(webui.shared_module(), "args", None), "model_dir", None)
+    return Path(str(folder)) if folder else None
 
 
 def _modes(path: Path) -> Sequence[ModeSummary] | None:

@@ -7,13 +7,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from exllama_guard.core.records import Reader
 from exllama_guard.core.report import Report, as_json, as_markdown
 from exllama_guard.core.report_html import as_html
-from exllama_guard.panel import markup_doctor, markup_long, markup_probes, markup_report
+from exllama_guard.errors import UserError
+from exllama_guard.panel import markup_compare, markup_doctor, markup_long, markup_probes, markup_report
 from exllama_guard.panel.markup import Html
 from exllama_guard.panel.packet import Page, Slot
+from exllama_guard.panel.rows_compare import CompareRow, compare_row, picked_of
 from exllama_guard.panel.rows_long import long_rows
 from exllama_guard.panel.rows_probes import (
     diagnosis_row,
@@ -22,38 +25,38 @@ from exllama_guard.panel.rows_probes import (
     finding_rows,
     probe_rows,
 )
-from exllama_guard.panel.rows_report import ReportRows, report_rows
+from exllama_guard.panel.rows_report import ReportRows, report_rows, work_row
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.long_view import MEASURING
-from exllama_guard.probes.run import Progress
 
 __all__ = ["PROBE_ACTIONS", "ProbeCards"]
 
 _FORMS = 3
-_REPORTS_KEPT = 16  # opened report files, one a reader
+_READERS_KEPT = 16  # opened report files and picked modes, one a reader
+_T = TypeVar("_T")
 _NOT_YET = "The probes start with the extension; try again in a moment."
 
 
 class ProbeCards:
-    """The cards of one host's probes. Thread-safe; the lock protects the opened report files."""
+    """The cards of one host's probes. Thread-safe; the lock protects what readers opened and picked."""
 
     def __init__(self, desk: Callable[[], ProbeDesk | None]) -> None:
         """Shows nothing yet; `desk` is asked each time, because the host's adapter makes it later."""
         self._desk = desk
         self._lock = threading.Lock()
         self._opened: OrderedDict[Reader, ReportRows] = OrderedDict()
+        self._picked: OrderedDict[Reader, CompareRow] = OrderedDict()
 
     # --- what the tabs show -----------------------------------------------------------------------------
 
     def probes_page(self, reader: Reader, turn_id: str) -> Page:
         """The Probes tab."""
         desk = self._desk()
-        with self._lock:
-            opened = self._opened.get(reader)
         compare = (
-            Slot("compare", markup_probes.compare_form(opened is not None)),
-            Slot("opened", markup_report.report(opened, close="close-report")),
+            Slot("compare", markup_compare.compare_form(self._compare_row(desk, reader))),
+            Slot("reports", markup_compare.open_form()),
+            Slot("opened", self._report(desk, reader)),
         )
         if desk is None:
             empties = (Slot(name, Html("")) for name in ("agreement", "gold", "golded", "replay", "replayed"))
@@ -68,11 +71,9 @@ class ProbeCards:
         replaying = desk.replay_state(reader).running
         return Page(
             (
-                Slot("probe", markup_probes.probe_form(forms, snippets, rows, bool(forms))),
+                Slot("probe", markup_probes.probe_form(forms, snippets, rows.work, bool(forms))),
                 Slot("agreement", markup_probes.agreement(rows)),
-                Slot(
-                    "gold", markup_probes.gold_form(*_bar(gold.progress), gold.problem, running=gold.running)
-                ),
+                Slot("gold", markup_probes.gold_form(work_row(gold))),
                 Slot("golded", markup_report.report(kept)),
                 *self._replay(desk, reader),
                 *compare,
@@ -82,9 +83,26 @@ class ProbeCards:
 
     def _replay(self, desk: ProbeDesk, reader: Reader) -> tuple[Slot, Slot]:
         state, report = desk.replay_state(reader), desk.replay_report(reader)
-        form = markup_probes.replay_form(*_bar(state.progress), state.problem, running=state.running)
+        form = markup_probes.replay_form(work_row(state))
         rows = None if report is None or state.running else _rows_of(report, "Extensions")
         return Slot("replay", form), Slot("replayed", markup_report.report(rows))
+
+    def _compare_row(self, desk: ProbeDesk | None, reader: Reader) -> CompareRow:
+        with self._lock:
+            chosen = self._picked.get(reader)
+        return compare_row(desk.comparison.models() if desk is not None else (), chosen)
+
+    def _report(self, desk: ProbeDesk | None, reader: Reader) -> Html:
+        """The report that was opened; else that of the last comparison."""
+        with self._lock:
+            opened = self._opened.get(reader)
+        if opened is not None:
+            return markup_report.report(opened, close="close-report")
+        last = desk.comparison.last(reader) if desk is not None else ""
+        try:
+            return markup_report.report(report_rows(last, "The last comparison") if last else None)
+        except UserError:
+            return Html("")  # another file of this name
 
     def doctor_page(self, reader: Reader, turn_id: str) -> Page:
         """The Doctor tab."""
@@ -93,7 +111,7 @@ class ProbeCards:
             empties = (Slot(name, Html("")) for name in ("checkup", "checked-up", "prompt"))
             return Page((Slot("findings", markup_probes.waiting()), *empties))
         state, probing = desk.doctor_state(reader), desk.probe_state(reader).running
-        form = markup_doctor.checkup_form(*_bar(state.progress), state.problem, running=state.running)
+        form = markup_doctor.checkup_form(work_row(state))
         checkup = None if state.result is None or state.running else doctor_rows(state.result)
         return Page(
             (
@@ -213,10 +231,7 @@ class ProbeCards:
         """Shows the report file that was sent."""
         rows = report_rows(str(values.get("text", "")), str(values.get("name", "The file")))
         with self._lock:
-            self._opened[reader] = rows
-            self._opened.move_to_end(reader)
-            while len(self._opened) > _REPORTS_KEPT:
-                self._opened.popitem(last=False)
+            _remember(self._opened, reader, rows)
         return {"say": "Opened."}
 
     def close_report(self, reader: Reader) -> dict[str, object]:
@@ -224,6 +239,14 @@ class ProbeCards:
         with self._lock:
             self._opened.pop(reader, None)
         return {}
+
+    def pick_modes(self, desk: ProbeDesk, values: Mapping[str, object], reader: Reader) -> dict[str, object]:
+        """Shows the command that compares the picked modes."""
+        picked, gold = picked_of(values), str(values.get("gold") or "").strip()
+        command = desk.comparison.command([each.mode for each in picked], gold)
+        with self._lock:
+            _remember(self._picked, reader, CompareRow((), picked=picked, gold=gold, command=command))
+        return {"say": "Run it in a terminal, in the WebUI’s folder."}
 
     def act(self, name: str, values: Mapping[str, object], reader: Reader) -> dict[str, object] | None:
         """What action `name` has to say; None where it is none of these cards."""
@@ -238,16 +261,18 @@ class ProbeCards:
         return {"say": _NOT_YET} if desk is None else run(self, desk, values, reader)
 
 
+def _remember(kept: OrderedDict[Reader, _T], reader: Reader, value: _T) -> None:
+    """One value a reader; the oldest goes beyond the limit."""
+    kept[reader] = value
+    kept.move_to_end(reader)
+    while len(kept) > _READERS_KEPT:
+        kept.popitem(last=False)
+
+
 def _probe_for(desk: ProbeDesk, reader: Reader, turn_id: str) -> LambdaProbe | str:
     """The probe of that turn, or of the newest where it is one that is not in memory."""
     found = desk.probe_for(reader, turn_id)
     return desk.probe_for(reader) if isinstance(found, str) and turn_id else found
-
-
-def _bar(progress: Progress | None) -> tuple[float | None, str]:
-    if progress is None:
-        return None, ""
-    return progress.done / max(1, progress.total), progress.sentence()
 
 
 def _rows_of(report: Report, name: str) -> ReportRows:
@@ -269,6 +294,7 @@ PROBE_ACTIONS: dict[
     "stop-verify": ProbeCards.stop_verify,
     "replay": ProbeCards.start_replay,
     "stop-replay": ProbeCards.stop_replay,
+    "compare": ProbeCards.pick_modes,
     "measure-missing": ProbeCards.measure_missing,
     "diagnose": ProbeCards.diagnose,
     "save-report": ProbeCards.save_report,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exllama_guard.panel.markup import Html, badge, button, el, empty, join, source_link
-from exllama_guard.panel.markup_report import downloads, problem, progress
+from exllama_guard.panel.markup_report import downloads, work_card
 from exllama_guard.panel.rows_probes import DiagnosisRow, DoctorRow, DoctorRows
+from exllama_guard.panel.rows_report import WorkRow
 
 __all__ = ["checkup", "checkup_form", "findings", "prompt"]
 
@@ -20,22 +21,13 @@ def findings(rows: Sequence[DoctorRow]) -> Html:
     return join(head, _list(rows))
 
 
-def checkup_form(share: float | None, text: str, sentence: str, running: bool) -> Html:
+def checkup_form(work: WorkRow) -> Html:
     """The button that starts the checkup, or how far it is."""
-    head = join(
-        el("h4", "Checkup"),
-        el(
-            "p",
-            "Looks at the model’s files, has it read plain English, and looks through your turns. "
-            "Nothing is sent anywhere.",
-            cls="eg-note",
-        ),
-    )
-    if running:
-        return join(head, progress(share, text, "Checkup", "stop-doctor"))
-    return join(
-        head,
-        problem(sentence),
+    return work_card(
+        "Checkup",
+        "Looks at the model’s files, has it read plain English, and looks through your turns. "
+        "Nothing is sent anywhere.",
+        work,
         el(
             "form",
             el(
@@ -52,6 +44,8 @@ def checkup_form(share: float | None, text: str, sentence: str, running: bool) -
             data_form="doctor",
             cls="eg-form",
         ),
+        label="Checkup",
+        stop="stop-doctor",
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exllama_guard.panel.markup import Html, badge, el, empty, join
-from exllama_guard.panel.markup_report import downloads, problem, progress
+from exllama_guard.panel.markup_report import downloads, work_card
 from exllama_guard.panel.rows_probes import AnswerCell, ProbeRows
+from exllama_guard.panel.rows_report import WorkRow
 
-__all__ = ["agreement", "compare_form", "gold_form", "probe_form", "replay_form", "waiting"]
+__all__ = ["agreement", "gold_form", "probe_form", "replay_form", "waiting"]
 
 _TONES = {"→": "pass", "<>": "review", "←": "review", "×": "fail"}
 _FORM_NAMES = ("The question", "Paraphrase 1", "Paraphrase 2")
@@ -20,28 +21,19 @@ def waiting() -> Html:
     return empty(*_NO_HOST)
 
 
-def probe_form(forms: Sequence[str], snippets: int, rows: ProbeRows, question_known: bool) -> Html:
+def probe_form(forms: Sequence[str], snippets: int, work: WorkRow, question_known: bool) -> Html:
     """The forms of the question, editable, and the button that asks them; while it runs, how far it is."""
-    head = join(
-        el("h4", "λ: does the model answer the same when asked again?"),
-        el(
-            "p",
-            "Three forms of one question, two seeds each: six answers are grouped by what they mean. "
-            "It takes six replies; people in the chat go first.",
-            cls="eg-note",
-        ),
-    )
-    if rows.can_stop:
-        return join(head, progress(rows.share, rows.progress, "λ probe", "stop-probe"))
     about = (
         f"From the newest answer, with its {snippets} snippets." if snippets else "Asked without snippets."
     )
     if not question_known:
         about = "There is no answer to ask again yet. Type a question; its paraphrases are made from it."
     fields = [_form_field(place, form) for place, form in enumerate(forms or ("",))]
-    return join(
-        head,
-        problem(rows.problem),
+    return work_card(
+        "λ: does the model answer the same when asked again?",
+        "Three forms of one question, two seeds each: six answers are grouped by what they mean. "
+        "It takes six replies; people in the chat go first.",
+        work,
         el(
             "form",
             fields,
@@ -49,18 +41,19 @@ def probe_form(forms: Sequence[str], snippets: int, rows: ProbeRows, question_kn
             el(
                 "div",
                 el("button", "Ask six times", type="submit", cls="eg-btn eg-primary"),
-                el(
-                    "label",
-                    el("input", type="checkbox", name="strict", data_kind="bool"),
-                    " strict: all six must agree",
-                    cls="eg-inline",
-                ),
+                _tick("strict", " strict: all six must agree"),
                 cls="eg-row",
             ),
             data_form="probe",
             cls="eg-form eg-tight",
         ),
+        label="λ probe",
+        stop="stop-probe",
     )
+
+
+def _tick(name: str, text: str) -> Html:
+    return el("label", el("input", type="checkbox", name=name, data_kind="bool"), text, cls="eg-inline")
 
 
 def _form_field(place: int, text: str) -> Html:
@@ -144,84 +137,39 @@ def _cell(cell: AnswerCell | None, seed: str) -> Html:
     )
 
 
-def gold_form(share: float | None, text: str, sentence: str, running: bool) -> Html:
+def gold_form(work: WorkRow) -> Html:
     """The form that runs a gold set, or how far it is."""
-    head = join(
-        el("h4", "Gold set: is what is known still found and answered?"),
-        el(
-            "p",
-            "One JSON object a line with a question and its anchor, the passage that answers it. Each is "
-            "asked in three forms; ΔS and coverage must hold in all three.",
-            cls="eg-note",
-        ),
-    )
-    if running:
-        return join(head, progress(share, text, "Gold set", "stop-verify"))
-    return join(
-        head,
-        problem(sentence),
+    return work_card(
+        "Gold set: is what is known still found and answered?",
+        "One JSON object a line with a question and its anchor, the passage that answers it. Each is "
+        "asked in three forms; ΔS and coverage must hold in all three.",
+        work,
         el(
             "form",
             el(
                 "div",
                 el("input", type="file", name="gold", accept=".jsonl,.json,.txt", aria_label="Gold set"),
                 el("button", "Run", type="submit", cls="eg-btn"),
-                el(
-                    "label",
-                    el("input", type="checkbox", name="answers", data_kind="bool"),
-                    " with answers of the model (slow)",
-                    cls="eg-inline",
-                ),
+                _tick("answers", " with answers of the model (slow)"),
                 cls="eg-row",
             ),
             data_form="verify",
             cls="eg-form",
         ),
+        label="Gold set",
+        stop="stop-verify",
     )
 
 
-def replay_form(share: float | None, text: str, sentence: str, running: bool) -> Html:
+def replay_form(work: WorkRow) -> Html:
     """The button that asks again with other extensions on and off, or how far it is."""
-    head = join(
-        el("h4", "Extensions: does another one change the answer?"),
-        el(
-            "p",
-            "Your last three questions are asked again with each other extension on alone and with all off; "
-            "prompt, citations and ΔS are compared.",
-            cls="eg-note",
-        ),
-    )
-    if running:
-        return join(head, progress(share, text, "Replay", "stop-replay"))
     ask = el("div", el("button", "Ask again", type="submit", cls="eg-btn"), cls="eg-row")
-    return join(head, problem(sentence), el("form", ask, data_form="replay", cls="eg-form"))
-
-
-def compare_form(opened: bool) -> Html:
-    """The form that opens a report file, and how such a file is made."""
-    told = (
-        "Two quantisations of one model, or two cache types, are compared outside the chat, because each "
-        "must be loaded in turn."
-    )
-    return join(
-        el("h4", "Reports: compare modes, and others"),
-        el("p", told, cls="eg-note"),
-        None
-        if opened
-        else el(
-            "p",
-            el("code", "python3 extensions/exllama_guardrails compare A=models/… B=models/… --json out.json"),
-            cls="eg-command",
-        ),
-        el(
-            "form",
-            el(
-                "div",
-                el("input", type="file", name="report", accept=".json", aria_label="Report file"),
-                el("button", "Open", type="submit", cls="eg-btn"),
-                cls="eg-row",
-            ),
-            data_form="report",
-            cls="eg-form",
-        ),
+    return work_card(
+        "Extensions: does another one change the answer?",
+        "Your last three questions are asked again with each other extension on alone and with all off; "
+        "prompt, citations and ΔS are compared.",
+        work,
+        el("form", ask, data_form="replay", cls="eg-form"),
+        label="Replay",
+        stop="stop-replay",
     )

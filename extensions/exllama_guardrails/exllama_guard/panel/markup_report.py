@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from exllama_guard.panel.markup import Html, badge, button, el, icon, join, source_link
-from exllama_guard.panel.rows_report import ReportRows, TableRows, VerdictRow
+from exllama_guard.panel.rows_report import ReportRows, TableRows, VerdictRow, WorkRow
 
-__all__ = ["downloads", "problem", "progress", "report"]
+__all__ = ["downloads", "problem", "progress", "report", "work_card"]
 
 
 def report(rows: ReportRows | None, *, close: str = "") -> Html:
@@ -79,6 +79,14 @@ def _not_measured(pairs: tuple[tuple[str, str], ...]) -> Html | None:
         return None
     items = [el("li", el("b", what), f": {why}") for what, why in pairs]
     return el("section", el("h4", "Not measured"), el("ul", items, cls="eg-plainlist"))
+
+
+def work_card(title: str, about: str, work: WorkRow, form: Html, *, label: str, stop: str) -> Html:
+    """What is done and the form that starts it; while it runs, how far it is."""
+    head = join(el("h4", title), el("p", about, cls="eg-note"))
+    if work.running:
+        return join(head, progress(work.share, work.progress, label, stop))
+    return join(head, problem(work.problem), form)
 
 
 def progress(share: float | None, text: str, label: str, stop: str) -> Html:

@@ -12,7 +12,7 @@ from exllama_guard.panel.markup_turn import glance_empty, legend
 
 _HERE = Path(__file__).parent
 
-PROBE_PLACES = ("probe", "agreement", "gold", "golded", "replay", "replayed", "compare", "opened")
+PROBE_PLACES = ("probe", "agreement", "gold", "golded", "replay", "replayed", "compare", "reports", "opened")
 DOCTOR_PLACES = ("findings", "checkup", "checked-up", "prompt")
 
 TAB_NAMES = {

@@ -280,6 +280,7 @@
     export: (el) => act("export", { kind: el.dataset.kind }),
     "reset-settings": (el) => { clean(el); act("reset-settings"); },
     "copy-prompt": () => copy(promptText()),
+    "copy-command": (el) => copy(el.parentElement.querySelector("[data-command]").textContent),
     "send-prompt": () => send(promptText()),
     "measure-missing": () => act("measure-missing", { turn: state.turn }),
     diagnose: (el) => act("diagnose", { turn: el.dataset.turn }),
@@ -358,7 +359,7 @@
     if (form === "verify") withFile(event.target, (given) => act("verify", given));
     if (form === "report") withFile(event.target, (given) => act("open-report", given));
     if (form === "probe") act(form, Object.assign(valuesOf(event.target), { turn: state.turn }));
-    if (["schema", "drift", "doctor", "replay"].includes(form)) act(form, valuesOf(event.target));
+    if (["schema", "drift", "doctor", "replay", "compare"].includes(form)) act(form, valuesOf(event.target));
   }, true);
 
   function withFile(form, use) {

@@ -12,6 +12,7 @@ from exllama_guard.core.records import Gate
 from exllama_guard.core.stability import FORMS, LambdaReport, RunState
 from exllama_guard.core.symptoms import Observation
 from exllama_guard.panel.rows import Badge, badge, number
+from exllama_guard.panel.rows_report import WorkRow, work_row
 from exllama_guard.probes.service import ProbeState
 
 __all__ = [
@@ -49,18 +50,14 @@ class AnswerCell:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRows:
-    """The λ card. `share` of the progress bar in [0, 1], None while nothing runs."""
+    """The λ card."""
 
-    share: float | None
-    progress: str
-    problem: str
+    work: WorkRow
     badge: Badge | None
     symbol: str
     reasons: tuple[str, ...]
     numbers: tuple[tuple[str, str, str], ...]  # name, value, plain explanation
     grid: tuple[tuple[str, tuple[AnswerCell, ...]], ...]  # a form and its answers
-    can_start: bool
-    can_stop: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +101,15 @@ def editable_forms(question: str) -> tuple[str, ...]:
 
 def probe_rows(state: ProbeState) -> ProbeRows:
     """The card of the last or the running probe."""
-    progress = state.progress if state.running else None
     report = state.result.report if state.result else None
     forms = state.result.forms if state.result else ()
     return ProbeRows(
-        share=None if progress is None else progress.done / max(1, progress.total),
-        progress="" if progress is None else progress.sentence(),
-        problem=state.problem,
+        work=work_row(state),
         badge=badge(report.gate) if report else None,
         symbol=report.verdict.value if report and isinstance(report.verdict, RunState) else "",
         reasons=report.reasons if report else (),
         numbers=_numbers(report) if report else (),
         grid=_grid(report, forms) if report else (),
-        can_start=not state.running,
-        can_stop=state.running,
     )
 
 

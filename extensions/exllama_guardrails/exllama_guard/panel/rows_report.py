@@ -8,14 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from exllama_guard.core.records import Gate
 from exllama_guard.errors import UserError
 from exllama_guard.panel.rows import Badge, badge
+from exllama_guard.probes.background import TaskState
 
-__all__ = ["ReportRows", "TableRows", "VerdictRow", "report_rows"]
+__all__ = ["ReportRows", "TableRows", "VerdictRow", "WorkRow", "report_rows", "work_row"]
 
 _MOST_ROWS = 200  # of one table in the page; the file holds them all
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRow:
+    """Work that takes long: how far it is (`share` in [0, 1]), and why it did not run ("" where it did)."""
+
+    running: bool
+    share: float | None
+    progress: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,13 @@ class ReportRows:
     verdicts: tuple[VerdictRow, ...]
     tables: tuple[TableRows, ...]
     not_measured: tuple[tuple[str, str], ...]
+
+
+def work_row(state: TaskState[Any, Any]) -> WorkRow:
+    """A task's state."""
+    now = state.progress if state.running else None
+    share = now.done / max(1, now.total) if now is not None else None
+    return WorkRow(state.running, share, now.sentence() if now is not None else "", state.problem)
 
 
 def report_rows(text: str, name: str) -> ReportRows:

@@ -18,6 +18,7 @@ from exllama_guard.core.symptoms import Observation
 from exllama_guard.core.use_reports import checkup_report, replay_report, verify_report
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.background import Spawn, Task, Tell, on_a_thread
+from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk_parts import (
     DeskParts,
     DoctorState,
@@ -70,6 +71,7 @@ class ProbeDesk:
         self._verify: Task[GoldToRun, Verified] = Task("verification", self._run_gold, spawn=spawn)
         self._replay: Task[ReplayJob, Replayed] = Task("replay", self._run_replay, spawn=spawn)
         self._long = LongView(parts.embedder, parts.window)
+        self.comparison: Comparison = parts.comparison
         self._lock = threading.Lock()  # protects the two lines below
         self._seen_key: object = None
         self._seen: tuple[Observation, ...] = ()

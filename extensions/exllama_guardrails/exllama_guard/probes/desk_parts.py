@@ -17,6 +17,7 @@ from exllama_guard.core.ports import Embedder, Retriever, Verifier
 from exllama_guard.core.records import ModelInfo, NotScored, Reader, TurnReport
 from exllama_guard.core.verification import ItemResult, VerifyLimits
 from exllama_guard.probes.background import TaskState
+from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.examine import Patient
 from exllama_guard.probes.model_check import Reading
 from exllama_guard.probes.replay import Replayed, ReplayHost, ReplayJob
@@ -49,6 +50,7 @@ class DeskParts:
     replay: ReplayHost
     keep: Callable[[], Path | None] = lambda: None  # where answers may lie on disk
     baselines: BaselineStore | None = None
+    comparison: Comparison = Comparison()  # noqa: RUF009 - a frozen value
 
 
 @dataclass(frozen=True, slots=True)
