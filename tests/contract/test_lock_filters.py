@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 
 import numpy as np
@@ -145,3 +146,54 @@ def test_the_exllamav3_filter_gives_additive_half_masks(call_lock):
         made.accept_token(byte)
     assert allowed(made.get_next_logit_mask()) == {ord("a")}
     assert not made.is_completed()
+
+
+def _by_processor(lock, limit):
+    processor, ids = LockProcessor(lock, limit), list(b"question")
+    start = len(ids)
+
+    def step(token=None):
+        ids.extend([] if token is None else [token])
+        return allowed(processor(torch.tensor([ids]), torch.zeros(1, PADDED)))
+
+    return processor, step, lambda: bytes(ids[start:])
+
+
+def _by_v2(lock, limit):
+    ids = list(b"question")
+    generator = types.SimpleNamespace(model=None, tokenizer=None, sequence_ids=torch.tensor([ids]))
+    made, start = build_v2(lock, generator, V2Base, limit), len(ids)
+    made.begin("")
+
+    def step(token=None):
+        ids.extend([] if token is None else [token])
+        generator.sequence_ids = torch.tensor([ids])
+        made.prepare_logit_mask()
+        return allowed(made.mask_logits(torch.zeros(PADDED)))
+
+    return made, step, lambda: bytes(ids[start:])
+
+
+def _by_v3(lock, limit):
+    made, out = build_v3(lock, None, b"question", V3Base, limit), []
+
+    def step(token=None):
+        if token is not None:
+            out.append(token)
+            made.accept_token(token)
+        return allowed(made.get_next_logit_mask())
+
+    return made, step, lambda: bytes(out)
+
+
+@pytest.mark.parametrize("adapter", [_by_processor, _by_v2, _by_v3])
+def test_every_adapter_closes_a_reply_before_the_limit_that_it_was_told(answer_lock, adapter):
+    made, step, written = adapter(answer_lock, 40)
+    may = step()
+    for _ in range(40):
+        if may == set(answer_lock.vocabulary.eos_ids):
+            break
+        may = step(ord("7") if ord("7") in may else min(may))
+    assert made.closed
+    assert made.phase is Phase.DONE
+    assert set(json.loads(written())) == {"a"}, "a number without an end is ended"

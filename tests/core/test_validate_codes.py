@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from exllama_guard.commands import validate
-from exllama_guard.core.records import Offsets, TurnRequest, make_snippet
+from exllama_guard.core.records import Offsets, Origin, TurnRequest, make_snippet
 from exllama_guard.core.trace import record_of, to_line
 from exllama_guard.testing import make_monitor
 
@@ -43,6 +43,13 @@ def edited(record, change):
 
 def test_a_clean_line_has_no_code(tmp_path, capsys, record):
     assert printed(tmp_path, capsys, text_of(record)) == (0, [])
+    (snippet,) = record.snippets
+    for clean in (
+        replace(snippet, index_hash="a"),  # known again by its text: it was not ranked
+        replace(snippet, index_hash="a", score=0.4, analyzer="bge"),
+        replace(snippet, index_hash="a", score=0.4, origin=Origin.HANDED_OVER),
+    ):
+        assert printed(tmp_path, capsys, text_of(replace(record, snippets=(clean,)))) == (0, [])
 
 
 SNIPPETS = {
@@ -66,12 +73,17 @@ def test_a_snippet_that_breaks_the_contract(tmp_path, capsys, record, code):
 def test_a_turn_that_breaks_the_contract(tmp_path, capsys, record):
     first = record.snippets[0]
     other = replace(first, snippet_id="s2", index_hash="b")
+    minilm = replace(first, snippet_id="s2", analyzer="minilm")
+    handed_over = replace(first, index_hash="b", origin=Origin.HANDED_OVER)
     claims = tuple(replace(claim, evidence=None) for claim in record.support.claims)
     uncited = replace(record, cited_ids=(), support=replace(record.support, claims=claims))
     beyond = tuple(replace(claim, support=7.0) for claim in record.support.claims)
     for code, broken in (
         ("cross_section_reuse", replace(record, snippets=(first, first))),
         ("mismatch_index_hash", replace(record, snippets=(replace(first, index_hash="a"), other))),
+        ("analyzer_mismatch", replace(record, snippets=(replace(first, analyzer="bge"), minilm))),
+        ("missing_score", replace(record, snippets=(replace(first, index_hash="b", score=0.4), other))),
+        ("missing_score", replace(record, snippets=(handed_over,))),
         ("orphan_claim", replace(record, cited_ids=("s9",))),
         ("empty_citations", uncited),
         ("bad_support", replace(record, support=replace(record.support, claims=beyond))),

@@ -24,7 +24,8 @@ from exllama_guard.core.trace_contract import violations
 _HELP = """\
 Prints one line for each violation: FILE:LINE: CODE: what is wrong. Exit status: 0 clean, 1 violations,
 2 could not run. Codes: truncated, mixed_prose, extra_field, unreadable, empty_citations, missing_<field>,
-bad_offsets, offset_text_mismatch, cross_section_reuse, mismatch_index_hash, orphan_claim, bad_support.
+missing_score, bad_offsets, offset_text_mismatch, cross_section_reuse, mismatch_index_hash,
+analyzer_mismatch, orphan_claim, bad_support.
 
 example:
   python3 extensions/exllama_guardrails validate user_data/exllama_guardrails/traces

@@ -125,6 +125,7 @@ class Snippet:
     derived: frozenset[str] = frozenset()
     score: float | None = None
     index_hash: str | None = None
+    analyzer: str | None = None  # what its index was made with, such as the id of an embedding model
 
 
 def count_tokens(text: str) -> int:
@@ -158,6 +159,7 @@ def make_snippet(
     origin: Origin = Origin.PASTED,
     score: float | None = None,
     index_hash: str | None = None,
+    analyzer: str | None = None,
 ) -> Snippet:
     """A snippet whose missing contract fields are derived deterministically and marked as derived.
 
@@ -171,6 +173,7 @@ def make_snippet(
         origin: Where it came from.
         score: The retriever's own score, if it has one.
         index_hash: Hash of the index that it was retrieved from, if there is one.
+        analyzer: What that index was made with, such as the id of an embedding model.
     """
     text = encodable(text)
     given = {
@@ -191,6 +194,7 @@ def make_snippet(
         derived=frozenset(name for name, value in given.items() if value is None),
         score=score,
         index_hash=index_hash,
+        analyzer=analyzer,
     )
 
 

@@ -68,6 +68,7 @@ class TraceSnippet:
     derived: tuple[str, ...] = ()
     score: float | None = None
     index_hash: str | None = None
+    analyzer: str | None = None  # None in lines from before it was kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,7 @@ def _trace_snippet(snippet: Snippet) -> TraceSnippet:
         derived=tuple(sorted(snippet.derived)),
         score=snippet.score,
         index_hash=snippet.index_hash,
+        analyzer=snippet.analyzer,
     )
 
 

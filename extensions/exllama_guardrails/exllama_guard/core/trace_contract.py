@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exllama_guard.core.records import ClaimKind, NotScored, content_hash
+from exllama_guard.core.records import ClaimKind, NotScored, Origin, content_hash
 from exllama_guard.core.trace import TraceRecord, TraceSnippet
 
 _REQUIRED = ("snippet_id", "section_id", "source_url")
@@ -15,6 +15,7 @@ def violations(record: TraceRecord) -> list[tuple[str, str]]:
     """Every (code, sentence) of a record that breaks the contract; [] for a clean one."""
     found = [problem for snippet in record.snippets for problem in _of_snippet(snippet)]
     found += _of_ids(record)
+    found += _of_retrieval(record)
     found += _of_claims(record)
     return found
 
@@ -51,9 +52,21 @@ def _of_ids(record: TraceRecord) -> Iterator[tuple[str, str]]:
     for cited in record.cited_ids:
         if cited not in ids:
             yield "orphan_claim", f"the answer cites {cited}, which is none of the snippets"
+
+
+def _of_retrieval(record: TraceRecord) -> Iterator[tuple[str, str]]:
+    """What was retrieved must be one ranked list: of one index, with one analyzer, each with its score."""
     hashes = {snippet.index_hash for snippet in record.snippets if snippet.index_hash}
     if len(hashes) > 1:
         yield "mismatch_index_hash", f"snippets of {len(hashes)} states of an index in one turn"
+    analyzers = sorted({snippet.analyzer for snippet in record.snippets if snippet.analyzer})
+    if len(analyzers) > 1:
+        yield "analyzer_mismatch", f"snippets found with {' and '.join(analyzers)} in one turn"
+    ranked = {snippet.index_hash for snippet in record.snippets if snippet.score is not None}
+    for snippet in record.snippets:
+        indexed = snippet.index_hash is not None and snippet.score is None
+        if indexed and (snippet.origin is Origin.HANDED_OVER or snippet.index_hash in ranked):
+            yield "missing_score", f"snippet {snippet.snippet_id} comes from an index and has no score"
 
 
 def _of_claims(record: TraceRecord) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ def hand_over(snippets: Iterable[str | Mapping[str, Any]], chat_id: str | None =
 
     Args:
         snippets: Strings, or dictionaries with `text` and any of `snippet_id`, `section_id`, `source_url`,
-            `offsets` {start, end, unit}, `score`, `index_hash`.
+            `offsets` {start, end, unit}, `score`, `index_hash`, `analyzer`.
         chat_id: The chat that they are for.
 
     Raises:

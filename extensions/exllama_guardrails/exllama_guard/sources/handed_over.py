@@ -16,7 +16,9 @@ __all__ = ["Inbox", "snippets_from"]
 
 _KEPT = 256  # waiting hand-overs; the oldest is dropped first
 
-_FIELDS = frozenset({"text", "snippet_id", "section_id", "source_url", "offsets", "score", "index_hash"})
+_FIELDS = frozenset(
+    {"text", "snippet_id", "section_id", "source_url", "offsets", "score", "index_hash", "analyzer"}
+)
 
 
 class Inbox:
@@ -74,6 +76,7 @@ def _snippet(position: int, entry: str | Mapping[str, Any]) -> Snippet:
         origin=Origin.HANDED_OVER,
         score=_score(position, fields.get("score")),
         index_hash=_word(fields, "index_hash"),
+        analyzer=_word(fields, "analyzer"),
     )
 
 

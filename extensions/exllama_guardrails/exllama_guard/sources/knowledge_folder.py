@@ -178,10 +178,10 @@ class KnowledgeFolder:
         vector = self._embedder.embed([question])[0]
         if not vector.any():
             return ()
-        chosen = index.nearest(vector, k)
+        found = {"index_hash": index.index_hash, "analyzer": self._embedder.id}
         return tuple(
-            replace(index.snippets[row], snippet_id=f"s{rank}", score=similarity, index_hash=index.index_hash)
-            for rank, (row, similarity) in enumerate(chosen, start=1)
+            replace(index.snippets[row], snippet_id=f"s{rank}", score=similarity, **found)
+            for rank, (row, similarity) in enumerate(index.nearest(vector, k), start=1)
         )
 
     def lookup(self, text: str) -> Snippet | None:
