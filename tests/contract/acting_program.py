@@ -32,18 +32,24 @@ class Model(LlamaServer):
     def __init__(self):
         super().__init__()
         self.again, self.states, self.pause_s, self.on_again = RIGHT, [], 0.002, None
+        self.writing, self.busiest = 0, 0  # replies at once, now and at most
 
     def generate_with_streaming(self, prompt, state):
         self.prompts.append(prompt)
         self.states.append({k: state.get(k) for k in ("temperature", "seed", "do_sample")})
         trying = ASKED_AGAIN in prompt
         text = ""
-        for word in (self.again if trying else self.answer).split(" "):
-            if trying and self.on_again is not None:
-                self.on_again(text)
-            time.sleep(self.pause_s)
-            text += word if not text else " " + word
-            yield text
+        self.writing += 1
+        self.busiest = max(self.busiest, self.writing)
+        try:
+            for word in (self.again if trying else self.answer).split(" "):
+                if trying and self.on_again is not None:
+                    self.on_again(text)
+                time.sleep(self.pause_s)
+                text += word if not text else " " + word
+                yield text
+        finally:
+            self.writing -= 1
 
 
 Model.__name__ = "LlamaServer"  # by which the host picks its way of generating
@@ -215,7 +221,7 @@ def refuse_api_whole(host):
 
 def nothing_retrieved_streams(host):
     host.settings(on_fail="refuse")
-    host.model.pause_s = 0.02
+    host.model.pause_s = 0.1  # words come more slowly than it is found that nothing was retrieved
     return {**api(host, QUESTION), **host.turn()}
 
 
@@ -322,6 +328,31 @@ def repair_while_another_waits(host):
     return {**mine, "why": reports[0].acted.why, "other": said.get("other")}
 
 
+def repair_in_parallel(host):
+    """Two API clients at once on a loader that writes for several: 4.7.3 then takes no lock."""
+    host.settings(on_fail="repair", repair_others_wait_s=60.0)
+    host.model.pause_s = 0.05
+    host.shared.args.parallel = 2
+    parallel = "use_parallel" in inspect.getsource(host.text_generation)
+    said = []
+
+    def ask():
+        client = {"stop_event": threading.Event()} if parallel else {}
+        said.append(api(host, **client)["internal"])
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        host.shared.args.parallel = 1
+    assert host.monitor.wait_until_idle(10)
+    done = [turn.acted.done.value for turn in host.monitor.snapshot(None).turns[:2]]
+    return {"said": said, "done": done, "at_once": host.model.busiest, "parallel": parallel}
+
+
 def continued(host):
     host.settings(on_fail="repair")
     rows = history(PAST, [asked(), "It paints"], assistant_1={"timestamp": "x"})
@@ -420,8 +451,8 @@ SCENARIOS = (
     refuse_thinking, refuse_api_streamed, refuse_api_sent, refuse_api_whole, nothing_retrieved_streams,
     refuse_notebook, repair_page, repair_attachment, repair_api_streamed, repair_whole, repair_completion,
     repair_worse, repair_twice, repair_empty, repair_breaks, repair_stopped, repair_too_slow,
-    repair_while_another_waits, continued, with_tools, as_json, under_a_grammar, stopped_answer,
-    verdict_too_late, verdict_too_late_held, client_goes_during_repair,
+    repair_while_another_waits, repair_in_parallel, continued, with_tools, as_json, under_a_grammar,
+    stopped_answer, verdict_too_late, verdict_too_late_held, client_goes_during_repair,
     faults,
 )  # fmt: skip
 

@@ -190,6 +190,13 @@ def test_no_repair_starts_while_somebody_else_waits(got):
     assert turn["internal"] == turn["other"] == WRONG
 
 
+def test_two_repairs_at_once_on_a_parallel_loader_keep_apart(got):
+    turn = got["repair_in_parallel"]
+    assert turn["said"] == [RIGHT, RIGHT]
+    assert turn["done"] == ["repair", "repair"]
+    assert turn["at_once"] == (2 if turn["parallel"] else 1)
+
+
 @pytest.mark.parametrize(
     ("scenario", "why"), [("continued", "continues another"), ("with_tools", "turn with tools")]
 )
