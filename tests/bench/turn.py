@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,8 +81,8 @@ def settled_and_baseline(rounds: int) -> None:
         request = request_of(number)
         scorer = make_scorer(request.snippets, request.question, parts, settings)
         kwargs = {"scorer": scorer, "embedder": embedder, "limits": Limits()}
-        scorer.prepare()
-        embed_ahead(request.question, request.snippets, embedder)  # as when the turn was opened
+        deque(scorer.prepare(), maxlen=0)  # as when the turn was opened
+        deque(embed_ahead(request.question, request.snippets, embedder), maxlen=0)
         answer = answer_of(number)
         if live_first:
             cut = answer.rindex(". ") + 1

@@ -21,6 +21,7 @@ from exllama_guard.core.records import (
     TurnRequest,
     make_snippet,
 )
+from exllama_guard.core.support import AnswerScorer
 from exllama_guard.errors import EmbedderError, TraceError
 from exllama_guard.settings import Settings
 from exllama_guard.sources.knowledge_folder import KnowledgeFolder
@@ -353,10 +354,11 @@ def test_a_scoring_thread_that_hangs_leaves_no_memory_behind():
             pass
 
         def prepare(self):
-            hangs.set()
-            assert go_on.wait(30)
+            return iter(())
 
         def score(self, answer, *, final):
+            hangs.set()
+            assert go_on.wait(30)
             return OverlapScorer(()).score(answer, final=final)
 
     monitor = make_monitor(Settings(queue_limit=8), scorer=lambda snippets, question: Hanging(snippets))
@@ -372,11 +374,12 @@ def test_a_scoring_thread_that_hangs_leaves_no_memory_behind():
     assert sum(ref() is not None for ref in handles) <= 8 + 2
     assert monitor._worker._worker._work_queue.qsize() < 8 * 6
     snapshot = monitor.snapshot()
-    assert (snapshot.waiting, snapshot.shed) == (8, 2_000 - 8)
+    assert (snapshot.waiting, snapshot.shed) == (8, 2_000 - 9)  # and one hangs
     go_on.set()
     assert monitor.wait_until_idle(10)
     kept = {turn.request.turn_id for turn in monitor.snapshot().turns}
-    assert kept == {f"t{1_992 + number}" for number in range(8)}  # the newest
+    assert kept >= {f"t{1_992 + number}" for number in range(8)}  # the newest
+    assert len(kept) == 9
 
 
 def test_a_finished_turn_that_waits_when_measuring_is_switched_off_is_still_scored():
@@ -402,6 +405,7 @@ class Slow(OverlapScorer):
 
     def prepare(self):
         assert self.go_on.wait(10)
+        yield
 
 
 def test_a_reply_that_cannot_be_handed_over_leaves_no_turn_open(monkeypatch):
@@ -421,3 +425,25 @@ def test_a_reply_that_cannot_be_handed_over_leaves_no_turn_open(monkeypatch):
     assert monitor.wait_until_idle(10)
     shown = monitor.snapshot(None)
     assert (len(shown.turns), shown.shed, shown.waiting) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("action", ["annotate", "refuse"])
+def test_where_an_answer_waits_for_its_verdict_its_snippets_are_read_before_its_end(action):
+    class Reading(FakeEmbedder):
+        def embed(self, texts):
+            read.update(texts)
+            return super().embed(texts)
+
+    read: set[str] = set()
+    monitor = make_monitor(
+        Settings(on_fail=action),
+        scorer=lambda snippets, question: AnswerScorer(snippets, question, Reading(), None),
+    )
+    handle = monitor.open_turn(request(), lambda: SNIPPETS)
+    handle.chunk("It")  # a short prompt: the first word comes at once
+    assert monitor.wait_until_idle(10)
+    assert handle.collect is None  # so a stream without snippets need not be held back
+    assert SNIPPETS[0].text in read
+    read.clear()
+    handle.score("It holds 8192.", Finish.COMPLETE).result(10)
+    assert read == {"It holds 8192."}

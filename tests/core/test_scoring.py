@@ -36,7 +36,7 @@ class Scripted:
         self.report = report
 
     def prepare(self):
-        pass
+        return iter(())
 
     def score(self, answer, *, final):
         return self.report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from exllama_guard.core.ports import Embedder
@@ -61,8 +61,9 @@ class SentenceScorer:
         """Remembers the snippets."""
         self._snippets = tuple(snippets)
 
-    def prepare(self) -> None:
+    def prepare(self) -> Iterator[None]:
         """Nothing to do."""
+        return iter(())
 
     def score(self, answer: str, *, final: bool) -> SupportReport:
         """PASS from 0.8, FAIL below 0.5."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -65,8 +65,9 @@ class OverlapScorer:
         self._snippets = tuple(snippets)
         self._known = {word for snippet in snippets for word in words(snippet.text)}
 
-    def prepare(self) -> None:
+    def prepare(self) -> Iterator[None]:
         """Nothing to do."""
+        return iter(())
 
     def score(self, answer: str, *, final: bool) -> SupportReport:
         """PASS from 0.5, FAIL below."""

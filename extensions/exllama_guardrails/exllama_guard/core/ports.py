@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -77,8 +77,8 @@ class Verifier(Protocol):
 class SupportScorer(Protocol):
     """Scores one answer, whole or growing, against fixed snippets; remembers claims it has scored."""
 
-    def prepare(self) -> None:
-        """Reads the snippets ahead, so that the first score is quick; what fails here is told by `score`."""
+    def prepare(self) -> Iterator[None]:
+        """Reads the snippets ahead, a little at each step; what fails or is left out, `score` makes up."""
         ...
 
     def score(self, answer: str, *, final: bool) -> SupportReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -139,14 +139,16 @@ def _to_anchor(retrieved: Sequence[FloatArray | None], first: int | None, anchor
     return pair_distance(anchored, retrieved, first=first, cited=()).top1
 
 
-def embed_ahead(question: str, snippets: Sequence[Snippet], embedder: Embedder) -> None:
-    """Lets a remembering embedder see the question and the snippets before there is an answer.
+def embed_ahead(question: str, snippets: Sequence[Snippet], embedder: Embedder) -> Iterator[None]:
+    """Lets a remembering embedder see the question and the snippets before there is an answer, step by step.
 
     Raises:
         EmbedderError: The model is missing or failed.
     """
     if len(snippets) <= _SNIPPETS_EMBEDDED:
-        embedder.embed([question, *(snippet.text for snippet in snippets)])
+        for text in (question, *(snippet.text for snippet in snippets)):
+            embedder.embed([text])
+            yield
 
 
 def measure_distances(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 _AHEAD_PER_PLACE = 4  # waiting jobs that may be left out, for each place in the queue
 _LIVE_SHARE = 0.01  # of a reply's time for its live scores: they share Python with whoever writes it
 _LATER_S = 1.0  # until a live score that found no place is tried again
+_HEAD_START_S = 0.05  # that a model has for its prompt before the snippets are read beside it
+_AT_A_TIME_S = 0.002  # of work, after which what is left waits for its time
+_FIRST_PAUSE_S = 1.0  # at most, between the first token and the first live score
+_SENTENCE_END = re.compile(r"[.!?。！？\n]")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +65,8 @@ class ScoringWorker:
         self._open: OrderedDict[str, TurnHandle] = OrderedDict()
         self._queue: deque[tuple[TurnHandle, Finish]] = deque()
         self._ahead = 0  # jobs that wait and may be left out
+        self._handed = 0  # jobs that wait
+        self.pause_s = 0.0  # what the last live score was worth
         self._faults = FaultLog()
         self.shed = 0
 
@@ -70,11 +77,18 @@ class ScoringWorker:
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Has `work` done in its turn; the caller looks at the result."""
-        return self._worker.submit(work, *args, **kwargs)
+        with self._lock:
+            self._handed += 1
+        return self._worker.submit(self._take, work, *args, **kwargs)
+
+    def _take(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            self._handed -= 1
+        return work(*args, **kwargs)
 
     def start(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> Future[None]:
         """Has `work` done in its turn; a fault is logged and told in the panel."""
-        future = self._worker.submit(work, *args, **kwargs)
+        future = self.submit(work, *args, **kwargs)
         future.add_done_callback(self._after_job)
         return future
 
@@ -172,7 +186,7 @@ class ScoringWorker:
 
     def score_ahead(self, handle: TurnHandle, text: str, finish: Finish) -> Future[TurnReport]:
         """The report of a whole reply of an open turn, some time soon; keeps nothing."""
-        future = self._worker.submit(self.report, handle, text, finish)
+        future = self.submit(self.report, handle, text, finish)
         future.add_done_callback(self._after_job)
         return future
 
@@ -202,15 +216,26 @@ class ScoringWorker:
         if handle.closed or handle.text == handle.scored_text or not settings.enabled:
             handle.scheduled = False
             return
-        text = handle.text
+        if handle.report and not _SENTENCE_END.search(handle.text, len(handle.scored_text)):
+            self._pause(handle, 0.0)  # what is new is no sentence yet
+            return
         started_s = time.thread_time()
-        report = self.report(handle, text, Finish.STREAMING)
-        pause_s = max(1.0 / settings.live_updates_per_s, (time.thread_time() - started_s) / _LIVE_SHARE)
-        with self._lock:
-            handle.report = report
-            handle.scored_text = text
-            self._memory.touch()
-        handle.due_at_s = time.monotonic() + pause_s
+        while handle.ahead is not None and time.thread_time() - started_s < _AT_A_TIME_S:
+            self._step(handle)
+        if handle.ahead is None and time.thread_time() - started_s < _AT_A_TIME_S:
+            text = handle.text
+            report = self.report(handle, text, Finish.STREAMING)
+            with self._lock:
+                handle.report = report
+                handle.scored_text = text
+                self._memory.touch()
+        self._pause(handle, time.thread_time() - started_s)
+
+    def _pause(self, handle: TurnHandle, took_s: float) -> None:
+        """Lets the handle ask again when `took_s` is a hundredth of the time that has gone by."""
+        worth_s = took_s / _LIVE_SHARE
+        self.pause_s = min(_FIRST_PAUSE_S, worth_s or self.pause_s)
+        handle.due_at_s = time.monotonic() + max(1.0 / self._outfit.settings.live_updates_per_s, worth_s)
         handle.scheduled = False
 
     def _score_final(self, handle: TurnHandle, finish: Finish) -> None:
@@ -233,16 +258,35 @@ class ScoringWorker:
             self._write(trace, report)
 
     def _prepare(self, handle: TurnHandle) -> None:
-        """Reads and embeds the snippets while the model still reads its prompt."""
-        if handle.closed:
-            return
+        """Reads and embeds the snippets while the model reads its prompt; the rest is for the live scores.
+
+        It starts a little later than the model, which may have read a short prompt by then: both use Python.
+        """
+        end_s = handle.opened_at_s + _HEAD_START_S
+        while self._is_reading(handle) and not self._handed and time.monotonic() < end_s:
+            time.sleep(_HEAD_START_S / 10)
+        handle.ahead = self._steps(handle)
+        while handle.ahead is not None and self._is_reading(handle):
+            self._step(handle)
+
+    @staticmethod
+    def _is_reading(handle: TurnHandle) -> bool:
+        return handle.first_token_s is None and not handle.closed
+
+    @staticmethod
+    def _step(handle: TurnHandle) -> None:
+        if handle.ahead is not None and next(handle.ahead, handle) is handle:  # a step gives None
+            handle.ahead = None
+
+    def _steps(self, handle: TurnHandle) -> Iterator[None]:
+        """What a first score would have to do; `score_turn` makes up for what is left out."""
         self._collect(handle)
         parts = self._outfit.ready()
-        self._scorer_of(handle, parts).prepare()
+        yield from self._scorer_of(handle, parts).prepare()
         embedder = parts.embedder
         if embedder is not None and handle.request.snippets:
             with suppress(EmbedderError):  # told by the score itself
-                embed_ahead(handle.request.question, handle.request.snippets, embedder)
+                yield from embed_ahead(handle.request.question, handle.request.snippets, embedder)
 
     def _collect(self, handle: TurnHandle) -> None:
         """Finds the turn's snippets, once."""

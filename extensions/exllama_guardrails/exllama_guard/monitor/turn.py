@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from exllama_guard.core.records import Acted, Finish, Snippet, TurnReport, TurnR
 
 class Scoring(Protocol):
     """What a turn needs of the one who scores it."""
+
+    pause_s: float  # that a live score is worth, after the first token as after another
 
     def score_live(self, handle: TurnHandle) -> None:
         """Queues a scoring of the text so far."""
@@ -41,6 +43,7 @@ class TurnHandle:
         self.request = request
         self.collect: Callable[[], tuple[Snippet, ...]] | None = collect or tuple
         self.scorer: SupportScorer | None = None
+        self.ahead: Iterator[None] | None = None  # what is left to do before the first live score
         self.text = ""
         self.scored_text = ""
         self.report: TurnReport | None = None
@@ -58,6 +61,7 @@ class TurnHandle:
         now = time.monotonic()
         if self.first_token_s is None and text:
             self.first_token_s = now - self.opened_at_s
+            self.due_at_s = max(self.due_at_s, now + self._scoring.pause_s)
         if not self.scheduled and now >= self.due_at_s and text:
             self.scheduled = True
             self._scoring.score_live(self)

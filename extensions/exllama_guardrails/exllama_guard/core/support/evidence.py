@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ from exllama_guard.core.support.dates import Date, dates_of
 from exllama_guard.core.support.quantities import Quantity, with_years
 from exllama_guard.core.support.text import Sentence, Word, sentences_of, sound
 
-_EMBED_ALL = 48  # up to so many sentences all are embedded, at once
+_EMBED_ALL = 48  # up to so many sentences all are embedded
+_EMBED_AT_ONCE = 8  # ahead: while a model writes, it waits for the rest of a step
 _CANDIDATES = 24  # beyond, so many a claim, chosen by their words
 _TOP = 5  # sentences that a claim is compared with word by word
 _SIMILARITY_SHARE = 0.5  # what a cosine counts beside the overlap when windows are ranked
@@ -202,14 +203,16 @@ class Library:
         """
         return self._encoder.encode([(self.sentences[i].text, self.sentences[i].words) for i in indices])
 
-    def encode_ahead(self) -> None:
-        """Encodes all sentences where every claim will need them all.
+    def encode_ahead(self) -> Iterator[None]:
+        """Encodes all sentences where every claim will need them all, some at each step.
 
         Raises:
             EmbedderError: The model is missing or failed.
         """
         if len(self.sentences) <= _EMBED_ALL:
-            self.encoded(range(len(self.sentences)))
+            for first in range(0, len(self.sentences), _EMBED_AT_ONCE):
+                self.encoded(range(first, min(first + _EMBED_AT_ONCE, len(self.sentences))))
+                yield
 
     def find(self, words: Sequence[Word], claim: Encoded | None) -> Found:
         """The best window for a claim; any sentence where none shares a word with it. Needs a sentence."""

@@ -126,10 +126,12 @@ class AnswerScorer:
         self._language = "en"
         self._scored: dict[str, _Scored] = {}
 
-    def prepare(self) -> None:
-        """Cuts and encodes the snippets ahead; a failing embedder is left for `score` to tell."""
+    def prepare(self) -> Iterator[None]:
+        """Cuts and encodes the snippets ahead, step by step; `score` tells of an embedder that fails."""
+        library = self._prepared()
+        yield
         with suppress(EmbedderError):
-            self._prepared().encode_ahead()
+            yield from library.encode_ahead()
 
     def score(self, answer: str, *, final: bool = True) -> SupportReport:
         """Support of `answer`; while `final` is False an unfinished last sentence is left out.
