@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,13 +76,35 @@ def from_tokenizer_json(text: str, eos_ids: Sequence[int], n_vocab: int | None =
     except ImportError as error:
         raise SchemaError("llguidance is not installed; run `pip install llguidance` and restart.") from error
     try:
-        tokenizer = LLTokenizer(text, n_vocab=n_vocab, eos_token=list(eos_ids) or None)
+        tokenizer = LLTokenizer(_one_byte_form(text), n_vocab=n_vocab, eos_token=list(eos_ids) or None)
     except ValueError as error:
         raise SchemaError(f"llguidance cannot read this tokenizer: {str(error)[:200]}") from error
     digest = hashlib.sha256(
         f"{list(eos_ids)} {n_vocab} ".encode() + text.encode("utf-8", "replace")
     ).hexdigest()
     return of_ll_tokenizer(tokenizer, digest)
+
+
+_BYTE_LEVEL = ("add_prefix_space", "trim_offsets", "use_regex")  # what its decoder must name; it reads none
+
+
+def _one_byte_form(text: str) -> str:
+    """`text` with its tokens' bytes told in one way.
+
+    transformers 5.17 writes both ways for a GGUF's byte-level tokens: `ByteFallback` beside `ByteLevel` among
+    the decoders. llguidance then takes ö for two other characters, and a lock is lost where a ö must come.
+    """
+    try:
+        told = json.loads(text)
+        before = told.get("pre_tokenizer") or {}
+        steps = [step["type"] for step in before.get("pretokenizers", [before]) if step]
+        if "ByteLevel" not in steps or (told.get("decoder") or {}).get("type") == "ByteLevel":
+            return text
+        told["decoder"] = {"type": "ByteLevel", **dict.fromkeys(_BYTE_LEVEL, True)}
+        told["model"]["byte_fallback"] = False
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return text  # llguidance says what is wrong with it
+    return json.dumps(told)
 
 
 def byte_vocabulary() -> Vocabulary:
