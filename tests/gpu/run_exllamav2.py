@@ -1,4 +1,4 @@
-"""ExLlamaV2 for real: warm-up, reference check, canary, rotation, drift of each cache, schema lock.
+"""ExLlamaV2 for real: warm-up, reference check, canary, rotation, drift of each cache.
 
 Run: python tests/gpu/run_exllamav2.py --models gpu-models --out gpu-results
 """
@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import gpu_record  # noqa: F401 - puts the extension on the path
 import sections
-
-# isort: off - gpu_record puts the extension on the path
 from gpu_record import Record, options
 from sections import spec_of
-
-# isort: on
 
 LIBRARY = "exllamav2"
 
@@ -57,10 +54,6 @@ def main() -> int:
         )
         if fast:
             break
-    count = 6 if fast else 500
-    record.run(
-        "lock", lambda values: sections.lock(spec("exl2-8.0"), values, record, "lock, exl2-8.0", count)
-    )
     return record.close()
 
 

@@ -1,4 +1,4 @@
-"""ExLlamaV3 for real: warm-up, reference check, canary, page table, drift of each cache, schema lock.
+"""ExLlamaV3 for real: warm-up, reference check, canary, page table, drift of each cache.
 
 Run: python tests/gpu/run_exllamav3.py --models gpu-models --out gpu-results
 """
@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import threading
 
+import gpu_record  # noqa: F401 - puts the extension on the path
 import sections
-
-# isort: off - gpu_record puts the extension on the path
 from gpu_record import Record, options
 from sections import StreamPath, opened, prose, spec_of
-
-# isort: on
 
 LIBRARY = "exllamav3"
 
@@ -50,10 +47,6 @@ def main() -> int:
                     spec("exl3-8.0", c, 8192), values, record, f"drift, cache {c}"
                 ),
             )
-    count = 6 if fast else 500
-    record.run(
-        "lock", lambda values: sections.lock(spec("exl3-8.0"), values, record, "lock, exl3-8.0", count)
-    )
     return record.close()
 
 

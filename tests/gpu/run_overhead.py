@@ -2,7 +2,10 @@
 
 The host is the embedded default's, with the loader's own stream in place of transformers; the extension is set
 up in it as always. Prompts carry snippets, so that support and ΔS are scored while the reply is written. Pairs
-alternate which of the two comes first.
+alternate which of the two comes first. A third reply of each pair is watched but not scored while it is written, which
+tells the cost of watching from that of scoring.
+
+--written: the model's steps give the time only, the text is written down; for a model of random weights.
 
 Run: python tests/gpu/run_overhead.py --library exllamav2 --models gpu-models --out gpu-results
 """
@@ -10,29 +13,28 @@ Run: python tests/gpu/run_overhead.py --library exllamav2 --models gpu-models --
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import gpu_record  # noqa: F401 - puts the extension on the path
 from exllama_guard.core.gold import read_gold_file
 from exllama_guard.core.records import Gate
 from exllama_guard.probes.exllama_mode import ExLlamaMode
 from exllama_guard.probes.writer import Sampling
 from exllama_guard.sources.marked_block import format_block
-
-# isort: off - gpu_record puts the extension on the path
 from gpu_record import EXTENSION, HERE, ROOT, Record, options
-from sections import _spread, spec_of
-
-# isort: on
+from sections import spec_of, spread
 
 TOKENS = 200
 
 
 def main() -> int:
     given = options(__doc__ or "", _arguments)
-    record = Record(f"overhead_{given.library}", given)
+    record = Record(f"overhead_{given.library}{given.folder and '_' + given.folder}", given)
     record.run("overhead", lambda values: _overhead(given, values, record))
     return record.close()
 
@@ -42,6 +44,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", default="")
     parser.add_argument("--embedder", default="")
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--written", action="store_true", help="the reply's words are written down")
 
 
 def _overhead(given, values: dict[str, Any], record: Record) -> None:
@@ -53,35 +56,70 @@ def _overhead(given, values: dict[str, Any], record: Record) -> None:
         mode._template(f"{format_block(item.snippets)}\n\n{item.question} Then explain it at length.")
         for item in items
     ]
+    jobs = _counted(host["monitor"])
     pairs = []
     for number in range(-3, given.pairs):
         prompt = prompts[number % len(prompts)]
-        order = (True, False) if number % 2 else (False, True)
-        found = {on: _reply(host, mode, prompt, on, number) for on in order}
+        order = ("on", "off", "watched") if number % 2 else ("watched", "off", "on")
+        found = {}
+        for way in order:
+            jobs.clear()
+            found[way] = _reply(host, mode, prompt, way, number)
+            found[way]["scoring_ms"] = dict(jobs)
         if number >= 0:
-            pairs.append({"prompt": number % len(prompts), "on": found[True], "off": found[False]})
+            pairs.append({"prompt": number % len(prompts), **found})
             values["pairs"] = pairs
+            record.keep("overhead", values)
     values["folder"] = folder
-    speed = [pair["on"]["tokens_per_s"] / pair["off"]["tokens_per_s"] for pair in pairs]
-    ttft = [(pair["on"]["ttft_s"] - pair["off"]["ttft_s"]) * 1e3 for pair in pairs]
-    values["speed_on_over_off"], values["ttft_difference_ms"] = _spread(speed), _spread(ttft)
+    for way in ("on", "watched"):
+        speed = [pair[way]["tokens_per_s"] / pair["off"]["tokens_per_s"] for pair in pairs]
+        ttft = [(pair[way]["ttft_s"] - pair["off"]["ttft_s"]) * 1e3 for pair in pairs]
+        values[f"speed_{way}_over_off"] = spread(speed)
+        values[f"ttft_difference_ms_{way}"] = spread(ttft)
+    off_speed = [pair["off"]["tokens_per_s"] for pair in pairs]
+    values["tokens_per_s_off"] = spread(off_speed)
     turns = host["monitor"].snapshot().turns
     values["turns_seen"] = len(turns)
     values["scored"] = sum(turn.verdict.gate is not Gate.NOT_MEASURED for turn in turns)
     values["problems"] = list(host["monitor"].snapshot().problems)
-    off = statistics.median(pair["off"]["tokens_per_s"] for pair in pairs)
+    on, watched = values["speed_on_over_off"], values["speed_watched_over_off"]
     record.row(
         f"overhead, {folder}",
-        f"{len(pairs)} pairs: tokens/s on over off {statistics.median(speed):.4f} (p5 "
-        f"{values['speed_on_over_off']['p5']:.4f}), {off:.0f} tokens/s off; first token "
-        f"{statistics.median(ttft):+.2f} ms; {values['turns_seen']} turns observed, {values['scored']} scored",
+        f"{len(pairs)} pairs: tokens/s on over off {on['median']:.4f} (p5 {on['p5']:.4f}), watched only "
+        f"{watched['median']:.4f}, {statistics.median(off_speed):.0f} tokens/s off; first token "
+        f"{values['ttft_difference_ms_on']['median']:+.2f} ms, watched only "
+        f"{values['ttft_difference_ms_watched']['median']:+.2f}; {values['turns_seen']} turns observed, "
+        f"{values['scored']} scored",
     )
 
 
-def _reply(host, mode: ExLlamaMode, prompt: str, on: bool, seed: int) -> dict[str, float]:
+def _counted(monitor) -> dict[str, list[float]]:
+    """Milliseconds of processor time of each job of the scoring thread, by kind; `monitor.watch_only` drops those
+    that run while a reply is written."""
+    jobs: dict[str, list[float]] = {}
+    monitor.watch_only = False
+
+    def counting(name, work):
+        def counted(*args):
+            if monitor.watch_only and name != "_score_final":
+                return
+            started_s = time.thread_time()
+            work(*args)
+            jobs.setdefault(name, []).append((time.thread_time() - started_s) * 1e3)
+
+        return counted
+
+    worker = monitor._worker
+    for name in ("_prepare", "_score_live", "_score_final"):
+        setattr(worker, name, counting(name, getattr(worker, name)))
+    return jobs
+
+
+def _reply(host, mode: ExLlamaMode, prompt: str, way: str, seed: int) -> dict[str, Any]:
     mode._forget()
     text_generation = host["text_generation"]
-    text_generation._generate_reply = host["ways"][on]  # off: as without the extension
+    text_generation._generate_reply = host["ways"][way != "off"]  # off: as without the extension
+    host["monitor"].watch_only = way == "watched"
     state = {
         **host["settings"],
         "max_new_tokens": TOKENS,
@@ -99,6 +137,21 @@ def _reply(host, mode: ExLlamaMode, prompt: str, on: bool, seed: int) -> dict[st
     return {"tokens_per_s": (steps - 1) / max(1e-9, took_s - first_s), "ttft_s": first_s, "steps": steps}
 
 
+def _words(seed: int) -> Iterator[str]:
+    """Words of our own passages without end, in an order and with openings of this seed."""
+    drawn = random.Random(seed)
+    passages = [
+        snippet.text for item in read_gold_file(HERE / "gold.jsonl").items for snippet in item.snippets
+    ]
+    sentences = [f"{one}." for text in passages for one in " ".join(text.split()).split(". ") if one]
+    while True:
+        opening = drawn.choice(
+            ("As told above,", "Here", "By the same page,", f"In part {drawn.randint(2, 99)},")
+        )
+        for word in f"{opening} {drawn.choice(sentences)}".split():
+            yield f"{word} "
+
+
 def _history(prompt: str) -> dict[str, Any]:
     return {"internal": [[prompt, ""]], "visible": [[prompt, ""]], "metadata": {}}
 
@@ -110,12 +163,12 @@ def _host(mode: ExLlamaMode, given) -> dict[str, Any]:
     from modules import extensions, shared, text_generation
 
     def stream(question, original_question, state, stopping_strings=None, is_chat=False):
-        reply = ""
+        reply, words = "", _words(state["seed"]) if given.written else None
         yield reply
         for chunk, _ in mode.stream(
             question, Sampling(0.7, 0.95, 0, int(state["max_new_tokens"])), state["seed"]
         ):
-            reply += chunk
+            reply += chunk if words is None else next(words)
             yield reply
 
     held = mode.held

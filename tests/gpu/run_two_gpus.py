@@ -12,16 +12,13 @@ import argparse
 import time
 from pathlib import Path
 
+import gpu_record  # noqa: F401 - puts the extension on the path
 import numpy as np
 from exllama_guard.backends.loaded import cuda_devices
 from exllama_guard.core.detect_model import shards
 from exllama_guard.core.logit_drift import LogitDrift, logit_drift
-
-# isort: off - gpu_record puts the extension on the path
 from gpu_record import Record, options
 from sections import one_pass, opened, prose, spec_of
-
-# isort: on
 
 TOKENS = 512
 # GB a device: the small model fits one, so the split is drawn inside it; the second order is the wrong one

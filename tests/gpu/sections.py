@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import gpu_record  # noqa: F401 - puts the extension on the path
 import numpy as np
 from exllama_guard.backends import backend_for
 from exllama_guard.core.backend import Backend, CacheUsage
-from exllama_guard.core.detect_model import loader_against_reference
+from exllama_guard.core.detect_files import loader_against_reference
 from exllama_guard.core.fixed_text import PLAIN_ENGLISH
 from exllama_guard.core.kv_cache import Action
 from exllama_guard.core.logit_drift import logit_drift
@@ -300,77 +301,6 @@ def _grown(mode: ExLlamaMode, lengths: Sequence[int]) -> list[dict[str, Any]]:
     return rows
 
 
-# --- lock --------------------------------------------------------------------------------------------------
-
-
-def lock(spec: ExLlamaSpec, values: dict[str, Any], record: Record, name: str, count: int = 500) -> None:
-    """Locked answers to random schemas, each checked by a validator of another make; speed beside free text."""
-    import random
-
-    from exllama_guard.core.json_strict import read_json
-    from exllama_guard.core.tool_calls import compile_checker
-    from exllama_guard.core.tool_closed import close_schema
-    from exllama_guard.errors import SchemaError
-    from exllama_guard.locks.compiled import compile_plan, plan_answer
-    from exllama_guard.locks.vocabulary import from_tokenizer_file
-    from lock_material import random_object
-
-    rng = random.Random(11)
-    with opened(spec) as (mode, _):
-        held = mode.held
-        words = from_tokenizer_file(spec.path / "tokenizer.json", [int(held.tokenizer.eos_token_id)])
-        locks = []
-        while len(locks) < max(1, count // 10):
-            schema = close_schema(random_object(rng))  # an open one lets a small model add keys without end
-            if not schema["properties"]:
-                continue
-            try:
-                locks.append((schema, compile_plan(plan_answer(schema, ""), words), compile_checker(schema)))
-            except SchemaError as error:
-                values.setdefault("not_compiled", []).append(str(error))
-        sampling = Sampling(0.9, 1.0, 0, 200)
-        seen = {"valid": 0, "cut at the limit": 0, "invalid": 0}
-        bad, locked, pairs = [], [], []
-        for number in range(count):
-            schema, compiled, check = locks[number % len(locks)]
-            prompt = f"Answer with JSON that fits the keys {', '.join(schema['properties'])}.\nJSON: "
-            text, tokens, seconds = _timed(mode, prompt, sampling, number, compiled)
-            read = read_json(text.strip())
-            ok = read.ok and not check(read.value)
-            kind = "valid" if ok else "cut at the limit" if tokens >= sampling.max_tokens else "invalid"
-            seen[kind] += 1
-            if kind == "invalid" and len(bad) < 10:
-                bad.append({"schema": schema, "text": text[:600]})
-            if tokens > 8:
-                locked.append(tokens / seconds)
-            if number % 25 == 24:
-                values |= {"done": number + 1, "outcomes": seen, "invalid": bad}
-                record.keep("lock", values)
-            if number % 10 == 0 and tokens > 16:
-                same = Sampling(0.9, 1.0, 0, tokens)
-                _, free_tokens, free_s = _timed(mode, prompt, same, number, None)
-                if free_tokens > 8:
-                    pairs.append((tokens / seconds) / (free_tokens / free_s))
-        values |= {"count": count, "outcomes": seen, "invalid": bad, "schemas": len(locks)}
-        values["tokens_per_s_locked"] = statistics.median(locked) if locked else None
-        values["locked_over_free"] = _spread(pairs)
-        ratio = f"{statistics.median(pairs):.3f}" if pairs else "not measured"
-        record.row(
-            name,
-            f"{seen['valid']} of {count} valid, {seen['invalid']} invalid, {seen['cut at the limit']} cut at 200 "
-            f"tokens; locked {_number(values['tokens_per_s_locked'])} tokens/s, locked over free {ratio} "
-            f"({len(pairs)} pairs)",
-        )
-
-
-def _timed(mode, prompt, sampling, seed, compiled) -> tuple[str, int, float]:
-    started_s, parts, tokens = time.perf_counter(), [], 0
-    for chunk, made in mode.stream(prompt, sampling, seed, compiled):
-        parts.append(chunk)
-        tokens += made
-    return "".join(parts), tokens, time.perf_counter() - started_s
-
-
 # --- small -------------------------------------------------------------------------------------------------
 
 
@@ -385,7 +315,8 @@ def _used(usage: CacheUsage | NotScored) -> int | str:
     return str(usage) if isinstance(usage, NotScored) else usage.used_tokens
 
 
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
+def spread(values: Sequence[float]) -> dict[str, float] | None:
+    """Median, 5th and 95th percentile and count; None for fewer than two values."""
     if len(values) < 2:
         return None
     cuts = statistics.quantiles(values, n=20, method="inclusive")

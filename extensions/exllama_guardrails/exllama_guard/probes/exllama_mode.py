@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from exllama_guard.core.backend import Quantisation
 from exllama_guard.core.records import FloatArray, NotScored, Reason
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes.exllama_open import CACHE_TYPES, LIBRARIES, ExLlamaSpec, Held, open_exllama
+from exllama_guard.probes.exllama_write import forward_v2, forward_v3, stream_v2, stream_v3, write_together_v3
 from exllama_guard.probes.writer import Sampling, Written
 
 if TYPE_CHECKING:
@@ -138,8 +138,17 @@ class ExLlamaMode:
 
         What the cache holds of the prompt's beginning is not read again. `lock` constrains the reply.
         """
-        steps = self._stream_v2 if self.spec.library == "exllamav2" else self._stream_v3
-        return steps(prompt, sampling, seed, lock)
+        steps = stream_v2 if self.spec.library == "exllamav2" else stream_v3
+        return steps(self.held, prompt, sampling, seed, lock)
+
+    def write_together(
+        self, wanted: Sequence[tuple[str, int, CompiledLock | None]], sampling: Sampling
+    ) -> list[tuple[str, int]]:
+        """(text, its tokens) of each (prompt as it stands, seed, lock); ExLlamaV3 writes many at a time."""
+        if self.spec.library == "exllamav3":
+            return write_together_v3(self.held, wanted, sampling)
+        made = [list(self.stream(prompt, sampling, seed, lock)) for prompt, seed, lock in wanted]
+        return [("".join(text for text, _ in steps), sum(count for _, count in steps)) for steps in made]
 
     def distributions(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """Shape (n - 1, vocabulary) float32 natural logs of P(next | ids[: i + 1]), through the cache.
@@ -202,101 +211,9 @@ class ExLlamaMode:
             held.close()
             torch.cuda.empty_cache()
 
-    # --- ExLlamaV2 --------------------------------------------------------------------------------------
-
-    def _stream_v2(
-        self, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None
-    ) -> Iterator[tuple[str, int]]:
-        from exllamav2.generator import ExLlamaV2Sampler
-
-        from exllama_guard.locks.exllamav2_filter import build_filter
-
-        held = self.held
-        settings = ExLlamaV2Sampler.Settings.greedy()
-        if not sampling.deterministic:
-            settings = ExLlamaV2Sampler.Settings(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                token_repetition_penalty=1.0,
-            )
-        random.seed(seed)  # the streaming generator draws from it
-        ids = held.tokenizer.encode(prompt, add_bos=False, encode_special_tokens=True)
-        filters = [] if lock is None else [build_filter(lock, held.generator)]
-        held.generator.begin_stream_ex(ids, settings, filters=filters)
-        for _ in range(sampling.max_tokens):
-            step = held.generator.stream_ex()
-            if step["eos"]:
-                yield step["chunk"], 0
-                return
-            yield step["chunk"], 1
-
-    def _forward_v2(self, ids: torch.Tensor, past: int) -> torch.Tensor:
-        held = self.held
-        held.cache.current_seq_len = past
-        logits: torch.Tensor = held.model.forward(ids, held.cache)
-        return logits[..., : held.config.vocab_size]
-
-    # --- ExLlamaV3 --------------------------------------------------------------------------------------
-
-    def _stream_v3(
-        self, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None
-    ) -> Iterator[tuple[str, int]]:
-        from exllamav3 import Job
-        from exllamav3.generator.sampler import (
-            CustomSampler,
-            SS_Argmax,
-            SS_Sample,
-            SS_Temperature,
-            SS_TopK,
-            SS_TopP,
-        )
-
-        from exllama_guard.locks.exllamav3_filter import build_filter
-
-        held = self.held
-        if sampling.deterministic:
-            chain: list[Any] = [SS_Argmax()]
-        else:
-            chain = [SS_TopK(sampling.top_k)] if sampling.top_k else []
-            chain += [SS_TopP(sampling.top_p), SS_Temperature(sampling.temperature), SS_Sample()]
-        ids = held.tokenizer.encode(prompt, add_bos=False, encode_special_tokens=True)
-        ends = [end for end in held.config.eos_token_id_list if end is not None]
-        job = Job(
-            input_ids=ids,
-            max_new_tokens=sampling.max_tokens,
-            sampler=CustomSampler(chain),
-            seed=seed,
-            stop_conditions=ends,
-            filters=None if lock is None else [build_filter(lock, held.tokenizer, prompt.encode()[-1024:])],
-        )
-        held.generator.enqueue(job)
-        try:
-            while held.generator.num_remaining_jobs():
-                for result in held.generator.iterate():
-                    if result["stage"] == "streaming":
-                        made = result.get("token_ids")
-                        yield result.get("text", ""), 0 if made is None else int(made.shape[-1])
-        finally:
-            if held.generator.num_remaining_jobs():
-                held.generator.cancel(job)
-
-    def _forward_v3(self, ids: torch.Tensor, past: int) -> torch.Tensor:
-        held = self.held
-        logits: torch.Tensor = held.model.forward(
-            input_ids=ids,
-            params={
-                "attn_mode": "flash_attn",
-                "cache": held.cache,
-                "past_len": past,
-                "batch_shape": (1, held.max_tokens),
-            },
-        )
-        return logits[..., : held.model.config.vocab_size]
-
     def _forward(self, ids: torch.Tensor, past: int) -> torch.Tensor:
         """Logits (1, n, vocabulary) of `ids` behind the first `past` tokens of the cache."""
-        return (self._forward_v2 if self.spec.library == "exllamav2" else self._forward_v3)(ids, past)
+        return (forward_v2 if self.spec.library == "exllamav2" else forward_v3)(self.held, ids, past)
 
     def _forget(self) -> None:
         """Makes the generator forget what the forced text has overwritten."""
