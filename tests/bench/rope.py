@@ -1,9 +1,9 @@
-"""Evidence for the doctor's RoPE limit: `python tests/bench/rope.py [MODEL_FOLDER]`.
+"""Evidence for the doctor's RoPE check: `python tests/bench/rope.py [MODEL] [--only float32 int8 ...]`.
 
-One model, made worse in several ways (dtype, rounding to 8 and 4 bits, noise on its weights), reads several
-texts with its own RoPE base and with others. "margin" is how much worse the best other base reads than its
-own: below minus the limit the doctor would blame a right base. "finds" is by how much the own base reads
-better than a wrong one that is configured: above the limit the doctor finds it.
+One model, as it is and made worse (dtype, rounding to 8 and 4 bits, noise on its weights), reads the doctor's
+long text and a technical one with its own RoPE base and with others. A right base is blamed where another one
+of the doctor's reads better by more than the limit. For each wrong base: what reading alone gains by putting
+the right one back, whether that is above the limit, and what a reference sees (the bases themselves, and KL).
 """
 
 from __future__ import annotations
@@ -20,14 +20,22 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "extensions" / "exllama_guardrails"
 sys.path.insert(0, str(EXTENSION))
 
-from exllama_guard.core.detect_model import BETTER_NATS  # noqa: E402 - needs the path
-from exllama_guard.core.fixed_text import PLAIN_ENGLISH  # noqa: E402
+from exllama_guard.core.detect_files import BETTER_NATS  # noqa: E402 - needs the path
+from exllama_guard.core.fixed_text import LONG_ENGLISH, PLAIN_ENGLISH  # noqa: E402
+from exllama_guard.core.logit_drift import KL_LIMITS, logit_drift  # noqa: E402
 from exllama_guard.probes.local_mode import LocalMode, ModeSpec  # noqa: E402
-from exllama_guard.probes.model_check import BASES, TOKENS, _base, _with_base  # noqa: E402
+from exllama_guard.probes.model_check import (  # noqa: E402
+    BASES,
+    LONG_TOKENS,
+    TOKENS,
+    _base,
+    _with_base,
+)
 from exllama_guard.standalone.small_model import bundled_gguf  # noqa: E402
 
-LENGTHS = (60, 120, TOKENS, 480)
-NOISE = (0.02, 0.05, 0.10)  # standard deviation of what is added to a weight, of that of its matrix
+LENGTHS = (TOKENS, 480, LONG_TOKENS)
+WRONG = (10_000.0, 50_000.0, 200_000.0, 500_000.0, 1_000_000.0)
+NOISE = (0.05, 0.10)  # standard deviation of what is added to a weight, of that of its matrix
 
 
 def variants(path: Path, only: list[str]) -> Iterator[tuple[str, LocalMode]]:
@@ -64,40 +72,60 @@ def read(mode: LocalMode, ids: tuple[int, ...], bases: tuple[float, ...]) -> np.
     return np.array(rows)
 
 
+def beside_the_right_one(mode: LocalMode, bases: tuple[float, ...]) -> dict[float, float]:
+    """Mean KL of each base to the first on the text that a reference is compared on."""
+    ids = mode.token_ids(PLAIN_ENGLISH)[:TOKENS]
+    found, right = {}, mode.distributions(ids)
+    for base in bases:
+        with _with_base(mode.rotary(), base):
+            found[base] = logit_drift(right, mode.distributions(ids), ids).kl
+    return found
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--only", nargs="*", default=[], help="float32, bfloat16, int8, int4, noise")
     options = parser.parse_args()
-    path = options.model or bundled_gguf()
-    texts = {"plain English": PLAIN_ENGLISH * 3}
-    for file in sorted((EXTENSION / "docs_example").glob("*.md"))[:2]:
-        texts[file.stem] = file.read_text(encoding="utf-8")
-    margins: dict[int, list[float]] = {length: [] for length in LENGTHS}
-    finds: dict[tuple[int, float], list[float]] = {}
-    print(f"limit {BETTER_NATS} nats; NLL of own base, then margin, by length {LENGTHS}")
-    for label, mode in variants(path, options.only):
+    technical = " ".join(
+        file.read_text(encoding="utf-8") for file in sorted((EXTENSION / "docs_example").glob("*.md"))[:4]
+    )
+    texts = {"the doctor's": LONG_ENGLISH, "technical": technical}
+    blamed: dict[int, list[float]] = {length: [] for length in LENGTHS}
+    gains: dict[tuple[int, float], list[float]] = {}
+    kl: dict[float, float] = {}
+    print(
+        f"limit {BETTER_NATS} nats; by length {LENGTHS}: NLL of the own base, margin of the doctor's other bases"
+    )
+    for label, mode in variants(options.model or bundled_gguf(), options.only):
         own = _base(mode.rotary())
-        bases = (own, *(base for base in BASES if abs(base / own - 1) > 0.05))
+        bases = (own, *(base for base in WRONG if abs(base / own - 1) > 0.05))
+        kl = kl or beside_the_right_one(mode, bases)
+        others = [place for place, base in enumerate(bases) if place and base in BASES]
         for name, text in texts.items():
-            ids = mode.token_ids(text)[: max(LENGTHS)]
-            tokens = read(mode, ids, bases)
+            tokens = read(mode, mode.token_ids(text)[:LONG_TOKENS], bases)
             cells = []
             for length in LENGTHS:
                 nll = tokens[:, : length - 1].mean(axis=1)
-                margins[length].append(float(nll[1:].min() - nll[0]))
+                blamed[length].append(float(nll[others].min() - nll[0]))
                 for base, value in zip(bases[1:], nll[1:], strict=True):
-                    finds.setdefault((length, base), []).append(float(value - nll.min()))
-                cells.append(f"{nll[0]:.2f} {margins[length][-1]:+.3f}")
-            print(f"{label:10} {name:20} {' | '.join(cells)}", flush=True)
+                    gains.setdefault((length, base), []).append(float(value - nll[0]))
+                cells.append(f"{nll[0]:.3f} {blamed[length][-1]:+.3f}")
+            print(f"{label:10} {name:14} {' | '.join(cells)}", flush=True)
     for length in LENGTHS:
-        low, middle = min(margins[length]), float(np.median(margins[length]))
-        print(f"\n{length} tokens: worst margin {low:+.3f}, median {middle:+.3f}")
-        for (at, base), values in finds.items():
+        wrong = sum(margin < -BETTER_NATS for margin in blamed[length])
+        worst = min(blamed[length])
+        print(
+            f"\n{length} tokens: right base blamed {wrong} of {len(blamed[length])}, least margin {worst:+.3f}"
+        )
+        for (at, base), values in gains.items():
             if at == length:
-                found = np.mean(np.array(values) > BETTER_NATS)
-                print(f"  configured {base:9g}: finds {found:.0%} (median {np.median(values):+.3f})")
+                found = sum(value > BETTER_NATS for value in values)
+                told = "KL too" if kl[base] > KL_LIMITS[0] else "by the bases, not by KL"
+                gained = f"{min(values):+.3f} to {max(values):+.3f}"
+                print(f"  base {base:9g}: alone {found} of {len(values)} ({gained}), ", end="")
+                print(f"beside a reference {told} ({kl[base]:.3f})")
 
 
 if __name__ == "__main__":

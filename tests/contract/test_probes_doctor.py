@@ -11,7 +11,7 @@ from exllama_guard.commands.doctor import run
 from exllama_guard.core.checkup import checkup_of
 from exllama_guard.core.records import Gate
 from exllama_guard.probes.model_check import check_reading
-from exllama_guard.probes.model_files import observe_files
+from exllama_guard.probes.model_files import observe_bases, observe_files
 from exllama_guard.probes.opening import choose_mode
 
 SMALL_FILES = (
@@ -165,6 +165,40 @@ def test_a_wrong_rope_base_is_found_by_reading_and_by_the_reference(model_folder
     assert "100000" in found["PC5"].evidence
     assert found["V5"].verdict in (Gate.REVIEW, Gate.FAIL)
     assert found["V5"].inputs["kl"] > 0.05
+
+
+@pytest.mark.model
+def test_a_base_that_costs_little_is_found_by_reading_long_enough(model_folder, tmp_path):
+    bad = variant(
+        model_folder,
+        tmp_path / "bad",
+        rope_theta=5e5,
+        rope_parameters={"rope_theta": 5e5, "rope_type": "default"},
+    )
+    assert verdicts(observe_files(bad))["PC5"] is Gate.PASS  # the files agree with each other
+    found = {one.symptom.id: one for one in check_reading(choose_mode(str(bad)), None)}
+    assert found["PC5"].verdict is Gate.FAIL
+    assert "100000" in found["PC5"].evidence
+    assert found["PC1"].verdict is Gate.PASS
+
+
+@pytest.mark.model
+def test_a_wrong_base_is_told_from_the_files_of_a_reference_folder_or_gguf(model_folder, tmp_path):
+    from exllama_guard.standalone.small_model import bundled_gguf
+
+    bad = variant(model_folder, tmp_path / "bad", rope_theta=None, rope_parameters=None)
+    for reference in (model_folder, bundled_gguf()):
+        wrong = observe_bases(bad, reference)
+        assert (wrong.verdict, wrong.inputs["base"], wrong.inputs["reference"]) == (Gate.FAIL, 1e4, 1e5)
+        assert observe_bases(model_folder, reference).verdict is Gate.PASS
+    assert observe_bases(bad, tmp_path).verdict is Gate.NOT_MEASURED
+
+
+def test_command_beside_a_reference_reads_both_files(tmp_path, capsys):
+    good = write_model(tmp_path / "good", GOOD, template=CHAT)
+    bad = write_model(tmp_path / "bad", {**GOOD, "rope_theta": 5e5}, template=CHAT)
+    assert run(["--model", str(good), "--reference", str(bad), "--files-only"]) == 1
+    assert "the reference 500000 (by their files)" in capsys.readouterr().out
 
 
 @pytest.mark.model

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from conftest import SHARED
 from exllama_guard.core import detect_chat as chats
+from exllama_guard.core import detect_files as files
 from exllama_guard.core import detect_model as model
 from exllama_guard.core import detect_text as text
 from exllama_guard.core.fix_pages import PAGES
@@ -130,10 +131,10 @@ FLOOR = LogitDrift(0.001, 0.001, 0.0, 1.0, 100)
         (model.json_of_modes((3, 3), (2, 3)), "V3", Gate.FAIL),
         (model.json_of_modes((3, 3), (3, 3)), "V3", Gate.PASS),
         (model.json_of_modes((0, 3), (0, 3)), "V3", Gate.REVIEW),
-        (model.loader_against_reference(replace(FLOOR, kl=1.75, delta_nll=0.88), FLOOR), "V5", Gate.FAIL),
-        (model.loader_against_reference(replace(FLOOR, kl=0.1), FLOOR), "V5", Gate.REVIEW),
-        (model.loader_against_reference(replace(FLOOR, kl=0.0016), FLOOR), "V5", Gate.PASS),
-        (model.loader_against_reference(NONE, NONE), "V5", Gate.NOT_MEASURED),
+        (files.loader_against_reference(replace(FLOOR, kl=1.75, delta_nll=0.88), FLOOR), "V5", Gate.FAIL),
+        (files.loader_against_reference(replace(FLOOR, kl=0.1), FLOOR), "V5", Gate.REVIEW),
+        (files.loader_against_reference(replace(FLOOR, kl=0.0016), FLOOR), "V5", Gate.PASS),
+        (files.loader_against_reference(NONE, NONE), "V5", Gate.NOT_MEASURED),
     ],
 )
 def test_model_detectors(found, id_, verdict):
@@ -154,26 +155,37 @@ def test_model_detectors(found, id_, verdict):
     ],
 )
 def test_rope_in_the_configuration(config, verdict):
-    assert model.rope_config(config).verdict is verdict
+    assert files.rope_config(config).verdict is verdict
 
 
 def test_rope_that_another_base_reads_better():
-    assert model.rope_fit(1e4, {1e4: 5.2, 1e5: 4.3}).verdict is Gate.FAIL
-    assert "100000" in model.rope_fit(1e4, {1e4: 5.2, 1e5: 4.3}).evidence
-    assert model.rope_fit(1e5, {1e4: 2.887, 1e5: 2.807, 5e5: 2.83}).verdict is Gate.PASS
-    assert model.rope_fit(1e5, {}).verdict is Gate.NOT_MEASURED
+    assert files.rope_fit(1e4, {1e4: 5.2, 1e5: 4.3}, 1000).verdict is Gate.FAIL
+    assert "100000" in files.rope_fit(1e4, {1e4: 5.2, 1e5: 4.3}, 1000).evidence
+    assert files.rope_fit(1e5, {1e4: 2.887, 1e5: 2.807, 5e5: 2.83}, 1000).verdict is Gate.PASS
+    assert files.rope_fit(1e5, {}, 1000).verdict is Gate.NOT_MEASURED
+    assert files.rope_fit(5e5, {5e5: 2.959, 1e5: 2.889, 1e4: 3.027}, 1000).verdict is Gate.FAIL
+
+
+def test_the_base_of_a_reference_is_known_by_its_files():
+    assert files.declared_base({"rope_theta": 1e5}) == 1e5
+    assert files.declared_base({"rope_parameters": {"rope_theta": 5e5}}) == 5e5
+    assert files.declared_base({"rope_scaling": None}) is None
+    wrong = files.rope_pair(5e5, 1e5, "by their files")
+    assert wrong.verdict is Gate.FAIL
+    assert "500000" in wrong.evidence and "100000" in wrong.evidence
+    assert files.rope_pair(1e5, 1e5, "by their files").verdict is Gate.PASS
 
 
 def test_tokenizers():
-    assert model.vocabulary(100, 100).verdict is Gate.FAIL
-    assert model.vocabulary(100, 99).verdict is Gate.PASS
-    assert model.vocabulary(100, 50).verdict is Gate.REVIEW
-    assert model.vocabulary(None, 1).verdict is Gate.NOT_MEASURED
-    assert model.tokenizer_pair("a", "b", None).verdict is Gate.REVIEW
-    assert model.tokenizer_pair("a", "b", ((1, 2), (1, 2))).verdict is Gate.PASS
-    assert "from id 1" in model.tokenizer_pair("a", "b", ((1, 2), (1, 3))).evidence
-    assert model.plain_english(9.5).verdict is Gate.FAIL
-    assert model.plain_english(3.5).verdict is Gate.PASS
+    assert files.vocabulary(100, 100).verdict is Gate.FAIL
+    assert files.vocabulary(100, 99).verdict is Gate.PASS
+    assert files.vocabulary(100, 50).verdict is Gate.REVIEW
+    assert files.vocabulary(None, 1).verdict is Gate.NOT_MEASURED
+    assert files.tokenizer_pair("a", "b", None).verdict is Gate.REVIEW
+    assert files.tokenizer_pair("a", "b", ((1, 2), (1, 2))).verdict is Gate.PASS
+    assert "from id 1" in files.tokenizer_pair("a", "b", ((1, 2), (1, 3))).evidence
+    assert files.plain_english(9.5).verdict is Gate.FAIL
+    assert files.plain_english(3.5).verdict is Gate.PASS
 
 
 # --- versions -------------------------------------------------------------------------------------------

@@ -72,14 +72,16 @@ def _observations(options: argparse.Namespace) -> list[Observation]:
 
 def _model(options: argparse.Namespace) -> list[Observation]:
     from exllama_guard.probes.model_check import check_reading, own_form
-    from exllama_guard.probes.model_files import observe_files
+    from exllama_guard.probes.model_files import observe_bases, observe_files
     from exllama_guard.probes.opening import choose_mode
 
     chosen = choose_mode(options.model, own_form)
+    reference = choose_mode(options.reference, own_form) if options.reference else None
     found = list(observe_files(chosen.path))
+    if reference is not None:
+        found.append(observe_bases(chosen.path, reference.path))
     if options.files_only:
         return found
-    reference = choose_mode(options.reference, own_form) if options.reference else None
     return found + list(check_reading(chosen, reference, _say))
 
 

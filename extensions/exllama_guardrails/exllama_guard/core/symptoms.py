@@ -65,7 +65,7 @@ _ROWS = (
     ("PC1", "Tokenizer does not belong to the weights", "hash or ids differ from the reference, ids beyond the vocabulary, or plain English is not recognised", _BOOT, "predeploy-collapse pins"),
     ("PC3", "torch, CUDA, driver and wheels disagree", "a wheel was built for another torch or CUDA, or cannot be imported", _BOOT, "predeploy-collapse bootstrap-ordering"),
     ("PC4", "Unresolved template variable", "{{ }} or ${ } left in a finished prompt", _BOOT, "predeploy-collapse"),
-    ("PC5", "RoPE base missing or wrong", "no rope_theta where a loader looks for it, two that differ, or another base reads plain English better by 0.05 nats a token", _BOOT, "predeploy-collapse exllamav2"),
+    ("PC5", "RoPE base missing or wrong", "no rope_theta where a loader looks for it, two that differ, another one than the reference's, or another base reads plain English better by 0.05 nats a token", _BOOT, "predeploy-collapse exllamav2"),
     ("V5", "Loader computes something else than the reference", "mean KL on fixed tokens above 0.05 nats and above 3 × floor", _BOOT, "bootstrap-ordering predeploy-collapse exllamav2"),
     ("T5", "Generation before the model was ready", "a reply started before the warm-up ended", _BOOT, "bootstrap-ordering"),
     # quantisation and the loader

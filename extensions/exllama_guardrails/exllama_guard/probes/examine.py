@@ -19,7 +19,7 @@ from exllama_guard.core.symptoms import Observation, unobserved
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.background import Tell
 from exllama_guard.probes.model_check import TOKENS, Opener, Reading, read_plain_english
-from exllama_guard.probes.model_files import observe_environment, observe_files
+from exllama_guard.probes.model_files import observe_bases, observe_environment, observe_files
 from exllama_guard.probes.run import Progress
 
 __all__ = ["Patient", "by_chat", "examine", "observe_use"]
@@ -89,6 +89,8 @@ def examine(patient: Patient, tell: Tell, cancel: threading.Event) -> Checkup:
     if patient.path is not None:
         say("the model's files")
         found += observe_files(patient.path)
+        if patient.reference is not None:
+            found.append(observe_bases(patient.path, patient.reference.path))
     read, signs = _read(patient, say, cancel)
     found += read
     if not cancel.is_set():

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from exllama_guard.backends.files import weight_files_or_none
-from exllama_guard.core.detect_model import (
+from exllama_guard.core.detect_files import (
     DEFAULT_ROPE,
     loader_against_reference,
     plain_english,
     rope_fit,
+    rope_pair,
     tokenizer_pair,
 )
-from exllama_guard.core.fixed_text import PLAIN_ENGLISH
+from exllama_guard.core.fixed_text import LONG_ENGLISH, PLAIN_ENGLISH
 from exllama_guard.core.logit_drift import logit_drift
 from exllama_guard.core.records import FloatArray, Gate, NotScored
 from exllama_guard.core.symptoms import Observation, unobserved
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "check_reading", "own_form", "read_plain_english"]
 
 BASES = (DEFAULT_ROPE, 100_000.0, 500_000.0, 1_000_000.0)  # of SmolLM2 and most others since 2023
-TOKENS = 240  # the fixed text is about as long; on fewer, bases differ less
+TOKENS = 240  # the fixed text is about as long
+LONG_TOKENS = 1000  # for the RoPE base: on fewer, bases differ too little
+_SLOW_S = 15.0  # a model that reads TOKENS slower than this is not asked for five times LONG_TOKENS
 _BIG_BYTES = 3 << 30  # weights beyond this are read in bfloat16
 _READ = ("PC1", "PC5", "V5")  # what reading shows
 
@@ -78,6 +82,11 @@ class Opener(Protocol):
         ...
 
     @property
+    def path(self) -> Path:
+        """Where it lies."""
+        ...
+
+    @property
     def open(self) -> Callable[[], Closable]:
         """Loads it."""
         ...
@@ -115,12 +124,19 @@ def read_plain_english(
     try:
         ids = model.token_ids(PLAIN_ENGLISH)[:TOKENS]
         say("reading plain English")
+        started_s = time.monotonic()
         with model.alone():
             logs = model.logprobs(ids)
+        took_s = time.monotonic() - started_s
         if isinstance(logs, NotScored):
             return tuple(unobserved(id_, logs) for id_ in _READ)
         nll = float(-logs.mean())
-        found = [plain_english(nll), _rope(model, ids, nll, say, cancel)]
+        found = [plain_english(nll)]
+        if found[0].verdict is Gate.FAIL:
+            found.append(unobserved("PC5", "the model does not read plain English with any base"))
+        else:
+            long = ids if took_s > _SLOW_S else model.token_ids(LONG_ENGLISH)[:LONG_TOKENS]
+            found.append(_rope(model, long, say, cancel))
         with model.alone():
             ahead = check_causality(model, str(getattr(model, "loader", "")))
     except IndexError:  # an id beyond the model's vocabulary
@@ -136,23 +152,23 @@ def read_plain_english(
     return (*found, *_beside(reference, model, ids, say))
 
 
-def _rope(model: Reading, ids: Sequence[int], nll: float, say: Say, cancel: threading.Event) -> Observation:
+def _rope(model: Reading, ids: Sequence[int], say: Say, cancel: threading.Event) -> Observation:
     rotary = model.rotary()
     if rotary is None:
         return unobserved("PC5", "the loader shows no plain rotary embedding to try other bases with")
     configured = _base(rotary)
-    read = {configured: nll}
-    for base in BASES:
+    read: dict[float, float] = {}
+    for base in (configured, *BASES):
         if cancel.is_set():
             return unobserved("PC5", "stopped by the user")
         if all(abs(base / known - 1.0) > 0.05 for known in read):
-            say(f"reading it with rope_theta {base:g}")
+            say(f"reading {len(ids)} tokens with rope_theta {base:g}")
             with model.alone(), _with_base(rotary, base):
                 logs = model.logprobs(ids)
             if isinstance(logs, NotScored):
                 return unobserved("PC5", logs)
             read[base] = float(-logs.mean())
-    return rope_fit(configured, read)
+    return rope_fit(configured, read, len(ids))
 
 
 def _base(rotary: Any) -> float:  # noqa: ANN401 - a rotary embedding of any architecture
@@ -202,6 +218,15 @@ def _beside(reference: Opener, model: Reading, ids: tuple[int, ...], say: Say) -
         if wanted.shape != logs.shape:
             told = f"the reference has {wanted.shape[1]} tokens, this model {logs.shape[1]}"
             return (pair, unobserved("V5", told))
-        return (pair, loader_against_reference(logit_drift(wanted, logs, ids), logit_drift(logs, again, ids)))
+        against = loader_against_reference(logit_drift(wanted, logs, ids), logit_drift(logs, again, ids))
+        return (pair, *_bases(model, other), against)
     finally:
         other.close()
+
+
+def _bases(model: Reading, other: Reading) -> tuple[Observation, ...]:
+    """PC5 where both show the base that they compute with, which a setting may have changed."""
+    ours, theirs = model.rotary(), other.rotary()
+    if ours is None or theirs is None:
+        return ()
+    return (rope_pair(_base(ours), _base(theirs), "as they are loaded"),)

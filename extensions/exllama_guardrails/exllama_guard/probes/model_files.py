@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from exllama_guard.backends.files import read_json
-from exllama_guard.core.detect_model import rope_config, vocabulary
+from exllama_guard.core.detect_files import (
+    DEFAULT_ROPE,
+    declared_base,
+    rope_config,
+    rope_pair,
+    vocabulary,
+)
 from exllama_guard.core.records import Gate
 from exllama_guard.core.symptoms import Observation, observed, unobserved
 from exllama_guard.core.version_skew import Installed, observe_templates, observe_versions
 
-__all__ = ["installed_versions", "observe_environment", "observe_files"]
+__all__ = ["installed_versions", "observe_bases", "observe_environment", "observe_files"]
 
 _WHEELS = ("exllamav2", "exllamav3", "flash-attn", "xformers", "llama_cpp_binaries")
 _EXTENSIONS = {"exllamav2": "exllamav2_ext", "exllamav3": "exllamav3_ext"}
@@ -34,6 +40,36 @@ def observe_files(folder: Path) -> tuple[Observation, ...]:
         told = f"There is no readable config.json in {folder}; copy it from the model's source."
         return (observed("PC5", Gate.FAIL, told), unobserved("PC1", told), _template(folder))
     return (rope_config(_text_part(config)), _vocabulary(folder, _text_part(config)), _template(folder))
+
+
+def observe_bases(model: Path, reference: Path) -> Observation:
+    """PC5 beside a reference: the RoPE bases that the two tell, in config.json or in a GGUF's metadata."""
+    ours, theirs = _told_base(model), _told_base(reference)
+    if ours is None or theirs is None:
+        which = model if ours is None else reference
+        return unobserved("PC5", f"{which.name} has no config.json or GGUF metadata that can be read")
+    return rope_pair(ours, theirs, "by their files")
+
+
+def _told_base(path: Path) -> float | None:
+    """The base that loaders take from these files; None where they cannot be read or have no RoPE."""
+    if path.is_file():
+        return _gguf_base(path)
+    config = _text_part(read_json(path / "config.json"))
+    if not config:
+        return None
+    return declared_base(config) or DEFAULT_ROPE
+
+
+def _gguf_base(path: Path) -> float | None:
+    try:
+        from gguf import GGUFReader
+
+        fields = GGUFReader(path).fields
+    except (ImportError, OSError, ValueError, KeyError, IndexError):
+        return None
+    found = next((field for name, field in fields.items() if name.endswith(".rope.freq_base")), None)
+    return DEFAULT_ROPE if found is None else float(found.parts[found.data[0]][0])
 
 
 def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
