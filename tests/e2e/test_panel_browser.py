@@ -338,10 +338,10 @@ def test_a_changed_tool_is_accepted_and_a_schema_is_refused_with_a_reason(served
     open_details(page, "tools")
     page.wait_for_selector("[data-slot=tools] table", timeout=WAIT_MS)
     if page.query_selector("[data-act=accept]"):  # one page of the module accepts it
+        assert "is blocked" in page.inner_text("[data-slot=problems]")
         page.click("[data-act=accept]")
-    page.wait_for_function(
-        "() => document.querySelector('[data-slot=tools]').innerText.includes('Locked')", timeout=WAIT_MS
-    )
+    until(page, "() => document.querySelector('[data-slot=tools]').innerText.includes('Locked')")
+    until(page, "() => !document.querySelector('[data-slot=problems]').textContent.includes('is blocked')")
     page.fill("[name=answer_schema]", "{")
     page.click("[data-form=schema] button[type=submit]")
     page.wait_for_function(

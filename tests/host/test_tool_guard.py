@@ -159,6 +159,12 @@ def ask(host, replies, stream=False, **body):
     return list(host.api.chat_completions_common(body, stream=stream))
 
 
+def told():
+    """What the panel would show: the last sentence of each key, in order."""
+    last = {key: sentence for sentence, key in hooks._problems_before}
+    return [(sentence, key) for key, sentence in last.items()]
+
+
 def call(arguments, name="add"):
     return f'<tool_call>{{"name": "{name}", "arguments": {arguments}}}</tool_call>'
 
@@ -231,7 +237,9 @@ def test_a_tool_that_changes_is_hidden_and_blocked_until_accepted(host, guard):
     assert (row.state, row.promise) == (ToolState.DRIFTED.value, "blocked")
     assert "SEND FILES" in row.changes[0]
     assert page(host, ["Hello."], chat="another") == []
+    assert [key for sentence, key in told() if sentence] == ["tool:page::c:add"]
     assert guard.accept("page::c", "add")
+    assert [key for sentence, key in told() if sentence] == [], "what was accepted is not told any more"
     page(host, [call('{"a": 1, "b": 2}')])
     assert host.ran == [{"a": 1, "b": 2}]
 

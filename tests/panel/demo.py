@@ -20,11 +20,13 @@ HERE = Path(__file__).parent
 def serve(monitor: Monitor, port: int, auth: list[tuple[str, ...]] | None) -> gr.Blocks:
     import gradio as gr
     from exllama_guard import lifecycle
+    from exllama_guard.host import hooks
     from exllama_guard.panel.view import build_panel
     from exllama_guard.probes import desk as probe_desk
     from scripted_model import ScriptedTools, followed
     from scripted_probes import probes_over
 
+    hooks.use_monitor(monitor)
     tools = ScriptedTools()
     tools.offer("get_weather", "The weather of a city.")
     tools.call("get_weather", city="Oslo")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any
 
 from exllama_guard.backends.loaded import LoadedModel, reference
-from exllama_guard.core.json_strict import read_json
-from exllama_guard.core.tool_calls import check_call
 from exllama_guard.core.tool_promise import LockMode, promise_on
-from exllama_guard.core.tool_rows import ToolLedger, ToolRow
-from exllama_guard.core.tool_schema import ToolLocks, tool_from_openai
+from exllama_guard.core.tool_rows import ToolRow
+from exllama_guard.host.tool_guard import ToolGuard
+from exllama_guard.host.tool_turn import ToolTurn
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.lifecycle.path import BackendPath
 from exllama_guard.monitor import Monitor
+from exllama_guard.settings import Settings
 from exllama_guard.testing import FakeBackend
 
 CHAT = "page::20261122-10-15-33"
@@ -49,25 +48,24 @@ def followed(monitor: Monitor, *, token_s: float = 0.0, drifts_after_tokens: int
     return made
 
 
-class ScriptedTools:
-    """Real locks and a real ledger; no host to take tools from."""
+class ScriptedTools(ToolGuard):
+    """The real tool guard, installed in no host."""
 
     def __init__(self, loader: str = "Transformers") -> None:
-        self.locks, self.ledger, self._loader = ToolLocks(), ToolLedger(), loader
+        super().__init__(Settings)
+        self._loader = loader
 
     def offer(self, name: str, description: str, chat: str = CHAT) -> None:
         """A turn that offers one tool."""
         schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
         function = {"name": name, "description": description, "parameters": schema}
-        self.locks.chat(chat).observe([tool_from_openai({"type": "function", "function": function})])
+        ToolTurn(self._services, chat).observe([{"type": "function", "function": function}])
 
     def call(self, name: str, chat: str = CHAT, **arguments: object) -> None:
         """A call of a tool, checked as the host's would be."""
-        from exllama_guard.core.tool_calls import compile_checker
-
-        status = self.locks.chat(chat).status(name)
-        checker = compile_checker(status.tool.parameters) if status else None
-        verdict = check_call(name, json.dumps(arguments), status, checker)
+        turn = ToolTurn(self._services, chat)
+        turn.statuses = {status.tool.name: status for status in self.locks.chat(chat).statuses()}
+        verdict = turn.check(name, arguments)
         self.ledger.add_call(chat, verdict, executed=verdict.valid, arguments=None)
 
     def rows(self, chat: str) -> tuple[ToolRow, ...]:
@@ -75,15 +73,4 @@ class ScriptedTools:
             chat,
             self.locks.chat(chat).statuses(),
             lambda status: promise_on(self._loader, LockMode.ENFORCE_CALLS),
-        )
-
-    def accept(self, chat: str, name: str) -> bool:
-        return self.locks.chat(chat).accept(name)
-
-    def schema_problem(self, text: str) -> str:
-        read = read_json(text) if text else None
-        return (
-            f"The pasted JSON Schema cannot be used: {read.problems[0].message}"
-            if read and not read.ok
-            else ""
         )

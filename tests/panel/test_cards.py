@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pytest
 from exllama_guard.core.records import FloatArray, ModelInfo, Reader
 from exllama_guard.core.tool_rows import AnswerOutcome
+from exllama_guard.host import hooks
 from exllama_guard.monitor import Monitor
 from exllama_guard.panel.cards_check import Visitor
 from exllama_guard.panel.desk import Desk
@@ -27,7 +28,8 @@ def monitor() -> Monitor:
 
 
 @pytest.fixture
-def tools() -> ScriptedTools:
+def tools(monkeypatch: pytest.MonkeyPatch) -> ScriptedTools:
+    monkeypatch.setattr(hooks, "_problems_before", [])  # what is reported here stays here
     made = ScriptedTools()
     made.offer("get_weather", "The weather of a city.")
     return made

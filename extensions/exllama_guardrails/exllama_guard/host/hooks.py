@@ -46,7 +46,7 @@ lines = VisibleLines()
 _faults = FaultLog()
 
 _monitor: Monitor | None = None
-_problems_before: list[tuple[str, str]] = []  # found before there was a monitor to show them
+_problems_before: list[tuple[str | None, str]] = []  # found before there was a monitor to show them
 _lock = threading.Lock()  # protects the two names above
 
 
@@ -63,8 +63,8 @@ def use_monitor(monitor: Monitor | None) -> None:
             monitor.report_problem(sentence, key)
 
 
-def report(sentence: str, key: str) -> None:
-    """Shows a sentence in the panel, once there is one."""
+def report(sentence: str | None, key: str) -> None:
+    """Shows a sentence in the panel, once there is one; None takes back what `key` told."""
     monitor = _monitor
     if monitor is not None:
         monitor.report_problem(sentence, key)

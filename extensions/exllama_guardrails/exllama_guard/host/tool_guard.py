@@ -24,7 +24,7 @@ from exllama_guard.host.reader import current_identity
 from exllama_guard.host.tool_answers import answer_schema, judge
 from exllama_guard.host.tool_gate import ToolGate
 from exllama_guard.host.tool_reply import ReplyLock, current_turn, following
-from exllama_guard.host.tool_turn import Services, ToolTurn
+from exllama_guard.host.tool_turn import Services, ToolTurn, blocked_key
 from exllama_guard.settings import Settings
 
 __all__ = ["ToolGuard", "get_tool_guard", "logits_processor_modifier", "uninstall_tool_guard"]
@@ -61,7 +61,10 @@ class ToolGuard:
 
     def accept(self, chat: str, name: str) -> bool:
         """Locks a changed tool's new definition; False when none waits."""
-        return self.locks.chat(chat).accept(name)
+        accepted = self.locks.chat(chat).accept(name)
+        if accepted:
+            report(None, blocked_key(chat, name))
+        return accepted
 
     def schema_problem(self, text: str) -> str:
         """Why a pasted JSON Schema for answers cannot be used; empty where it can."""

@@ -29,7 +29,7 @@ from exllama_guard.host.hooks import guarded
 from exllama_guard.locks.cache import Outcome
 from exllama_guard.locks.compiled import LockPlan
 
-__all__ = ["Refusal", "Services", "ToolTurn"]
+__all__ = ["Refusal", "Services", "ToolTurn", "blocked_key"]
 
 BROKEN_NAME = "unreadable_call"  # stands for a call that names no tool, so that the host can show it
 
@@ -42,7 +42,7 @@ class Services:
     ledger: ToolLedger
     mode: Callable[[], LockMode]
     keep_text: Callable[[], bool]
-    report: Callable[[str, str], None]
+    report: Callable[[str | None, str], None]  # None takes back what was told under a key
     checkers: dict[str, tuple[Checker | None, str]] = field(default_factory=dict)  # by the tool's hash
 
     def checker(self, tool: Tool) -> tuple[Checker | None, str]:
@@ -53,6 +53,11 @@ class Services:
                 self.checkers.clear()
             known = self.checkers[tool.sha256] = tool_checker(tool)
         return known
+
+
+def blocked_key(chat: str, name: str) -> str:
+    """Under which the panel is told that a tool of a chat is blocked."""
+    return f"tool:{chat}:{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +128,10 @@ class ToolTurn:
         self.statuses = {status.tool.name: status for status in lock.observe(tools)}
         shown = []
         for definition, tool in zip(definitions, tools, strict=True):
-            status = self.statuses.get(tool.name)
-            reason = self._blocked(status)
-            if status is not None and reason:
-                sentence = f"The tool '{status.tool.name or '(unnamed)'}' is blocked: {reason}"
-                self._services.report(sentence, f"tool:{self.chat}:{status.tool.name}:{tool.sha256}")
-            elif not self.exhausted:
+            reason = self._blocked(self.statuses.get(tool.name))
+            sentence = f"The tool '{tool.name or '(unnamed)'}' is blocked: {reason}" if reason else None
+            self._services.report(sentence, blocked_key(self.chat, tool.name))
+            if not reason and not self.exhausted:
                 shown.append(definition)
         return shown
 

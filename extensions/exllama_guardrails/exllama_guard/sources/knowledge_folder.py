@@ -178,9 +178,14 @@ class KnowledgeFolder:
         vector = self._embedder.embed([question])[0]
         if not vector.any():
             return ()
-        found = {"index_hash": index.index_hash, "analyzer": self._embedder.id}
         return tuple(
-            replace(index.snippets[row], snippet_id=f"s{rank}", score=similarity, **found)
+            replace(
+                index.snippets[row],
+                snippet_id=f"s{rank}",
+                score=similarity,
+                index_hash=index.index_hash,
+                analyzer=self._embedder.id,
+            )
             for rank, (row, similarity) in enumerate(index.nearest(vector, k), start=1)
         )
 
