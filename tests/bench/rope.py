@@ -95,9 +95,7 @@ def main() -> None:
     blamed: dict[int, list[float]] = {length: [] for length in LENGTHS}
     gains: dict[tuple[int, float], list[float]] = {}
     kl: dict[float, float] = {}
-    print(
-        f"limit {BETTER_NATS} nats; by length {LENGTHS}: NLL of the own base, margin of the doctor's other bases"
-    )
+    print(f"limit {BETTER_NATS} nats; by length {LENGTHS}: NLL of the own base, margin of the best other one")
     for label, mode in variants(options.model or bundled_gguf(), options.only):
         own = _base(mode.rotary())
         bases = (own, *(base for base in WRONG if abs(base / own - 1) > 0.05))
@@ -116,9 +114,7 @@ def main() -> None:
     for length in LENGTHS:
         wrong = sum(margin < -BETTER_NATS for margin in blamed[length])
         worst = min(blamed[length])
-        print(
-            f"\n{length} tokens: right base blamed {wrong} of {len(blamed[length])}, least margin {worst:+.3f}"
-        )
+        print(f"\n{length} tokens: right base blamed {wrong} of {len(blamed[length])}, margin {worst:+.3f}")
         for (at, base), values in gains.items():
             if at == length:
                 found = sum(value > BETTER_NATS for value in values)

@@ -8,6 +8,7 @@ import pytest
 from exllama_guard.core.comparison import compare_modes, observe_modes
 from exllama_guard.core.equivalence import Outcome
 from exllama_guard.core.gold import GoldItem, read_gold
+from exllama_guard.core.probe_reports import compare_report
 from exllama_guard.core.records import Gate, NotScored, make_snippet
 from exllama_guard.core.stability import RunState
 from exllama_guard.errors import BackendError, UserError
@@ -199,6 +200,42 @@ def test_an_equal_mode_is_flat_and_a_wrong_one_is_not():
     assert bad.logits.worst is Gate.FAIL
     assert (same.accuracy, bad.accuracy_change) == (1.0, -1.0)
     assert same.speed == pytest.approx(1.0)
+
+
+def test_the_time_a_token_takes_is_read_anew_by_the_modes_own_kernels_and_said_with_its_spread():
+    opened: list[str] = []
+
+    def slow(name, token_s):
+        def make():
+            opened.append(name)
+            return ScriptedMode(right, name, token_s=token_s)
+
+        return make
+
+    class Floats(ScriptedMode):
+        def __init__(self):
+            super().__init__(right, "gguf")
+            self.timed = False
+
+    sources = (
+        source("ref", right),
+        ModeSource("int8", "weights", 8.0, slow("floats", 0.01), slow("kernels", 0.03), "it de-quantises"),
+        ModeSource("gguf", "weights", 4.0, Floats),
+        source("nothing", lambda text, seed: ""),
+    )
+    runs, (int8, gguf, nothing) = compared(*sources)
+    assert opened == ["kernels", "floats"]  # one after the other, so that both fit
+    assert len(runs[0].token_s) == 5
+    assert int8.speed == pytest.approx(3.0)
+    assert isinstance(gguf.speed, NotScored) and "GGUF" in gguf.speed.detail
+    assert isinstance(nothing.speed, NotScored)
+    assert nothing.gate is not Gate.PASS  # a model that answers nothing
+    report = compare_report(runs, {})
+    row = dict(zip(report.tables[0].columns, report.tables[0].rows[1], strict=True))
+    assert (row["ms a token"], row["against the reference"]) == ("30.0 (30.0 to 30.0)", "3.00")
+    assert "It de-quantises." in report.tables[0].note
+    untimed, _ = compared(source("ref", right), source("same", right), timing=False)
+    assert isinstance(untimed[1].token_s, NotScored)
 
 
 def test_symptoms_follow_from_the_modes():

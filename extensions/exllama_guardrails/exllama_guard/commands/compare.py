@@ -83,7 +83,10 @@ def _compared(options: argparse.Namespace) -> Report:
         options.probe_items,
         drawn=Sampling(options.temperature, max_tokens=options.max_tokens),
     )
-    sources = [ModeSource(spec.label, spec.kind, spec.bits, spec.open) for spec in specs]
+    sources = [
+        ModeSource(spec.label, spec.kind, spec.bits, spec.open, spec.open_timed, spec.speed_note)
+        for spec in specs
+    ]
     embedder = load_embedder(options.embedder)
     with running(options.keep, options.quiet) as runner:
         runs = compare(job, sources, runner, embedder=embedder, tell_mode=_tell_mode)

@@ -45,7 +45,8 @@ class ModeRun:
     probes: Mapping[str, LambdaReport] = field(default_factory=dict)  # by item id
     tokenizer_hash: str | NotScored = NotScored(Reason.NOT_SUPPORTED)  # noqa: RUF009
     ids_hash: str = ""  # of the ids that it gives the forced texts; "" without such texts
-    timed: bool = True  # whether the time it took is that of the mode
+    token_s: tuple[float, ...] | NotScored = NotScored(Reason.NOT_ENOUGH_DATA, "not timed")  # noqa: RUF009
+    speed_note: str = ""  # what there is to know about the time it takes
     problem: str = ""
 
 
@@ -97,9 +98,7 @@ def _verdict(reference: ModeRun, mode: ModeRun) -> ModeVerdict:
         drift=drift,
         logits=logits,
         flip_rate=_share([second.flipped for _, second in pairs]),
-        speed=_speed(pairs)
-        if mode.timed
-        else NotScored(Reason.NOT_SUPPORTED, "weights are put back to float32 here"),
+        speed=_speed(reference.token_s, mode.token_s),
         accuracy=accuracy,
         accuracy_change=change,
         json_rate=json_rate(mode),
@@ -153,16 +152,13 @@ def _share(values: Sequence[bool | None]) -> Measure:
     return sum(known) / len(known) if known else NotScored(Reason.NOT_ENOUGH_DATA)
 
 
-def _speed(pairs: Sequence[tuple[ItemRun, ItemRun]]) -> Measure:
-    """Median over the items of (seconds a token, mode) / (seconds a token, reference)."""
-    ratios = [
-        (after.elapsed_s / after.tokens) / (before.elapsed_s / before.tokens)
-        for before, after in pairs
-        if before.tokens and after.tokens and before.elapsed_s > 0
-    ]
-    return (
-        median(ratios) if ratios else NotScored(Reason.NOT_ENOUGH_DATA, "no item gave tokens in both modes")
-    )
+def _speed(before: tuple[float, ...] | NotScored, after: tuple[float, ...] | NotScored) -> Measure:
+    """Median seconds a token of the mode over that of the reference."""
+    if isinstance(before, NotScored):
+        return before
+    if isinstance(after, NotScored):
+        return after
+    return median(after) / median(before) if median(before) > 0 else NotScored(Reason.NOT_ENOUGH_DATA)
 
 
 def json_rate(mode: ModeRun) -> Measure:

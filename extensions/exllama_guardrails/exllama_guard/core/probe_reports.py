@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from statistics import median
 
 from exllama_guard.core.comparison import (
     ModeRun,
@@ -147,13 +148,13 @@ def mode_lines(verdict: ModeVerdict, run: ModeRun, reference: ModeRun) -> list[L
 def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[ModeVerdict]) -> Table:
     columns = (
         "mode", "bits", "E_resonance", "drift", "KL", "ΔNLL", "same top token", "floor KL", "answers flipped",
-        "right answers", "JSON valid", "λ convergent", "time a token",
+        "right answers", "JSON valid", "λ convergent", "ms a token", "against the reference",
     )  # fmt: skip
     first = (
         reference.label, bits_shown(reference), "reference", "–", "–", "–", "–",
         kl_shown(reference.floor), "–",
         shown(accuracy_of(reference), ".0%"), shown(json_rate(reference), ".0%"),
-        shown(convergent_share(reference), ".0%"), "1.00",
+        shown(convergent_share(reference), ".0%"), _ms(reference.token_s), "1.00",
     )  # fmt: skip
     rows = [first]
     for run, v in zip(modes, verdicts, strict=True):
@@ -164,10 +165,28 @@ def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[Mode
                 _part(run.drift, "delta_nll", "+.4f"), _part(run.drift, "top1", ".1%"),
                 kl_shown(run.floor), shown(v.flip_rate, ".0%"), shown(v.accuracy, ".0%"),
                 shown(v.json_rate, ".0%"),
-                shown(v.convergent, ".0%"), shown(v.speed, ".2f"),
+                shown(v.convergent, ".0%"), _ms(run.token_s), shown(v.speed, ".2f"),
             )
         )  # fmt: skip
-    return Table("Modes", columns, tuple(rows), "Time a token is against the reference: below 1 is faster.")
+    notes = dict.fromkeys(run.speed_note for run in modes if run.speed_note)
+    return Table("Modes", columns, tuple(rows), " ".join((_TIMING, *map(_sentence, notes))))
+
+
+_TIMING = (
+    "A token's time is the median (and spread) of 5 runs of 24 tokens, each mode alone in turn; against the "
+    "reference, below 1 is faster."
+)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _ms(token_s: tuple[float, ...] | NotScored) -> str:
+    if isinstance(token_s, NotScored):
+        return shown(token_s)
+    low, middle, high = (1e3 * value for value in (min(token_s), median(token_s), max(token_s)))
+    return f"{middle:.1f} ({low:.1f} to {high:.1f})"
 
 
 def bits_shown(run: ModeRun) -> str:

@@ -13,6 +13,7 @@ from exllama_guard.core.report import Line, Report, Table, shown
 
 __all__ = ["is_recording", "recorded_report"]
 
+_NOT_TIMED = NotScored(Reason.NOT_ENOUGH_DATA, "see the note")
 _GATES = {gate.value: gate for gate in Gate}
 _COLUMNS = ("mode", "bits", "E_resonance", "ΔS drift", "KL", "floor KL", "right answers", "JSON valid", "λ →")
 
@@ -86,7 +87,7 @@ def _mode(data: Mapping[str, Any]) -> ModeRun:
         drift=_drift(data.get("drift")),
         floor=_drift(data.get("floor")),
         json_valid=(valid[0], valid[1]) if isinstance(valid, list) else NotScored(Reason.NOT_ENOUGH_DATA),
-        timed=False,
+        token_s=tuple(map(float, data["token_s"])) if isinstance(data.get("token_s"), list) else _NOT_TIMED,
         problem=str(data.get("problem") or ""),
     )
 

@@ -21,6 +21,7 @@ from exllama_guard.core.stability import LambdaReport
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
 from exllama_guard.probes.run import Job, Runner
+from exllama_guard.probes.timing import token_seconds
 from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
 
 __all__ = ["CompareJob", "Mode", "ModeSource", "compare", "probe_of"]
@@ -69,6 +70,8 @@ class ModeSource:
     kind: str
     bits: float | None
     open: Callable[[], Mode]
+    open_timed: Callable[[], Mode] | None = None  # as it would be used, where `open` computes in another way
+    speed_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class CompareJob:
     probed_items: int = 0  # first items whose λ is probed
     json_cases: bool = True
     drawn: Sampling = DRAWN
+    timing: bool = True
 
 
 @dataclass(slots=True)
@@ -117,9 +121,13 @@ def compare(
             break
         tell_mode(source.label)
         try:
+            token_s = _timed(source.open_timed, runner) if job.timing and source.open_timed else None
             mode = source.open()
             try:
+                if job.timing and token_s is None:
+                    token_s = _token_s(mode, runner)
                 run, seen = _run_mode(job, source, mode, runner, reference, embedder, verifier)
+                run = replace(run, token_s=token_s or run.token_s, speed_note=source.speed_note)
             finally:
                 mode.close()
         except BackendError as error:
@@ -129,6 +137,20 @@ def compare(
         out.append(run)
         tell_run(run)
     return tuple(out)
+
+
+def _timed(open_timed: Callable[[], Mode], runner: Runner) -> tuple[float, ...] | NotScored:
+    mode = open_timed()
+    try:
+        return _token_s(mode, runner)
+    finally:
+        mode.close()
+
+
+def _token_s(mode: Mode, runner: Runner) -> tuple[float, ...] | NotScored:
+    if not mode.timed:
+        return NotScored(Reason.NOT_SUPPORTED, "the weights of a GGUF are put back to floats here")
+    return token_seconds(mode, runner.cancel)
 
 
 def _run_mode(
@@ -161,7 +183,6 @@ def _run_mode(
         probes=_probes(job, mode, runner, embedder, verifier),
         tokenizer_hash=mode.tokenizer_hash,
         ids_hash=content_hash(repr(seen.ids)) if seen.ids else "",
-        timed=mode.timed,
     )
     return run, seen
 

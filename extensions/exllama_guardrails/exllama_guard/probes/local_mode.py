@@ -21,13 +21,16 @@ from exllama_guard.probes.writer import Sampling, Written
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FORMS", "LocalMode", "ModeSpec", "rotary_of"]
+__all__ = ["FORMS", "WEIGHT_ONLY", "WEIGHT_ONLY_SPEED", "LocalMode", "ModeSpec", "rotary_of"]
 
 _DTYPES = ("float32", "bfloat16", "float16")
-_WEIGHT_ONLY = {"int8": 8.0, "int4": 4.0}
-_BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, **_WEIGHT_ONLY}
+WEIGHT_ONLY = {"int8": 8.0, "int4": 4.0}
+_BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, **WEIGHT_ONLY}
 FORMS = tuple(_BITS)
 _UNLOADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError)
+WEIGHT_ONLY_SPEED = (
+    "on a CPU torchao puts rounded weights back to floats for each product: it saves memory there, not time"
+)
 _GROUP = 32  # weights that share one scale at 4 bits, as GGUF's Q4_0 has
 
 
@@ -49,16 +52,16 @@ class ModeSpec:
 class LocalMode:
     """A loaded mode: writes with a seed, and tells the distributions over forced text. One call at a time."""
 
-    def __init__(self, spec: ModeSpec) -> None:
-        """Loads the model.
+    def __init__(self, spec: ModeSpec, *, kernels: bool = False) -> None:
+        """Loads the model; with `kernels` weight-only forms keep torchao's own, which are slow on a CPU.
 
         Raises:
             BackendError: It cannot be loaded; the message says why.
         """
-        self.spec = spec
+        self.spec, self._kernels = spec, kernels
         hash_ = model_hash(spec.path)
         self._hash = "unknown" if isinstance(hash_, NotScored) else hash_
-        self._model, self._tokenizer = _load(spec)
+        self._model, self._tokenizer = _load(spec, kernels)
 
     @property
     def id(self) -> str:
@@ -67,8 +70,8 @@ class LocalMode:
 
     @property
     def timed(self) -> bool:
-        """Whether its speed is that of the mode; False for int8, int4 and GGUF, which are de-quantised."""
-        return self.spec.form not in _WEIGHT_ONLY and not self.spec.path.is_file()
+        """Whether its speed is that of the mode; False where the weights were put back to floats."""
+        return self._kernels or not (self.spec.path.is_file() or self.spec.form in WEIGHT_ONLY)
 
     @property
     def tokenizer_hash(self) -> str | NotScored:
@@ -186,7 +189,7 @@ def _drawing(sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _load(spec: ModeSpec) -> tuple[Any, Any]:
+def _load(spec: ModeSpec, kernels: bool) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -194,7 +197,7 @@ def _load(spec: ModeSpec) -> tuple[Any, Any]:
     quiet: Any = logging.disable_progress_bar
     quiet()
     factory: Any = AutoModelForCausalLM
-    dtype = torch.float32 if spec.form in _WEIGHT_ONLY else getattr(torch, spec.form)
+    dtype = torch.float32 if spec.form in WEIGHT_ONLY else getattr(torch, spec.form)
     where: dict[str, Any] = {"local_files_only": True}
     folder = spec.path
     if spec.path.is_file():
@@ -203,8 +206,10 @@ def _load(spec: ModeSpec) -> tuple[Any, Any]:
     def load() -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(folder, **where)
         model = factory.from_pretrained(folder, dtype=dtype, **where).eval()
-        if spec.form in _WEIGHT_ONLY:
+        if spec.form in WEIGHT_ONLY:
             _quantise(model, spec.form)
+            if not kernels:
+                _put_back(model)
         return model, tokenizer
 
     # A damaged tokenizer.json makes the tokenizers library raise a bare Exception, which only a future's
@@ -220,9 +225,6 @@ def _load(spec: ModeSpec) -> tuple[Any, Any]:
 
 def _quantise(model: Any, form: str) -> None:  # noqa: ANN401 - a PreTrainedModel
     """Rounds the linear layers' weights to 8 or 4 bits in place (torchao's weight-only forms).
-
-    The rounded weights are then held as float32: weight-only kernels do the same for each product, and
-    on a CPU they take several times as long. So what is computed is that of the mode; its speed is not.
 
     Raises:
         ImportError: torchao is not installed.
@@ -241,6 +243,12 @@ def _quantise(model: Any, form: str) -> None:  # noqa: ANN401 - a PreTrainedMode
         else IntxWeightOnlyConfig(weight_dtype=four_bits, granularity=PerGroup(_GROUP))
     )
     quantize_(model, config)
+
+
+def _put_back(model: Any) -> None:  # noqa: ANN401 - a PreTrainedModel
+    """Holds rounded weights as float32: kernels on a CPU do that for each product, which takes far longer."""
+    import torch
+
     for module in model.modules():
         weight = getattr(module, "weight", None)
         if isinstance(module, torch.nn.Linear) and weight is not None and hasattr(weight, "dequantize"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,13 @@ from typing import Protocol
 from exllama_guard.backends.files import quantisation
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes.compare import Mode
-from exllama_guard.probes.local_mode import FORMS, LocalMode, ModeSpec
+from exllama_guard.probes.local_mode import (
+    FORMS,
+    WEIGHT_ONLY,
+    WEIGHT_ONLY_SPEED,
+    LocalMode,
+    ModeSpec,
+)
 from exllama_guard.probes.model_check import Reading
 
 __all__ = ["MODE_HELP", "Choice", "Opened", "bundled", "choose_mode"]
@@ -41,6 +47,8 @@ class Choice:
     kind: str  # weights or kv_cache
     bits: float | None
     open: Callable[[], Opened]
+    open_timed: Callable[[], Opened] | None = None  # with the kernels of its form, where `open` has others
+    speed_note: str = ""
 
 
 def choose_mode(text: str, default_form: Callable[[Path], str] = lambda path: "float32") -> Choice:
@@ -65,7 +73,10 @@ def choose_mode(text: str, default_form: Callable[[Path], str] = lambda path: "f
     if str(quantisation(path).method) in _LIBRARIES:
         raise UserError(f"{place} holds EXL weights, which transformers cannot open; leave @{form} away.")
     spec = ModeSpec(label or f"{path.stem if path.is_file() else path.name} {form}", path, form=form)
-    return Choice(spec.label, path, form, spec.kind, spec.bits, partial(LocalMode, spec))
+    made = Choice(spec.label, path, form, spec.kind, spec.bits, partial(LocalMode, spec))
+    if form not in WEIGHT_ONLY:
+        return made
+    return replace(made, open_timed=partial(LocalMode, spec, kernels=True), speed_note=WEIGHT_ONLY_SPEED)
 
 
 def bundled() -> Choice:
