@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from exllama_guard.core.comparison import compare_modes, observe_modes
@@ -276,6 +277,33 @@ def test_a_mode_that_fails_to_load_leaves_the_others():
     assert "no such file" in verdicts[0].reasons[0]
     assert verdicts[0].gate is Gate.NOT_MEASURED
     assert verdicts[1].gate is Gate.PASS
+
+
+def test_a_comparison_that_is_stopped_half_way_reports_what_is_finished_and_goes_on_later(tmp_path):
+    cancel = threading.Event()
+
+    def stops(text, seed):
+        if "cache 3 " in text:
+            cancel.set()
+        return right(text, seed)
+
+    kept = tmp_path / "kept.jsonl"
+    job = CompareJob(ITEMS, json_cases=False)
+    runs = compare(
+        job,
+        [source("ref", right), source("q8", stops), source("q4", right)],
+        Runner(KeptRuns(kept), cancel=cancel),
+        embedder=FakeEmbedder(),
+    )
+    assert [(run.label, len(run.items)) for run in runs] == [("ref", 8), ("q8", 3)]
+    report = compare_report(runs, {}, stopped=True)
+    assert ("the rest of the items", "stopped by the user") in report.not_measured
+    assert all(line.gate is not Gate.PASS for line in report.lines if "E_resonance" in line.name)
+    again = [ScriptedMode(right, name) for name in ("ref", "q8")]
+    sources = [ModeSource(mode.name, "weights", 8.0, lambda mode=mode: mode) for mode in again]
+    done = compare(replace(job, timing=False), sources, Runner(KeptRuns(kept)), embedder=FakeEmbedder())
+    assert [len(mode.calls) for mode in again] == [0, 5]  # only what was missing
+    assert [len(run.items) for run in done] == [8, 8]
 
 
 def test_json_and_probes_by_mode():

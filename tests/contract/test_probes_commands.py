@@ -12,7 +12,10 @@ import pytest
 from exllama_guard.commands import compare, probe, replay, report, verify
 from exllama_guard.core.records import TurnRequest, make_snippet
 from exllama_guard.core.trace import TraceWriter
+from exllama_guard.errors import BackendError
+from exllama_guard.probes.opening import Choice
 from exllama_guard.testing import FakeEmbedder, scored
+from probe_material import ScriptedMode
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +82,40 @@ def test_compare_needs_two_modes_with_names_of_their_own(tmp_path, capsys):
     assert "at least two" in told
     assert "int9" in told
     assert "same label" in told
+
+
+def test_compare_exits_by_its_verdicts_and_tells_a_mode_that_cannot_be_loaded(tmp_path, monkeypatch, capsys):
+    def right(text, seed):
+        return "The cache holds tokens."
+
+    def broken():
+        raise BackendError("broken cannot be loaded: no weights.")
+
+    def chosen(text):
+        script = (lambda text, seed: "Penguins swim.") if text == "far" else right
+        return Choice(
+            text, tmp_path, "float32", "weights", 8.0,
+            broken if text == "broken" else lambda: ScriptedMode(script, text),
+        )  # fmt: skip
+
+    monkeypatch.setattr(compare, "choose_mode", chosen)
+    items = [GOOD | {"id": f"q{i}", "question": f"The cache {i} holds how many tokens?"} for i in range(8)]
+    many = ["--gold", gold(tmp_path / "g", *items), "--quiet", "--json", str(tmp_path / "out")]
+
+    def run(*modes):
+        return compare.run([*many, *(f"--mode={mode}" for mode in modes)])
+
+    def verdicts():
+        return {
+            line["name"]: line["verdict"] for line in json.loads((tmp_path / "out").read_text())["verdicts"]
+        }
+
+    run("ref", "same")
+    assert verdicts()["same: E_resonance"] == "PASS"
+    assert run("ref", "far", "broken") == 1
+    assert (verdicts()["far: drift"], verdicts()["broken"]) == ("FAIL", "NOT_MEASURED")
+    assert run("broken", "same") == 2
+    assert "no weights" in capsys.readouterr().err
 
 
 def test_probe_refuses_a_wrong_question_before_it_loads(tmp_path):

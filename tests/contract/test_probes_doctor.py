@@ -196,9 +196,12 @@ def test_a_wrong_base_is_told_from_the_files_of_a_reference_folder_or_gguf(model
 
 def test_command_beside_a_reference_reads_both_files(tmp_path, capsys):
     good = write_model(tmp_path / "good", GOOD, template=CHAT)
-    bad = write_model(tmp_path / "bad", {**GOOD, "rope_theta": 5e5}, template=CHAT)
+    bad = write_model(tmp_path / "bad", {**GOOD, "rope_theta": 5e5}, tokens=3, template=CHAT)
+    assert run(["--model", str(good), "--reference", str(good), "--files-only"]) == 0
     assert run(["--model", str(good), "--reference", str(bad), "--files-only"]) == 1
-    assert "the reference 500000 (by their files)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "the reference 500000 (by their files)" in out
+    assert "The tokenizers' files differ" in out
 
 
 @pytest.mark.model

@@ -71,6 +71,8 @@ def _observations(options: argparse.Namespace) -> list[Observation]:
 
 
 def _model(options: argparse.Namespace) -> list[Observation]:
+    from exllama_guard.backends.files import tokenizer_hash
+    from exllama_guard.core.detect_files import tokenizer_pair
     from exllama_guard.probes.model_check import check_reading, own_form
     from exllama_guard.probes.model_files import observe_bases, observe_files
     from exllama_guard.probes.opening import choose_mode
@@ -80,6 +82,8 @@ def _model(options: argparse.Namespace) -> list[Observation]:
     found = list(observe_files(chosen.path))
     if reference is not None:
         found.append(observe_bases(chosen.path, reference.path))
+        if options.files_only:  # else their ids tell
+            found.append(tokenizer_pair(tokenizer_hash(chosen.path), tokenizer_hash(reference.path), None))
     if options.files_only:
         return found
     return found + list(check_reading(chosen, reference, _say))
