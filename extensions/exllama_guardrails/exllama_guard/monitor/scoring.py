@@ -261,12 +261,15 @@ class ScoringWorker:
         """Reads and embeds the snippets while the model reads its prompt; the rest is for the live scores.
 
         It starts a little later than the model, which may have read a short prompt by then: both use Python.
+        All is read at once where the answer's end will wait for its verdict.
         """
-        end_s = handle.opened_at_s + _HEAD_START_S
+        settings = self._outfit.settings
+        waits = {settings.on_fail, settings.on_review} != {"show"}
+        end_s = handle.opened_at_s + (0.0 if waits else _HEAD_START_S)
         while self._is_reading(handle) and not self._handed and time.monotonic() < end_s:
             time.sleep(_HEAD_START_S / 10)
         handle.ahead = self._steps(handle)
-        while handle.ahead is not None and self._is_reading(handle):
+        while handle.ahead is not None and (self._is_reading(handle) or (waits and not handle.closed)):
             self._step(handle)
 
     @staticmethod
