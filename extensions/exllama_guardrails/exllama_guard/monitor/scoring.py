@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from exllama_guard.core.faults import FaultLog
@@ -79,12 +80,12 @@ class ScoringWorker:
         """Has `work` done in its turn; the caller looks at the result."""
         with self._lock:
             self._handed += 1
-        return self._worker.submit(self._take, work, *args, **kwargs)
+        return self._worker.submit(self._take, partial(work, *args, **kwargs))
 
-    def _take(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _take(self, work: Callable[[], T]) -> T:
         with self._lock:
             self._handed -= 1
-        return work(*args, **kwargs)
+        return work()
 
     def start(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> Future[None]:
         """Has `work` done in its turn; a fault is logged and told in the panel."""
