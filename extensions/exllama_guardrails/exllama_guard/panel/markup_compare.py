@@ -52,7 +52,7 @@ def _mode(place: int, name: str, row: CompareRow) -> Html:
         el("span", name, cls="eg-label"),
         _select(f"model_{place}", f"{name}: model", (("", "–"), *row.models), picked.model),
         _select(f"form_{place}", f"{name}: form", forms, picked.form),
-        cls="eg-row",
+        cls="eg-row eg-pick",
     )
 
 
@@ -73,7 +73,7 @@ def open_form() -> Html:
     """The form that opens a report file."""
     return join(
         el("h4", "Reports"),
-        el("p", "Opens the JSON file that `compare` or another command wrote.", cls="eg-note"),
+        el("p", "Opens the JSON file that a command wrote.", cls="eg-note"),
         el(
             "form",
             el(

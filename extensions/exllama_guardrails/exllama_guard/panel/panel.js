@@ -171,8 +171,8 @@
   }
 
   // A page that came over plain http has no clipboard object; the older way works there.
-  function copy(text) {
-    const done = () => say("Copied. Paste it into any chat.");
+  function copy(text, into) {
+    const done = () => say("Copied. Paste it into " + (into || "any chat") + ".");
     const older = () => {
       const box = document.createElement("textarea");
       box.value = text;
@@ -181,7 +181,7 @@
       box.select();
       const worked = document.execCommand("copy");
       box.remove();
-      if (worked) done(); else say("The browser does not let this page copy; select the text in the Doctor tab.");
+      if (worked) done(); else say("The browser does not let this page copy; select the text and copy it by hand.");
     };
     if (navigator.clipboard && window.isSecureContext) navigator.clipboard.writeText(text).then(done, older);
     else older();
@@ -280,7 +280,7 @@
     export: (el) => act("export", { kind: el.dataset.kind }),
     "reset-settings": (el) => { clean(el); act("reset-settings"); },
     "copy-prompt": () => copy(promptText()),
-    "copy-command": (el) => copy(el.parentElement.querySelector("[data-command]").textContent),
+    "copy-command": (el) => copy(el.parentElement.querySelector("[data-command]").textContent, "a terminal"),
     "send-prompt": () => send(promptText()),
     "measure-missing": () => act("measure-missing", { turn: state.turn }),
     diagnose: (el) => act("diagnose", { turn: el.dataset.turn }),
