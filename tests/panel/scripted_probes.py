@@ -12,7 +12,8 @@ from exllama_guard.core.records import NotScored, Reason
 from exllama_guard.core.verification import VerifyLimits
 from exllama_guard.monitor import Monitor
 from exllama_guard.probes.compare_command import Comparison
-from exllama_guard.probes.desk import DeskParts, ProbeDesk
+from exllama_guard.probes.desk import ProbeDesk
+from exllama_guard.probes.desk_parts import DeskParts
 from exllama_guard.probes.writer import Sampling, Written
 from exllama_guard.testing import FakeEmbedder
 

@@ -283,9 +283,8 @@ def _as_text(report: Report) -> str:
     return json.dumps(as_json(report), ensure_ascii=False, indent=1)
 
 
-PROBE_ACTIONS: dict[
-    str, Callable[[ProbeCards, ProbeDesk, Mapping[str, object], Reader], dict[str, object]]
-] = {
+_Act = Callable[[ProbeCards, ProbeDesk, Mapping[str, object], Reader], dict[str, object]]
+PROBE_ACTIONS: dict[str, _Act] = {
     "probe": ProbeCards.start_probe,
     "stop-probe": ProbeCards.stop_probe,
     "doctor": ProbeCards.start_doctor,

@@ -26,6 +26,7 @@ from exllama_guard.probes.desk_parts import (
     ReplayState,
     Verified,
     VerifyState,
+    with_hashes,
 )
 from exllama_guard.probes.examine import Patient, by_chat, examine, observe_use
 from exllama_guard.probes.kept import KeptRuns
@@ -38,16 +39,7 @@ from exllama_guard.probes.service import ProbeService, ProbeState
 from exllama_guard.probes.verify import VerifyJob, verify
 from exllama_guard.probes.writer import GREEDY
 
-__all__ = [
-    "DeskParts",
-    "DoctorState",
-    "ProbeDesk",
-    "ReplayState",
-    "Verified",
-    "VerifyState",
-    "current",
-    "use",
-]
+__all__ = ["ProbeDesk", "current", "use"]
 
 
 class ProbeDesk:
@@ -175,7 +167,7 @@ class ProbeDesk:
         before = chat[: chat.index(turn) + 1]
         return diagnosis_of(
             Findings(
-                self._with_hashes(turn),
+                with_hashes(turn, parts.model()),
                 turn.request.extensions if turn.request.extensions is not None else parts.extensions(),
                 self._agreement(reader, turn),
                 parts.modes(),
@@ -196,18 +188,6 @@ class ProbeDesk:
             return None
         same = state.asked.question == turn.request.question and state.asked.snippets == turn.request.snippets
         return state.result.report if same else None
-
-    def _with_hashes(self, turn: TurnReport) -> TurnReport:
-        """The turn with what is known of its model by now; a reply may start before its files are read."""
-        then, now = turn.request.model, self._parts.model()
-        if (
-            then is None
-            or now is None
-            or then.shard_hash
-            or (then.name, then.loader) != (now.name, now.loader)
-        ):
-            return turn
-        return replace(turn, request=replace(turn.request, model=now))
 
     def _turn(self, reader: Reader, turn_id: str) -> TurnReport:
         turns = self._parts.turns(reader)

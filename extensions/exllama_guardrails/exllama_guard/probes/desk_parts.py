@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exllama_guard.core.baseline import BaselineStore
@@ -23,7 +23,15 @@ from exllama_guard.probes.model_check import Reading
 from exllama_guard.probes.replay import Replayed, ReplayHost, ReplayJob
 from exllama_guard.probes.writer import Writer
 
-__all__ = ["DeskParts", "DoctorState", "GoldToRun", "ReplayState", "Verified", "VerifyState"]
+__all__ = [
+    "DeskParts",
+    "DoctorState",
+    "GoldToRun",
+    "ReplayState",
+    "Verified",
+    "VerifyState",
+    "with_hashes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +81,11 @@ class GoldToRun:
 DoctorState = TaskState[Patient, Checkup]
 ReplayState = TaskState[ReplayJob, Replayed]
 VerifyState = TaskState[GoldToRun, Verified]
+
+
+def with_hashes(turn: TurnReport, now: ModelInfo | None) -> TurnReport:
+    """The turn with what is known of its model by now; a reply may start before its files are read."""
+    then = turn.request.model
+    if then is None or now is None or then.shard_hash or (then.name, then.loader) != (now.name, now.loader):
+        return turn
+    return replace(turn, request=replace(turn.request, model=now))
