@@ -261,10 +261,15 @@ def test_picked_modes_become_the_command_and_the_last_report_is_shown(monitor, t
     given.json.write_text(COMPARE.read_text("utf-8"))
     client.ask()
     assert "The last comparison" in client.html["opened"]
+    seen = desk.comparison.observed()
+    assert {one.symptom.id for one in seen} == {"EX2", "V3"}
+    assert all("compared on 20" in one.evidence for one in seen)
     other = client_of(monitor, desk, "probes", Visitor("ben", "session-2"))
     other.ask()
     assert other.html["opened"] == ""
-    given.json.write_text("{")
+    for text in ('{"verdicts": [1, {"name": "a: EX2", "verdict": []}]}', "[]", "{"):
+        given.json.write_text(text)
+        assert desk.comparison.observed() == ()
     client.ask()
     assert client.html["opened"] == ""
 

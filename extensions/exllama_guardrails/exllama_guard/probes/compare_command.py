@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exllama_guard.core.records import Reader
+from exllama_guard.backends.files import read_json
+from exllama_guard.core.records import Gate, Reader
+from exllama_guard.core.symptoms import Observation, observed
 from exllama_guard.errors import UserError
 from exllama_guard.probes.opening import choose_mode
 
@@ -27,6 +29,7 @@ PICKED_FORMS = (
     "exllamav3:q8",
     "exllamav3:q4",
 )
+_GATES = {gate.value: gate for gate in Gate}
 _MOST = 200  # models that are offered
 
 
@@ -67,6 +70,20 @@ class Comparison:
             words += ["--mode", f"{mode.label}={mode.path}@{mode.form}"]
         words += ["--keep", str(self.report.with_suffix(".jsonl")), "--json", str(self.report)]
         return shlex.join([*words, "--html", str(self.report.with_suffix(".html"))])
+
+    def observed(self) -> tuple[Observation, ...]:
+        """EX2 and V3 of each mode of the last report, as it tells them."""
+        report = read_json(self.report) if self.report is not None else {}
+        verdicts = report.get("verdicts")
+        when = str(report.get("made_at", ""))[:10]
+        found = []
+        for line in verdicts if isinstance(verdicts, list) else ():
+            label, _, id_ = str(line.get("name", "") if isinstance(line, dict) else "").rpartition(": ")
+            gate = _GATES.get(str(line.get("verdict"))) if id_ in ("EX2", "V3") else None
+            if gate is not None:
+                told = f"{label}, compared on {when}: {line.get('sentence', '')}"
+                found.append(observed(id_, gate, told))
+        return tuple(found)
 
     def last(self, reader: Reader) -> str:
         """The JSON text of the last report, "" without one. It is the host's: a private reader gets none."""

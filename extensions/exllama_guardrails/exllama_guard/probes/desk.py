@@ -110,7 +110,7 @@ class ProbeDesk:
                 reference=choose_mode(reference) if reference.strip() else None,
                 signs=parts.signs(reader),
                 turns=parts.turns(reader)[::-1],
-                more=self._replayed(reader),
+                more=(*self._replayed(reader), *parts.comparison.observed()),
                 baselines=parts.baselines,
                 model_hash=(model.model_hash if model is not None else None) or "",
                 loader=model.loader if model is not None else "",
