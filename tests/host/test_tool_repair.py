@@ -12,6 +12,7 @@ from exllama_guard.host import hooks
 from exllama_guard.host import tool_guard as guard_module
 from exllama_guard.host.tool_guard import ToolGuard
 from exllama_guard.host.tool_repair import repairing
+from exllama_guard.host.tool_reply import current_turn
 from exllama_guard.settings import Settings
 
 SCHEMA = '{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}'
@@ -213,7 +214,17 @@ def test_a_reply_that_neither_page_nor_webui_api_started_has_an_outcome_too(host
         history["internal"][-1][1]
         for history in host.chat.generate_chat_reply("Q", {**state, "stream": True})
     ]
-    assert sent[-1] == BAD, "what a client has had of a stream is not taken back"
+    assert sent == [GOOD], "a streamed answer is held back until it fits"
+    assert guard.ledger.answers(key)[-1] is AnswerOutcome.REPAIRED
+
+
+def test_a_streamed_answer_that_the_loader_holds_to_the_schema_is_sent_as_it_comes(host, guard):
+    host.replies = [BAD, GOOD]
+    host.during = lambda _text: setattr(current_turn(), "enforced", True)
+    state = {"mode": "chat", "stream": True, "history": {"internal": []}}
+    sent = [history["internal"][-1][1] for history in host.chat.generate_chat_reply("Q", state)]
+    assert sent == [BAD[: len(BAD) // 2], BAD], "what a client has had of a stream is not taken back"
+    (key,) = guard.ledger.answered()
     assert guard.ledger.answers(key)[-1] is AnswerOutcome.REFUSED
 
 

@@ -10,6 +10,7 @@ import functools
 import html
 import inspect
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -38,7 +39,13 @@ class _Call:
     prompt: str
     state: dict[str, Any]
     escaped: bool
+    to_client: bool  # each step is sent at once, and what was sent cannot be taken back
     again: Callable[[str], Texts]
+
+    @property
+    def sent(self) -> bool:
+        """Whether steps go out as they come: not to a client whose answer nothing makes fit meanwhile."""
+        return not self.to_client or self.turn.enforced
 
     @property
     def streamed(self) -> bool:
@@ -65,17 +72,16 @@ def repairing(original: Callable[..., Texts]) -> Callable[..., Texts]:
             return None
         given = signature.bind(*args, **kwargs)
         state, prompt = given.arguments["state"], given.arguments["question"]
-        for_ui = bool(given.arguments.get("for_ui"))
-        sent = state.get("stream") and not for_ui  # a client has had the text of each chunk by then
-        if not given.arguments.get("is_chat") or turn.repairs_itself or turn.begun or sent:
+        if not given.arguments.get("is_chat") or turn.repairs_itself or turn.begun:
             return None
+        to_client = bool(state.get("stream")) and not given.arguments.get("for_ui")
 
         def again(new: str) -> Texts:
             call = signature.bind(*args, **kwargs)
             call.arguments["question"] = new
             return original(*call.args, **call.kwargs)
 
-        return _Call(turn, prompt, state, bool(given.arguments.get("escape_html")), again)
+        return _Call(turn, prompt, state, bool(given.arguments.get("escape_html")), to_client, again)
 
     @functools.wraps(original)
     def repaired(*args: Any, **kwargs: Any) -> Texts:  # noqa: ANN401 - the host's
@@ -84,15 +90,27 @@ def repairing(original: Callable[..., Texts]) -> Callable[..., Texts]:
         if call is None:
             return (yield from steps)
         last = ""
-        try:
-            for last in steps:
-                yield last
-        finally:
-            steps.close()
-        yield from _repairs(call, last)
+        with closing(_with_repairs(call, steps)) as texts:
+            for last in texts:
+                if call.sent:
+                    yield last
+        if not call.sent:
+            yield last
         return None
 
     return repaired
+
+
+def _with_repairs(call: _Call, steps: Texts) -> Texts:
+    """The steps of the first answer, then those of new tries where they may still take its place."""
+    last = ""
+    try:
+        for last in steps:
+            yield last
+    finally:
+        steps.close()
+    if not (call.to_client and call.sent):
+        yield from _repairs(call, last)
 
 
 def _repairs(call: _Call, first: str) -> Texts:
