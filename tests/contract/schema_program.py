@@ -1,7 +1,6 @@
 """Answers under a JSON Schema by API, with the extension's real parts: `schema_program.py HOST_DIR`.
 
-Prints as JSON what a client gets, whole and streamed, where the model first misses the schema; and what it gets
-streamed where the loader holds the model to the schema while it writes.
+Prints as JSON what a client gets, whole and streamed, where the model first misses the schema.
 """
 
 from __future__ import annotations
