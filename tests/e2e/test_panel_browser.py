@@ -145,6 +145,22 @@ def until(page: Page, condition: str, within_ms: int = WAIT_MS) -> None:
         waited += 100
 
 
+def test_a_tab_that_is_clicked_while_an_answer_is_on_its_way_fills(page: Page, served: Served) -> None:
+    open_panel(page, served)
+    open_details(page)
+    until(page, "() => window.egGuard.state.same && !window.egGuard.state.asked")
+    page.evaluate(
+        """() => {
+            const guard = window.egGuard;
+            guard.message();
+            guard.state.asked = Date.now();
+            document.querySelector('[data-tab=settings]').click();
+            guard.take(JSON.stringify({ v: guard.state.v, live: false, on: true }));
+        }"""
+    )
+    page.wait_for_selector("form[data-form=settings] select[name=on_fail]", timeout=WAIT_MS)
+
+
 def test_the_one_line_sits_in_the_chat_and_nothing_moves_while_a_reply_streams(served, page):
     place = """() => { const at = (s) => { const b = document.querySelector(s).getBoundingClientRect();
         return [Math.round(b.top), Math.round(b.height)].join(); };

@@ -8,7 +8,7 @@
   const state = {
     v: -1, tab: remembered("tab", "turn"), open: remembered("open", "") === "1", turn: "", claim: "",
     filter: { chat: "", verdict: "", model: "", page: 0 }, same: false, live: false, busy: false, on: true,
-    asked: 0, failures: 0, awakeUntil: 0, next: 0, action: null, settled: "",
+    view: 0, askedView: 0, asked: 0, failures: 0, awakeUntil: 0, next: 0, action: null, settled: "",
     dressed: null, line: null,
   };
 
@@ -49,6 +49,7 @@
     };
     if (state.action) { asked.do = state.action; state.action = null; }
     else if (state.same) asked.same = true;
+    state.askedView = state.view;
     asked.have = have();
     asked.lists = haveLists();
     return JSON.stringify(asked);
@@ -68,7 +69,7 @@
     button.click();
   }
 
-  function changedView() { state.same = false; state.next = 0; beat(); }
+  function changedView() { state.view += 1; state.same = false; state.next = 0; beat(); }
 
   function beat() {
     const now = Date.now();
@@ -105,7 +106,7 @@
     const packet = JSON.parse(text);
     (packet.l || []).forEach(([name, same, keys, items]) => fillList(name, same, keys, items));
     (packet.s || []).forEach(([name, print, html]) => places(name).forEach((el) => fill(el, print, html)));
-    Object.assign(state, { v: packet.more ? -1 : packet.v, same: true, live: packet.live, busy: Boolean(packet.busy), on: packet.on });
+    Object.assign(state, { v: packet.more ? -1 : packet.v, same: state.askedView === state.view, live: packet.live, busy: Boolean(packet.busy), on: packet.on });
     if (packet.settled !== undefined && packet.settled !== state.settled) {
       if (state.settled) say(packet.settled.slice(packet.settled.indexOf("|") + 1), true);
       state.settled = packet.settled;
