@@ -12,6 +12,7 @@ from exllama_guard.core.tool_calls import tool_checker
 from exllama_guard.core.tool_closed import close_schema
 from exllama_guard.core.tool_formats import BARE, FORMATS
 from exllama_guard.core.tool_schema import tool_from_openai
+from exllama_guard.errors import SchemaError
 from exllama_guard.locks.closing import shortest_end
 from exllama_guard.locks.compiled import LockPlan, compile_plan, plan_answer, plan_calls
 from exllama_guard.locks.run import LockRun, Phase
@@ -122,6 +123,30 @@ def test_below_the_shortest_call_a_reply_is_cut_as_before(letters):
     run = LockRun(lock, CALL.encode(), limit=8)
     assert babble(run, letters.tokens, 8) == b"x" * 8
     assert not run.closed
+
+
+@pytest.mark.parametrize("shape", ["deep", "wide", "recursive", "contradictory"])
+def test_a_schema_of_any_shape_gets_a_margin_or_a_reason(letters, shape):
+    schema = {"type": "integer"}
+    for _ in range(60 if shape == "deep" else 0):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    wide = {f"field_{number}": {"type": "string", "maxLength": 9} for number in range(3000)}
+    schema = {
+        "deep": schema,
+        "wide": {"type": "object", "properties": wide, "required": ["field_0"]},
+        "recursive": {"type": "array", "items": {"$ref": "#"}, "minItems": 0},
+        "contradictory": {"type": "object", "properties": {"a": False}, "required": ["a"]},
+    }[shape]
+    try:
+        lock = compile_plan(plan_answer(schema, ""), letters)
+    except SchemaError as error:
+        assert "cannot be enforced" in str(error)
+        return
+    assert 12 <= lock.margin < 1000
+    assert shape in ("deep", "recursive")
+    reply, done = uniform_reply(lock, np.random.default_rng(1), 2000, told=True)
+    assert done
+    assert read_json(reply.decode()).ok
 
 
 def test_every_letter_of_a_pattern_gets_its_turn(letters):

@@ -366,6 +366,20 @@ def test_an_answer_that_was_closed_at_the_limit_says_so(host, guard, stream):
     assert guard.ledger.answers(key) == (AnswerOutcome.CLOSED,)
 
 
+def test_a_lock_that_did_not_hold_is_told_until_one_holds_again(host, guard):
+    reply, reasons = host.reply, ["2 sequences run at once; a lock follows one.", ""]
+
+    def broken(state):
+        current_turn().processor = types.SimpleNamespace(closed=False, reason=reasons.pop(0))
+        return reply(state)
+
+    host.reply = broken
+    page(host, ["Hello."])
+    assert [sentence for sentence, _key in told() if sentence and "2 sequences" in sentence]
+    page(host, ["Hello."])
+    assert not any(sentence for sentence, _key in told())
+
+
 @pytest.mark.parametrize(
     ("state", "room"),
     [

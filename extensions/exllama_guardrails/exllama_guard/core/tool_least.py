@@ -21,7 +21,7 @@ def longest_piece(schema: Mapping[str, Any]) -> str:
     A choice is a property, an item, an alternative or a permitted value. The text is about as long as the
     shortest that fits; it need not fit itself.
     """
-    return max(_Pieces(schema).of(schema), key=len, default="")
+    return max(_Pieces(schema).all(), key=len, default="")
 
 
 class _Pieces:
@@ -31,26 +31,25 @@ class _Pieces:
         self._root = root
         self._least: dict[int, str] = {}
 
-    def of(self, schema: object) -> Iterator[str]:
-        """The short text of each choice in `schema` and below it; references are met where they stand."""
-        if not isinstance(schema, Mapping):
-            return
-        for name, part in _mapping(schema, "properties").items():
-            yield f", {json.dumps(name)}: {self.least(part)}"
-            yield from self.of(part)
-        items = [schema.get("items"), *_list(schema, "prefixItems"), schema.get("additionalProperties")]
-        for part in items:
-            yield f", {self.least(part)}"
-            yield from self.of(part)
-        for key in ("anyOf", "oneOf", "allOf"):
-            for part in _list(schema, key):
-                yield self.least(part)
-                yield from self.of(part)
-        for value in _list(schema, "enum"):
-            yield json.dumps(value, ensure_ascii=False)
-        for key in ("$defs", "definitions"):
-            for part in _mapping(schema, key).values():
-                yield from self.of(part)
+    def all(self) -> Iterator[str]:
+        """The short text of each choice in the schema; what references name is met where it stands."""
+        waiting: list[object] = [self._root]
+        seen: set[int] = set()
+        while waiting:
+            schema = waiting.pop()
+            if not isinstance(schema, Mapping) or id(schema) in seen:
+                continue
+            seen.add(id(schema))
+            named = _mapping(schema, "properties")
+            items = [schema.get("items"), *_list(schema, "prefixItems"), schema.get("additionalProperties")]
+            options = [part for key in ("anyOf", "oneOf", "allOf") for part in _list(schema, key)]
+            yield from (f", {json.dumps(name)}: {self.least(part)}" for name, part in named.items())
+            yield from (f", {self.least(part)}" for part in items)
+            yield from (self.least(part) for part in options)
+            yield from (json.dumps(value, ensure_ascii=False) for value in _list(schema, "enum"))
+            waiting += [*named.values(), *items, *options]
+            for key in ("$defs", "definitions"):
+                waiting += _mapping(schema, key).values()
 
     def least(self, schema: object, depth: int = 0) -> str:
         """About the shortest text of a value."""

@@ -144,6 +144,13 @@ class ReplyLock:
             turn.enforced = True
             processors.append(turn.processor)
 
+    @guarded(lambda self, turn: None)
+    def tell_broken(self, turn: ToolTurn) -> None:
+        """Says in the panel why the lock did not hold the reply that has ended, or that it did."""
+        reason = getattr(turn.processor, "reason", "")
+        told = f"The last reply was not held to its schema while it was written: {reason}"
+        report(told if reason else None, f"refused:{turn.chat}:lock")
+
     def _plan(self, turn: ToolTurn) -> LockPlan | None:
         mode = self._mode()
         if turn.answer_schema is not None:

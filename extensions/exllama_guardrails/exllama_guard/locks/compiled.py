@@ -29,6 +29,8 @@ _LOG_LEVEL = 0
 _EAGER = 400
 # A character outside the basic plane, begun as an escape, needs 11 bytes more; a piece has blanks around it.
 _LEAST_MARGIN, _SPARE = 12, 4
+# Characters of a grammar from which on it is tried out: some of llguidance's limits show only then.
+_LARGE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,9 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
         SchemaError: Nothing of the plan can be enforced; the message says why.
     """
     if plan.answer_schema is not None:
+        fault = _fault_of_schema(plan.answer_schema, vocabulary)
+        if fault:
+            raise SchemaError(fault)
         out = LarkWriter(vocabulary.special_id)
         grammar = out.grammar(f"{out.ws()} {out.json(plan.answer_schema)}")
         return _finish(plan, vocabulary, grammar, (), {}, ())
@@ -147,8 +152,7 @@ def compile_reason(tool: Tool, vocabulary: Vocabulary) -> str:
         return tool.problem
     schema = close_schema(tool.parameters)
     schema.setdefault("type", "object")
-    out = LarkWriter()
-    return _fault(out.grammar(out.json(schema)), vocabulary)
+    return _fault_of_schema(schema, vocabulary)
 
 
 def _one_call(out: LarkWriter, form: CallFormat, tool: Tool, unenforced: dict[str, str]) -> str:
@@ -220,6 +224,21 @@ def _fault(grammar: str, vocabulary: Vocabulary) -> str:
 
     text = LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar), vocabulary.ll_tokenizer)
     return "" if not text or text.startswith("WARNING") else _plain_fault(text)
+
+
+def _fault_of_schema(schema: Mapping[str, Any], vocabulary: Vocabulary) -> str:
+    """Why no value can be held to `schema`; a large one is tried out, since some limits show only then."""
+    from llguidance import LLMatcher
+
+    out = LarkWriter()
+    grammar = out.grammar(out.json(schema))
+    fault = _fault(grammar, vocabulary)
+    if fault or len(grammar) < _LARGE:
+        return fault
+    matcher = LLMatcher(vocabulary.ll_tokenizer, LLMatcher.grammar_from_lark(grammar), log_level=_LOG_LEVEL)
+    if shortest_end(matcher, vocabulary) is not None:
+        return ""
+    return _plain_fault("a part of it offers more choices than llguidance follows, 2,000 in a row")
 
 
 def _plain_fault(text: str) -> str:

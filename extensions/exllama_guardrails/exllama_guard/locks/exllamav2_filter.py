@@ -56,6 +56,11 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             """Whether the reply was brought to its end because its limit was near."""
             return self.run is not None and self.run.closed
 
+        @property
+        def reason(self) -> str:
+            """Why the reply is free although it should not be; empty where it is held."""
+            return self.run.reason if self.run is not None else ""
+
         def begin(self, prefix_str: str) -> None:
             """Starts a reply; `prefix_str` is the healed last token of the prompt, or empty."""
             ids = generator.sequence_ids[0]

@@ -55,6 +55,11 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
             """Whether the reply was brought to its end because its limit was near."""
             return self.run.closed
 
+        @property
+        def reason(self) -> str:
+            """Why the reply is free although it should not be; empty where it is held."""
+            return self.run.reason
+
         def reset(self) -> None:
             """Back to the start; exllamav3 then replays what it keeps."""
             self.run = LockRun(lock, prompt_end, limit)
