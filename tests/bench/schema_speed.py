@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [
@@ -31,6 +31,7 @@ from exllama_guard.core.tool_closed import close_schema  # noqa: E402 - needs th
 from exllama_guard.core.tool_schema import ToolLock, tool_from_openai  # noqa: E402 - needs the path
 from exllama_guard.locks.compiled import compile_plan, plan_answer, plan_calls  # noqa: E402 - needs the path
 from exllama_guard.locks.run import LockRun, Phase  # noqa: E402 - needs the path
+from exllama_guard.locks.transformers_processor import LockProcessor, apply_mask  # noqa: E402 - needs the path
 from exllama_guard.locks.vocabulary import byte_vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
 from lock_material import random_tools, uniform_reply  # noqa: E402 - needs the path
 from schema import (  # noqa: E402 - needs the path
@@ -50,26 +51,41 @@ def quantiles(times_s: list[float]) -> str:
     return "  ".join(f"{value:8.1f}" for value in [*picks, float(ordered[-1])])
 
 
-def mask_times(folder: Path, count: int) -> tuple[list[float], list[float], list[float]]:
-    """Seconds a mask inside a call, a step in free text, and to compile; on right calls of BFCL."""
+def mask_times(folder: Path, count: int, *, cold: bool) -> dict[str, list[float]]:
+    """Seconds of each step, by its name, on right calls of BFCL; llguidance alone on the same tokens.
+
+    With `cold` the processor's caches hold something else before each step, as weights do in generation.
+    """
     words = smollm2_vocabulary()
-    inside: list[float] = []
-    free: list[float] = []
-    compiled: list[float] = []
+    names = ("mask inside a call, 49k tokens", "  llguidance alone", "mask applied to the scores")
+    inside, alone, applied, free, compiled = times = [[], [], [], [], []]
+    scores, other = torch.zeros(1, words.size), np.ones(60_000_000 if cold else 0, dtype=np.float32)
     for item in items_of(folder, "simple_python", count):
         started = time.perf_counter()
         lock = compile_plan(plan_calls(item.tools, "<tool_call>", always=False), words)
         compiled.append(time.perf_counter() - started)
-        run = LockRun(lock)
+        run, matcher = LockRun(lock, limit=512), lock.matcher()
         for token in words.ll_tokenizer.tokenize_str("Let me look that up. " + tagged_call(item) + " Done."):
             phase = run.phase
+            other.sum()
             started = time.perf_counter()
-            run.mask()
+            mask = run.mask()
             (inside if phase is Phase.LOCKED else free).append(time.perf_counter() - started)
+            if phase is Phase.LOCKED and mask is not None:
+                started = time.perf_counter()
+                apply_mask(scores, mask, words.size)
+                applied.append(time.perf_counter() - started)
             run.feed(token)
         if run.phase is Phase.BROKEN:
             raise SystemExit(f"a right call broke the lock: {run.reason} ({item.identity})")
-    return inside, free, compiled
+        buffer = np.empty((words.size + 31) // 32, dtype=np.int32)
+        for token in words.ll_tokenizer.tokenize_str(tagged_call(item)):
+            other.sum()
+            started = time.perf_counter()
+            matcher.unsafe_compute_mask_ptr(buffer.ctypes.data, buffer.nbytes)
+            alone.append(time.perf_counter() - started)
+            matcher.consume_token(token)
+    return dict(zip((*names, "step in free text", "compile one tool (background)"), times, strict=True))
 
 
 def validation_times() -> list[float]:
@@ -128,8 +144,6 @@ def uniform(count: int) -> None:
 
 def generation(folder: Path | None, bfcl: Path, count: int, tokens: int) -> None:
     """Prints tokens/s of `count` pairs, their ratio, and what the lock took of each token's time."""
-    import torch
-    from exllama_guard.locks.transformers_processor import LockProcessor
     from transformers import LogitsProcessorList
 
     tokenizer, model = load_tokenizer(folder), load_model(folder)
@@ -139,6 +153,7 @@ def generation(folder: Path | None, bfcl: Path, count: int, tokens: int) -> None
     lock = compile_plan(plan, from_hf_tokenizer(tokenizer))
     ids = tokenizer(prompt_of(tokenizer, item.tools, item.question), return_tensors="pt")
     spent: list[float] = []
+    masks: list[float] = []
 
     class Timed(LockProcessor):
         def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -155,18 +170,19 @@ def generation(folder: Path | None, bfcl: Path, count: int, tokens: int) -> None
             out = model.generate(**ids, **options, logits_processor=chosen)
         if out.shape[1] - ids["input_ids"].shape[1] != tokens:
             raise SystemExit(f"{out.shape[1] - ids['input_ids'].shape[1]} tokens were written, not {tokens}")
+        masks.extend(processor.mask_s if processor is not None else [])
         if processor is not None and processor.locked_tokens < tokens - 1:
             raise SystemExit(f"only {processor.locked_tokens} of {tokens} tokens were written locked")
         return tokens / (time.perf_counter() - started), tokens / (time.process_time() - worked)
 
-    speed(None), speed(Timed(lock))  # both warm
-    spent.clear()
+    speed(None), speed(Timed(lock, 512))  # both warm
+    spent.clear(), masks.clear()
     pairs = []
     for index in range(count):
         if index % 2:
-            locked, free = speed(Timed(lock)), speed(None)
+            locked, free = speed(Timed(lock, 512)), speed(None)
         else:
-            free, locked = speed(None), speed(Timed(lock))
+            free, locked = speed(None), speed(Timed(lock, 512))
         pairs.append((free, locked))
     measured = np.array(pairs)  # pair, unlocked or locked, clock or processor time
     shares = (0.1, 0.5, 0.9)
@@ -178,6 +194,7 @@ def generation(folder: Path | None, bfcl: Path, count: int, tokens: int) -> None
         ("locked/unlocked, processor time", measured[:, 1, 1] / measured[:, 0, 1]),
     ):
         print(f"{label:34} " + "  ".join(f"{np.quantile(values, share):8.3f}" for share in shares))
+    print(f"{'µs a token, the mask':34} {quantiles(masks)}")
     print(f"{'µs a token, all of the lock':34} {quantiles(spent)}   (p50 p90 p99 max, {len(spent)} tokens)")
 
 
@@ -196,17 +213,14 @@ def main() -> None:
     if options.pairs:
         generation(options.model, options.bfcl, options.pairs, options.tokens)
         return
-    inside, free, compiled = mask_times(options.bfcl, options.calls)
-    print(f"{'µs':34} {'p50':>8}  {'p90':>8}  {'p99':>8}  {'max':>8}   n")
-    print(f"{'mask inside a call, 49k tokens':34} {quantiles(inside)}   {len(inside)}")
-    print(f"{'step in free text':34} {quantiles(free)}   {len(free)}")
-    print(f"{'compile one tool (background)':34} {quantiles(compiled)}   {len(compiled)}")
+    for cold, count in ((False, options.calls), (True, min(options.calls, 12))):
+        print(f"{'µs, cold caches' if cold else 'µs':34} {'p50':>8}  {'p90':>8}  {'p99':>8}  {'max':>8}   n")
+        for name, values in mask_times(options.bfcl, count, cold=cold).items():
+            print(f"{name:34} {quantiles(values)}   {len(values)}")
     print(f"{'validate a call':34} {quantiles(validation_times())}")
-    print(
-        f"llguidance's own figures for a 128k vocabulary: 46 µs mean, 533 µs p99 (its README, 2025-03); "
-        f"mean here {statistics.mean(inside) * 1e6:.1f} µs"
-    )
-    uniform(options.answers)
+    print("llguidance's own figures for a 128k vocabulary: 46 µs mean, 533 µs p99 (its README, 2025-03)")
+    if options.answers:
+        uniform(options.answers)
 
 
 if __name__ == "__main__":
