@@ -118,6 +118,19 @@ def test_a_call_that_ends_in_time_is_not_said_to_be_closed(letters):
     assert (run.phase, run.closed) == (Phase.FREE, False)
 
 
+def test_a_whole_call_with_no_room_for_another_is_not_said_to_be_closed(letters):
+    lock = compile_plan(plan_calls((NOTE,), "<tool_call>", always=True), letters)
+    call = (CALL + 'Rome"}}</tool_call>').encode()
+    run = LockRun(lock, limit=len(call) + lock.margin + 1)
+    for token in call:
+        mask = run.mask()
+        assert mask[token >> 5] >> (token & 31) & 1
+        run.feed(token)
+    ends = np.flatnonzero(np.unpackbits(run.mask().view(np.uint8), bitorder="little"))
+    assert set(ends.tolist()) == set(letters.eos_ids)
+    assert (run.phase, run.closed) == (Phase.DONE, False)
+
+
 def test_below_the_shortest_call_a_reply_is_cut_as_before(letters):
     lock = compile_plan(plan_calls((NOTE,), "<tool_call>", always=False), letters)
     run = LockRun(lock, CALL.encode(), limit=8)
@@ -142,7 +155,7 @@ def test_a_schema_of_any_shape_gets_a_margin_or_a_reason(letters, shape):
     except SchemaError as error:
         assert "cannot be enforced" in str(error)
         return
-    assert 12 <= lock.margin < 1000
+    assert 11 <= lock.margin < 1000
     assert shape in ("deep", "recursive")
     reply, done = uniform_reply(lock, np.random.default_rng(1), 2000, told=True)
     assert done

@@ -61,9 +61,9 @@ class Closer:
         if end is None or len(end) > self._left:
             self._look_at = self._left // 2
             return None
-        slack = self._left - len(end)
-        if slack > (self._lock.margin if end else self._lock.again):
-            self._look_at = self._left - max(1, (slack - self._lock.again) // 2)
+        slack, margin = self._left - len(end), self._lock.margin
+        if slack > (margin if end else max(margin, self._lock.again)):
+            self._look_at = self._left - max(1, (slack - max(margin, self._lock.again)) // 2)
             return None
         self._end = end
         return end

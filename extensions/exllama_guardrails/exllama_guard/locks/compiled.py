@@ -27,8 +27,8 @@ __all__ = ["CompiledLock", "LockPlan", "compile_plan", "compile_reason", "plan_a
 _LOG_LEVEL = 0
 # Places in triggers that are worked out beforehand, some 0.1 ms each; the rest on first need.
 _EAGER = 400
-# A character outside the basic plane, begun as an escape, needs 11 bytes more; a piece has blanks around it.
-_LEAST_MARGIN, _SPARE = 12, 4
+# What an escape of a character outside the basic plane needs once it is begun; some tokens to spare.
+_ESCAPE, _SPARE = "ud83d\\ude00", 2
 # Characters of a grammar from which on it is tried out: some of llguidance's limits show only then.
 _LARGE = 20_000
 
@@ -72,9 +72,10 @@ class CompiledLock:
     """A compiled grammar with what starts it.
 
     `unenforced` names the tools whose arguments stay open while decoding, with the reason. `margin` is about
-    by how many tokens one token can make the shortest end of a reply longer, `again` the same where all that
-    was begun is complete and one more call may follow; `text_ends` end texts that may hold anything. `_bans`
-    is filled on first need under `_guard`: tokens that complete a trigger and run on into what is forbidden.
+    by how many tokens one token can make the shortest end of a reply longer; `again` is how many one more
+    call takes at least where the reply may go on with one, else 0; `text_ends` end texts that may hold
+    anything. `_bans` is filled on first need under `_guard`: tokens that complete a trigger and run on into
+    what is forbidden.
     """
 
     vocabulary: Vocabulary
@@ -198,7 +199,7 @@ def _finish(
         thinking,
         unenforced,
         margin,
-        max(margin, len(whole or ())),
+        len(whole or ()),
         ends,
         prototype,
         _NONE,
@@ -216,7 +217,7 @@ _NONE: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
 def _margin(plan: LockPlan, vocabulary: Vocabulary) -> int:
     schemas = [plan.answer_schema or {}, *(tool.parameters for tool in plan.tools)]
     longest = max(map(longest_piece, schemas), key=len)
-    return max(_LEAST_MARGIN, len(vocabulary.ll_tokenizer.tokenize_str(longest)) + _SPARE)
+    return max(len(vocabulary.ll_tokenizer.tokenize_str(text)) for text in (_ESCAPE, longest)) + _SPARE
 
 
 def _fault(grammar: str, vocabulary: Vocabulary) -> str:

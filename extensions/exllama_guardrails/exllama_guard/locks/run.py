@@ -167,9 +167,12 @@ class LockRun:
         end = self._closer.end(self._matcher) if self._closer and self._matcher else None
         if end is None:
             return None
-        self.closed = True
         if end:
+            self.closed = True
             return end[:1]
+        self.closed = (
+            not self._lock.again
+        )  # a number may be cut; a call is whole, there is no room for another
         self._end(Phase.DONE)
         return self._lock.vocabulary.eos_ids
 
