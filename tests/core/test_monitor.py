@@ -427,8 +427,10 @@ def test_a_reply_that_cannot_be_handed_over_leaves_no_turn_open(monkeypatch):
     assert (len(shown.turns), shown.shed, shown.waiting) == (1, 1, 0)
 
 
-@pytest.mark.parametrize("action", ["annotate", "refuse"])
-def test_where_an_answer_waits_for_its_verdict_its_snippets_are_read_before_its_end(action):
+@pytest.mark.parametrize(
+    "asked_for", [{"on_fail": "refuse"}, {"on_review": "annotate"}, {"api_report": True}]
+)
+def test_where_an_answer_waits_for_its_verdict_its_snippets_are_read_before_its_end(asked_for):
     class Reading(FakeEmbedder):
         def embed(self, texts):
             read.update(texts)
@@ -436,7 +438,7 @@ def test_where_an_answer_waits_for_its_verdict_its_snippets_are_read_before_its_
 
     read: set[str] = set()
     monitor = make_monitor(
-        Settings(on_fail=action),
+        Settings(**asked_for),
         scorer=lambda snippets, question: AnswerScorer(snippets, question, Reading(), None),
     )
     handle = monitor.open_turn(request(), lambda: SNIPPETS)

@@ -41,7 +41,7 @@ _LIVE_SHARE = 0.01  # of a reply's time for its live scores: they share Python w
 _LATER_S = 1.0  # until a live score that found no place is tried again
 _HEAD_START_S = 0.05  # that a model has for its prompt before the snippets are read beside it
 _AT_A_TIME_S = 0.002  # of work, after which what is left waits for its time
-_FIRST_PAUSE_S = 1.0  # at most, between the first token and the first live score
+_FIRST_PAUSE_S = 5.0  # at most, between the first token and the first live score
 _SENTENCE_END = re.compile(r"[.!?。！？\n]")
 
 P = ParamSpec("P")
@@ -265,7 +265,7 @@ class ScoringWorker:
         All is read at once where the answer's end will wait for its verdict.
         """
         settings = self._outfit.settings
-        waits = {settings.on_fail, settings.on_review} != {"show"}
+        waits = {settings.on_fail, settings.on_review} != {"show"} or settings.api_report
         end_s = handle.opened_at_s + (0.0 if waits else _HEAD_START_S)
         while self._is_reading(handle) and not self._handed and time.monotonic() < end_s:
             time.sleep(_HEAD_START_S / 10)
