@@ -21,25 +21,13 @@ import types
 from pathlib import Path
 
 from fuzz_program import Records
-from host_scenarios import CHUNKS, NOTES, TEMPLATE, Host, api_state, history
+from host_scenarios import ADD, CHUNKS, NOTES, TEMPLATE, Host, api_state, history
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "extensions" / "exllama_guardrails" / "exllama_guard"
 HITS = []  # one entry each time that a broken function was called
 SAID = "The fence waits."
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
-ADD = {
-    "type": "function",
-    "function": {
-        "name": "add",
-        "description": "Adds.",
-        "parameters": {
-            "type": "object",
-            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
-            "required": ["a", "b"],
-        },
-    },
-}
 
 
 class RealHost(Host):

@@ -30,6 +30,18 @@ CHUNKS = (
     "A warm-up fence repeats a dummy batch until two ratios lie between 0.8 and 1.25.",
     "A cache rotation happens after 8192 tokens when no other job is running at that time.",
 )
+ADD = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds.",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+            "required": ["a", "b"],
+        },
+    },
+}
 
 
 class LlamaServer:

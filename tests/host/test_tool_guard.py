@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+from contract.host_scenarios import ADD
 from exllama_guard.core.tool_rows import AnswerOutcome
 from exllama_guard.core.tool_schema import ToolState
 from exllama_guard.host import hooks
@@ -15,19 +16,6 @@ from exllama_guard.host import tool_turn as turn_module
 from exllama_guard.host.tool_guard import ToolGuard
 from exllama_guard.host.tool_reply import current_turn
 from exllama_guard.settings import Settings
-
-ADD = {
-    "type": "function",
-    "function": {
-        "name": "add",
-        "description": "Adds.",
-        "parameters": {
-            "type": "object",
-            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
-            "required": ["a", "b"],
-        },
-    },
-}
 
 
 class Host:
