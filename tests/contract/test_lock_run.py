@@ -361,3 +361,34 @@ def test_a_continued_reply_takes_up_the_call_that_it_has_begun(vocabulary, cut):
         write(LockRun(lock, begun), vocabulary, call[cut:].replace('Rome"}', 'Rome", "z": 1}'))[1] is not None
     )
     assert LockRun(lock, f"{call}<|im_end|>\nassistant\n".encode()).phase is Phase.FREE
+
+
+def test_a_tokenizer_that_tells_its_bytes_in_both_ways_locks_what_is_no_ascii():
+    """transformers 5.17 writes ByteFallback beside ByteLevel for a GGUF's tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    texts = ['{"größe": "日本"}'] * 9
+    tokenizer.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<e>"])
+    )
+    told = json.loads(tokenizer.to_str())
+    told["decoder"] = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, told["decoder"]]}
+    told["model"]["byte_fallback"] = True
+    words = from_tokenizer_json(json.dumps(told), [0])
+    ids = tokenizer.encode(texts[0]).ids
+    assert b"".join(words.tokens[one] for one in ids) == texts[0].encode()
+    schema = {
+        "type": "object",
+        "properties": {"größe": {"enum": ["日本"]}},
+        "required": ["größe"],
+        "additionalProperties": False,
+    }
+    run = LockRun(compile_plan(plan_answer(schema, ""), words))
+    for one in tokenizer.encode('{"größe":"日本"}').ids:
+        run.mask()
+        run.feed(one)
+    assert run.phase is Phase.DONE

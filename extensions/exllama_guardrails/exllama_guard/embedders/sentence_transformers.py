@@ -172,6 +172,7 @@ def _load(folder: str) -> SentenceTransformer:
     try:
         # The GPU stays with the language model; MiniLM on two CPU cores is quick enough.
         model: SentenceTransformer = SentenceTransformer(folder, device="cpu", local_files_only=True)
+        model.float()  # weights saved in half precision take a CPU three to four times as long
     except (OSError, ValueError, RuntimeError) as error:
         raise EmbedderError(
             f"The embedder '{folder}' cannot be loaded ({error}); name a sentence-transformers folder "
