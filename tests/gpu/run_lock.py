@@ -59,7 +59,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", default="")
     parser.add_argument("--count", type=int, default=500, help="replies in all")
     parser.add_argument(
-        "--pairs", type=int, default=30, help="locked and free replies whose speed is compared"
+        "--pairs", type=int, default=24, help="locked and free replies whose speed is compared"
     )
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--limit-s", type=float, default=400.0, help="for the workers")

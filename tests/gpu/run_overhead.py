@@ -1,9 +1,9 @@
 """What the guard costs a reply: tokens a second and time to first token, on against off, in pairs.
 
 The host is the embedded default's, with the loader's own stream in place of transformers; the extension is set
-up in it as always. Prompts carry snippets, so that support and ΔS are scored while the reply is written. Pairs
-alternate which of the two comes first. A third reply of each pair is watched but not scored while it is written, which
-tells the cost of watching from that of scoring.
+up in it as always. Prompts carry snippets, so that support and ΔS are scored while the reply is written. A
+third reply is watched but not scored while it is written: it tells the cost of watching from that of scoring, and how
+far two replies differ by themselves. Which of the three comes first goes round.
 
 --written: the model's steps give the time only, the text is written down; for a model of random weights.
 
@@ -30,6 +30,7 @@ from gpu_record import EXTENSION, HERE, ROOT, Record, options
 from sections import spec_of, spread
 
 TOKENS = 200
+WAYS = ("on", "off", "watched")
 
 
 def main() -> int:
@@ -60,8 +61,9 @@ def _overhead(given, values: dict[str, Any], record: Record) -> None:
     pairs = []
     for number in range(-3, given.pairs):
         prompt = prompts[number % len(prompts)]
-        order = ("on", "off", "watched") if number % 2 else ("watched", "off", "on")
-        found = {}
+        _reply(host, mode, prompt, "off", number)  # what a new length of prompt costs is paid here
+        first = number % len(WAYS)
+        order, found = (*WAYS[first:], *WAYS[:first]), {}
         for way in order:
             jobs.clear()
             found[way] = _reply(host, mode, prompt, way, number)

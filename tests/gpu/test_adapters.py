@@ -28,13 +28,11 @@ from exllama_guard.probes.exllama_open import ExLlamaSpec, loaded_of  # noqa: E4
 from exllama_guard.probes.writer import Sampling  # noqa: E402
 
 MODELS = Path(os.environ["GPU_MODELS"])
-V2, V3 = MODELS / "exl2-4.0", MODELS / "exl3-4.0"
+V2, V3 = MODELS / "fp16", MODELS / "exl3-4.0"  # EXL2 itself does not compute the same twice
 
 
 def _native(library: str, folder: Path):
-    spec = ExLlamaSpec(
-        folder.name, folder, library, "fp16", context_tokens=4096
-    )  # EXL2 × Q4 does not repeat itself
+    spec = ExLlamaSpec(folder.name, folder, library, "fp16", context_tokens=4096)
     mode = ExLlamaMode(spec)
 
     def write(text: str, n_tokens: int) -> list[int]:
