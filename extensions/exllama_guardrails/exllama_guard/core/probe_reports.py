@@ -173,7 +173,7 @@ def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[Mode
 
 
 _TIMING = (
-    "A token's time is the median (and spread) of 5 runs of 24 tokens, each mode alone in turn; against the "
+    "A token's time is the median (and spread) of 5 runs of 12 tokens, each mode alone in turn; against the "
     "reference, below 1 is faster."
 )
 

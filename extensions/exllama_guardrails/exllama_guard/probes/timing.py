@@ -9,20 +9,20 @@ from exllama_guard.probes.writer import Sampling, Writer
 
 __all__ = ["TIMED_RUNS", "TIMED_TOKENS", "token_seconds"]
 
-TIMED_RUNS, TIMED_TOKENS = 5, 24
+TIMED_RUNS, TIMED_TOKENS = 5, 12
 _TEXT = "Tell a long story about a village at the end of a valley."  # long, so that no mode ends early
 
 
 def token_seconds(mode: Writer, cancel: threading.Event) -> tuple[float, ...] | NotScored:
-    """Seconds a token after the first one, of each run; the first run of all is thrown away.
+    """Seconds a token after the first one, of each run; a short run before them is thrown away.
 
     Raises:
         BackendError: The model is gone or failed.
     """
-    sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=TIMED_TOKENS)
     seconds = []
     for number in range(TIMED_RUNS + 1):
-        written = mode.write(_TEXT, sampling, 0, cancel)
+        tokens = TIMED_TOKENS if number else 2
+        written = mode.write(_TEXT, Sampling(temperature=0.0, top_p=1.0, max_tokens=tokens), 0, cancel)
         if written.stopped:
             return NotScored(Reason.STOPPED)
         if written.tokens < 2:
