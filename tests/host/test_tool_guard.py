@@ -344,6 +344,16 @@ def test_by_api_a_call_that_was_closed_at_the_limit_is_asked_for_again(host, gua
     assert "limit of 64 tokens" in response["choices"][0]["message"]["content"]
 
 
+def test_by_api_calls_before_one_that_was_closed_at_the_limit_stand(host, guard):
+    closing(host)
+    first, second = call('{"a": 1, ' + " " * 60 + '"b": 2}'), call('{"a": 1, "b": 0}')
+    (response,) = ask(host, [first + second])  # the host sees the reply when half and when whole
+    (given,) = response["choices"][0]["message"]["tool_calls"]
+    assert given["function"]["arguments"] == {"a": 1, "b": 2}
+    (key,) = guard.ledger.called()
+    assert [record.codes for record in guard.ledger.calls(key)] == [(), ("closed_at_limit",)]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_that_was_closed_at_the_limit_says_so(host, guard, stream):
     closing(host)

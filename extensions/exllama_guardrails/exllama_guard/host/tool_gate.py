@@ -85,7 +85,7 @@ class ToolGate:
                 turn.passed(verdict, executed=False)
                 good.append({**call, "function": {**call["function"], "arguments": verdict.arguments}})
             else:
-                turn.note_refused(verdict, arguments)
+                turn.note_refused(verdict, arguments, goes_on=bool(good) and turn.is_closed(verdict))
         return good
 
     @guarded(lambda self, turn, answer, calls: calls)

@@ -153,7 +153,7 @@ class ToolTurn:
         checker = self._services.checker(status.tool)[0] if status is not None else None
         known = tuple(tool.name for tool in self.callable_tools())
         verdict = check_call(name, arguments, status, checker, known=known)
-        if verdict.valid and (name, verdict.arguments_sha256) == self._closed_call:
+        if verdict.valid and self.is_closed(verdict):
             return replace(verdict, errors=(closed_error(self.limit),))
         return verdict
 
@@ -171,11 +171,18 @@ class ToolTurn:
         self.refused = []
         self.answer_errors = ()
 
-    def note_refused(self, verdict: CallVerdict, arguments: object) -> None:
-        """Records a refused call of this round, once however often it is parsed."""
+    def is_closed(self, verdict: CallVerdict) -> bool:
+        """Whether a call was refused because the lock had to close it at the reply's limit."""
+        return (verdict.name, verdict.arguments_sha256) == self._closed_call
+
+    def note_refused(self, verdict: CallVerdict, arguments: object, *, goes_on: bool = False) -> None:
+        """Records a refused call of this round, once however often it is parsed.
+
+        With `goes_on` the round is not lost by it: the calls before it stand.
+        """
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, default=str)
         if all(entry.verdict.name != verdict.name or entry.arguments != text for entry in self.refused):
-            self.refused.append(Refusal(verdict, text))
+            self.refused += [] if goes_on else [Refusal(verdict, text)]
             self._record(verdict, text, executed=False)
 
     def repair_messages(self) -> list[dict[str, Any]]:
