@@ -149,10 +149,10 @@ def _compare(given, values, record: Record) -> None:
     embedder = load_embedder(given.embedder)
     embedder.embed(["warm"])
     started_s = time.perf_counter()
-    values["modes"] = []
+    record.data["modes"] = modes = []
 
     def tell(run: ModeRun) -> None:  # what is finished is on disk
-        values["modes"].append(_told(run))
+        modes.append(_told(run))
         values["took_s"] = time.perf_counter() - started_s
         record.keep("compare", values)
 
@@ -160,7 +160,6 @@ def _compare(given, values, record: Record) -> None:
     told = {"embedder": embedder.id, "questions": len(job.items), "temperature": 0.7}
     values["report"] = as_json(compare_report(runs, told, stopped=False))
     verdicts = compare_modes(runs[0], runs[1:])
-    values["verdicts"] = plain(verdicts)
     for run, verdict in zip(runs[1:], verdicts, strict=True):
         if run.problem:
             record.row(run.label, run.problem)
@@ -183,6 +182,7 @@ def _told(run: ModeRun) -> dict[str, object]:
         "drift": plain(run.drift),
         "floor": plain(run.floor),
         "json_valid": plain(run.json_valid),
+        "token_s": plain(run.token_s),
         "items": plain(run.items),
         "lambda": {name: plain(report.verdict) for name, report in run.probes.items()},
         "agreement": {name: plain(report) for name, report in run.probes.items()},
