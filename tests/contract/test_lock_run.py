@@ -140,6 +140,15 @@ def test_a_right_call_passes_and_a_wrong_name_does_not(vocabulary, form):
     assert forbidden is not None, "an unknown argument"
 
 
+def test_a_tagged_call_has_the_key_that_every_host_reads(vocabulary):
+    """WebUI 3.23 reads "arguments" alone between the tags (extensions/openai/utils.py)."""
+    call = CALLS["tagged JSON"]
+    assert write(LockRun(locked(vocabulary)), vocabulary, call)[1] is None
+    assert (
+        write(LockRun(locked(vocabulary)), vocabulary, call.replace("arguments", "parameters"))[1] is not None
+    )
+
+
 def test_free_text_is_not_touched(vocabulary):
     run = LockRun(locked(vocabulary))
     phases, forbidden = write(run, vocabulary, "It is 5 < 6; use get_weather or {braces} as you like. <tool>")

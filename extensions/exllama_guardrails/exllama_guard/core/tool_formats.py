@@ -116,16 +116,20 @@ def _channel(out: LarkWriter, tool: Tool) -> str:
     )
 
 
-def _json_object(out: LarkWriter, tool: Tool) -> str:
-    """The rule of `{"name": NAME, "arguments": JSON}`."""
+def _json_object(out: LarkWriter, tool: Tool, *keys: str) -> str:
+    """The rule of `{"name": NAME, "arguments": JSON}`; `keys` may stand for "arguments" too."""
     ws = out.ws()
     quoted = out.json_text(tool.name)
-    key = f"({out.json_text('arguments')} | {out.json_text('parameters')})"
+    key = "(" + " | ".join(map(out.json_text, ("arguments", *keys))) + ")"
     return out.rule(
         "object",
         f'"{{" {ws} {out.json_text("name")} {ws} ":" {ws} {quoted} {ws} "," {ws} {key} {ws} ":" {ws} '
         f'{out.arguments(tool)} {ws} "}}"',
     )
+
+
+def _plain_json(out: LarkWriter, tool: Tool) -> str:
+    return _json_object(out, tool, "parameters")  # as Llama 3 writes it
 
 
 def _tagged(tag: str) -> Callable[[LarkWriter, Tool], str]:
@@ -300,7 +304,7 @@ FORMATS: tuple[CallFormat, ...] = (
         "plain JSON",
         ('{"name": function name', '{\\"name\\": function name'),
         ('{"name":',),
-        _json_object,
+        _plain_json,
         body=re.compile(r"\A\s*(?P<body>\{\s*\"name\".*)\Z", re.DOTALL),
     ),
 )

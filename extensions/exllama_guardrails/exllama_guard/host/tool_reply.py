@@ -147,6 +147,8 @@ class ReplyLock:
     @guarded(lambda self, turn: None)
     def tell_broken(self, turn: ToolTurn) -> None:
         """Says in the panel why the lock did not hold the reply that has ended, or that it did."""
+        if turn.processor is None:
+            return
         reason = getattr(turn.processor, "reason", "")
         told = f"The last reply was not held to its schema while it was written: {reason}"
         report(told if reason else None, f"refused:{turn.chat}:lock")
