@@ -70,7 +70,7 @@ def _told(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Gate
     if isinstance(value, dict):
         for name, part in value.items():
             yield from _told(part, (*path, str(name)))
-    elif isinstance(value, list) and len(value) == 2 and value[0] in _GATES:
+    elif isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in _GATES:
         yield ", ".join(path), _GATES[value[0]], str(value[1])
 
 
