@@ -73,17 +73,29 @@ def copied(checkout: Path, python: str, folder: Path) -> Copy:
 class Server:
     """A running host, and what the probe extension in it writes."""
 
-    def __init__(self, process, page, api, probe, log):
+    def __init__(self, process, page, api, probe, log, key=""):
         self.process, self.page, self.api, self.probe, self.log = process, page, api, probe, log
+        self.key = key
 
-    def ask(self, path, body=None, timeout_s=180):
+    def ask(self, path, body=None, timeout_s=180, **headers):
+        """The response of the API as values; raises where it is an error's."""
+        with self._answer(path, body, timeout_s, headers) as answer:
+            return json.loads(answer.read() or "null")
+
+    def stream(self, path, body, timeout_s=180):
+        """The events of a streamed response as values, in order."""
+        with self._answer(path, body, timeout_s, {}) as answer:
+            lines = [line.decode().strip() for line in answer]
+        return [json.loads(line[5:]) for line in lines if line.startswith("data:") and "[DONE]" not in line]
+
+    def _answer(self, path, body, timeout_s, headers):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        known = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
+        headers = {**known, "x-api-key": self.key, **headers}
         request = urllib.request.Request(f"http://127.0.0.1:{self.api}{path}", data, headers)
         try:
-            with opener.open(request, timeout=timeout_s) as answer:
-                return json.loads(answer.read() or "null")
+            return opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             error.close()
             raise
@@ -112,6 +124,21 @@ class Server:
             time.sleep(0.2)
         raise AssertionError(f"not seen within {limit_s} s: {json.dumps(self.known(), indent=1)}")
 
+    def has_page(self, limit_s=90):
+        """Whether the page comes up, some seconds after the API.
+
+        Gradio gives its own page 3 s to answer while it starts, and ends where a busy machine takes longer.
+        """
+        until_s = time.monotonic() + limit_s
+        while time.monotonic() < until_s and self.process.poll() is None:
+            printed = self.log.read_text()
+            if "Running on local URL" in printed:
+                return True
+            if "ReadTimeout" in printed:
+                return False
+            time.sleep(0.5)
+        return False
+
     def do(self, what: str) -> None:
         """Has the probe do one of its errands inside the host."""
         self.probe.with_suffix(".do").write_text(what, encoding="utf-8")
@@ -135,6 +162,7 @@ def running(
         "PYTHONPATH": os.pathsep.join(paths),
         "LIFECYCLE_PROBE": str(probe),
         "OMP_NUM_THREADS": "2",
+        "PYTHONUNBUFFERED": "1",  # the log holds what was printed so far
         "no_proxy": "127.0.0.1,localhost",
     }
     with log.open("w") as out:
@@ -146,7 +174,8 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a group of its own: llama.cpp's server outlives the WebUI
         )
-    server = Server(process, page, api, probe, log)
+    key = flags[flags.index("--api-key") + 1] if "--api-key" in flags else ""
+    server = Server(process, page, api, probe, log, key)
     try:
         until_s = time.monotonic() + 180
         while time.monotonic() < until_s and process.poll() is None:

@@ -7,9 +7,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from e2e.acting_page import MARK, REFUSED, choose, traces
 from embedded_host import REPLY_S, ask, ready_page, served, settle
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.model]
 
 QUESTION = "How many books does the Harbour Library own?"  # the documents do not say; the model invents
 LONG = "What are the four zones?"  # a list, which the model gets wrong, and a long new try
-MARK = "⚠ Guardrails: "
-REFUSED = "The model's answer was held back"
 # One processor runs the model, the page and the check here: a verdict takes longer than on a GPU's host.
 SETTINGS = "exllama_guardrails-act_wait_ms: 20000\nexllama_guardrails-repair_limit_s: 200\n"
 
@@ -40,18 +39,6 @@ def url(folder: Path) -> Iterator[str]:
 def page(url: str) -> Iterator[Page]:
     with ready_page(url) as opened:
         yield opened
-
-
-def choose(page: Page, **values: str) -> None:
-    """Sets settings in the panel's own form."""
-    if page.get_attribute("[data-act=fold]", "aria-expanded") == "false":
-        page.click("[data-act=fold]")
-    page.click("[data-tab=settings]")
-    page.wait_for_selector("form[data-form=settings] select[name=on_fail]")
-    for name, value in values.items():
-        page.select_option(f"form[data-form=settings] select[name={name}]", value)
-    page.click("form[data-form=settings] button[type=submit]")
-    page.wait_for_timeout(1500)
 
 
 def asked(page: Page, question: str = QUESTION) -> str:
@@ -84,19 +71,12 @@ def test_a_refused_answer_is_replaced_by_what_is_missing_and_the_nearest_passage
     assert MARK not in chat
 
 
-def last_trace(folder: Path) -> dict[str, Any]:
-    """The newest line of the traces."""
-    files = sorted(folder.rglob("traces-*.jsonl"))
-    record: dict[str, Any] = json.loads(files[-1].read_text("utf-8").splitlines()[-1])
-    return record
-
-
 def test_a_repair_ends_with_an_answer_and_keeps_both_tries(page: Page, folder: Path) -> None:
     choose(page, on_fail="repair", on_review="repair")
     chat = asked(page)
     assert MARK not in chat and REFUSED not in chat
     assert len(chat.replace(QUESTION, "").strip()) > 3
-    record = last_trace(folder)
+    record = traces(folder)[-1]
     first, second = record["acted"]["tries"]
     assert first["answer"].strip() and second["answer"].strip()
     assert [first["kept"], second["kept"]].count(True) == 1
@@ -126,7 +106,7 @@ def test_stop_during_a_repair_leaves_the_first_answer(page: Page, folder: Path) 
     page.click("#stop")
     chat = settled(page, before)
     assert longest[:40] in chat
-    acted = last_trace(folder)["acted"]
+    acted = traces(folder)[-1]["acted"]
     assert acted["done"] == "show"
     assert "stopped" in acted["why"]
 
