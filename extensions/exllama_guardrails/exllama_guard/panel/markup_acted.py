@@ -40,7 +40,7 @@ def _try(row: TryRow) -> Html:
             "div",
             el("b", row.name),
             badge(row.badge.word, row.badge.tone),
-            el("span", "kept as the answer", cls="eg-kept") if row.kept else None,
+            el("span", "kept", cls="eg-kept") if row.kept else None,
             cls="eg-cell-head",
         ),
         el("p", numbers, cls="eg-facts") if numbers else None,
