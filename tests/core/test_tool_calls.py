@@ -6,7 +6,8 @@ import json
 import sys
 
 import pytest
-from exllama_guard.core.tool_calls import check_call, compile_checker, repair_message, tool_checker
+from exllama_guard.core.tool_calls import check_call, compile_checker, tool_checker
+from exllama_guard.core.tool_messages import repair_message
 from exllama_guard.core.tool_schema import ToolLock, tool_from_openai
 from exllama_guard.errors import SchemaError
 

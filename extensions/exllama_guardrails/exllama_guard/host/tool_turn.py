@@ -15,12 +15,10 @@ from exllama_guard.core.tool_calls import (
     CallVerdict,
     Checker,
     check_call,
-    closed_error,
     compile_checker,
-    refusal_text,
-    repair_message,
     tool_checker,
 )
+from exllama_guard.core.tool_messages import closed_error, refusal_text, repair_message
 from exllama_guard.core.tool_promise import LockMode
 from exllama_guard.core.tool_rows import AnswerOutcome, ToolLedger
 from exllama_guard.core.tool_schema import Tool, ToolLocks, ToolState, ToolStatus, tool_from_openai

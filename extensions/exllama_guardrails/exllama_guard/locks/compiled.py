@@ -18,6 +18,7 @@ from exllama_guard.core.tool_lark import LarkWriter
 from exllama_guard.core.tool_least import longest_piece
 from exllama_guard.core.tool_schema import Tool
 from exllama_guard.errors import SchemaError
+from exllama_guard.locks.bans import NO_TOKENS, holding, running_on
 from exllama_guard.locks.closing import shortest_end
 from exllama_guard.locks.vocabulary import Vocabulary
 
@@ -102,7 +103,7 @@ class CompiledLock:
         with self._guard:
             known = self._bans.get((pattern, matched))
             if known is None:
-                known = _forbidden(self.vocabulary, self.prototype, pattern, matched, replayed)
+                known = running_on(self.vocabulary, self.prototype, pattern, matched, replayed)
                 self._bans[pattern, matched] = known
             return known
 
@@ -202,16 +203,13 @@ def _finish(
         len(whole or ()),
         ends,
         prototype,
-        _NONE,
+        NO_TOKENS,
     )
     if not plan.always:
-        lock.mid_bans = _inside(vocabulary, prototype, starts)
+        lock.mid_bans = holding(vocabulary, prototype, starts)
         for trigger, matched in [(text, place) for text in starts for place in range(1, len(text))][:_EAGER]:
             lock.bans(trigger, matched, replayed=True)
     return lock
-
-
-_NONE: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 def _margin(plan: LockPlan, vocabulary: Vocabulary) -> int:
@@ -247,60 +245,6 @@ def _plain_fault(text: str) -> str:
         r"^at \d+\(\d+\): |failed to compile JSON schema: ", "", " ".join(text.split("<state>")[0].split())
     )
     return f"This schema cannot be enforced while decoding, only checked before a call runs: {first[:240]}"
-
-
-def _forbidden(
-    vocabulary: Vocabulary,
-    prototype: Any,  # noqa: ANN401 - llguidance.LLMatcher
-    pattern: bytes,
-    matched: int,
-    replayed: bool,
-) -> npt.NDArray[np.int64]:
-    rest = pattern[matched:]
-    longer = [
-        (text[len(rest) :], token) for text, token in vocabulary.starting_with(rest) if len(text) > len(rest)
-    ]
-    return _refused(vocabulary, prototype, pattern if replayed else b"", longer)
-
-
-def _inside(
-    vocabulary: Vocabulary,
-    prototype: Any,  # noqa: ANN401 - llguidance.LLMatcher
-    triggers: Sequence[bytes],
-) -> npt.NDArray[np.int64]:
-    """Tokens that hold a whole trigger followed by what the grammar forbids."""
-    out = [_NONE]
-    for trigger in triggers:
-        held = [
-            (text[text.index(trigger) + len(trigger) :], token)
-            for token, text in enumerate(vocabulary.tokens)
-            if trigger in text and not text.endswith(trigger)
-        ]
-        out.append(_refused(vocabulary, prototype, trigger, held))
-    return np.unique(np.concatenate(out))
-
-
-def _refused(
-    vocabulary: Vocabulary,
-    prototype: Any,  # noqa: ANN401 - llguidance.LLMatcher
-    replay: bytes,
-    rests: Sequence[tuple[bytes, int]],
-) -> npt.NDArray[np.int64]:
-    """Ids of those (rest, id) whose rest the grammar does not allow after `replay`."""
-    if not rests:
-        return _NONE
-    matcher = prototype.deep_copy()
-    if replay and not matcher.consume_tokens(vocabulary.ll_tokenizer.tokenize_bytes(replay)):
-        return np.array([token for _, token in rests], dtype=np.int64)
-    refused = []
-    for rest, token in rests:
-        pieces = vocabulary.ll_tokenizer.tokenize_bytes(rest)
-        taken = matcher.try_consume_tokens(pieces)
-        if taken < len(pieces):
-            refused.append(token)
-        if taken:
-            matcher.rollback(taken)
-    return np.array(refused, dtype=np.int64)
 
 
 def _thinking(template: str, always: bool) -> tuple[tuple[str, str], ...]:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from exllama_guard.locks.closing import Closer
 from exllama_guard.locks.compiled import CompiledLock
+from exllama_guard.locks.masks import Mask, keep_exponent_short, set_bits
 
 __all__ = ["LockRun", "Phase"]
-
-# Where a number has begun an exponent. Three digits of one make 1e999, which is no number to a strict reader.
-_EXPONENT = re.compile(rb"[0-9][eE][+-]?([0-9]{0,2})\Z")
-
-Mask = npt.NDArray[np.int32]
 
 
 class Phase(str, Enum):
@@ -44,7 +38,6 @@ class LockRun:
         self._lock = lock
         self._tail = b""
         self._recent = b""  # last bytes written inside the lock
-        self._letter = lock.vocabulary.token_of(b"z")
         self._matcher: Any = None
         self._closing = b""
         self._opening: bytes | None = None  # bytes of a thinking mark written so far, while one may come
@@ -155,7 +148,7 @@ class LockRun:
                 self._break(self._matcher.get_error().splitlines()[0])
                 buffer.fill(-1)
                 return buffer
-            self._short_exponent(buffer)
+            keep_exponent_short(buffer, self._recent, self._lock.vocabulary)
         if self._opening is not None:
             for opening, _ in self._lock.thinking:
                 if opening.startswith(self._opening):
@@ -181,25 +174,14 @@ class LockRun:
         if not tokens:
             return None
         self._buffer.fill(0)
-        _set(self._buffer, np.array(tokens, dtype=np.int64), True)
+        set_bits(self._buffer, np.array(tokens, dtype=np.int64), True)
         return self._buffer
-
-    def _short_exponent(self, buffer: Mask) -> None:
-        """Keeps a number's exponent to two digits; a letter that may follow tells text from a number."""
-        exponent = _EXPONENT.search(self._recent)
-        letter = self._letter
-        if exponent is None or letter is None or buffer[letter >> 5] >> (letter & 31) & 1:
-            return
-        shorter = buffer.copy()
-        _set(shorter, self._lock.vocabulary.digit_runs[2 - len(exponent[1])], False)
-        if shorter.any():
-            buffer[:] = shorter
 
     def _allow_pieces(self, buffer: Mask, rest: bytes) -> None:
         """Allows every token that is a beginning of `rest`."""
         for text, token in self._lock.vocabulary.starting_with(rest[:1]):
             if rest.startswith(text):
-                _set(buffer, np.array([token]), True)
+                set_bits(buffer, np.array([token]), True)
 
     # --- free ----------------------------------------------------------------------------------------
 
@@ -289,7 +271,7 @@ class LockRun:
             tokens = np.concatenate(banned)
             mask = np.full_like(self._buffer, -1) if tokens.size else None
             if mask is not None:
-                _set(mask, tokens, False)
+                set_bits(mask, tokens, False)
             self._ban_masks[partial] = mask
         return self._ban_masks[partial]
 
@@ -297,12 +279,3 @@ class LockRun:
         self.phase = Phase.BROKEN
         self.reason = reason
         self._matcher = None
-
-
-def _set(mask: Mask, tokens: npt.NDArray[np.int64], allowed: bool) -> None:
-    words = mask.view(np.uint32)
-    bits = np.left_shift(np.uint32(1), (tokens & 31).astype(np.uint32))
-    if allowed:
-        np.bitwise_or.at(words, tokens >> 5, bits)
-    else:
-        np.bitwise_and.at(words, tokens >> 5, ~bits)
