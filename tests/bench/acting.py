@@ -186,7 +186,7 @@ def speed(rounds: int) -> None:
     sentences = [
         part.strip() + "." for text in documents for part in text.split(".") if len(part.split()) > 6
     ]
-    monitor = build_monitor(Settings(traces=False))
+    monitor = build_monitor(Settings(traces=False, on_fail="annotate", on_review="annotate"))
     monitor.check_pasted("warm", ["warm up text"], "A warm-up answer that says something.")
     times: dict[str, list[float]] = {"annotate": [], "refuse": []}
     for number in range(rounds):
