@@ -450,3 +450,48 @@ def test_where_an_answer_waits_for_its_verdict_its_snippets_are_read_before_its_
     read.clear()
     handle.score("It holds 8192.", Finish.COMPLETE).result(10)
     assert read == {"It holds 8192."}
+
+
+class Costly(OverlapScorer):
+    """Works for 20 ms of processor time at each score and at each of two steps ahead."""
+
+    def _work(self):
+        end_s = time.thread_time() + 0.02
+        while time.thread_time() < end_s:
+            pass
+
+    def prepare(self):
+        for _ in range(2):
+            self._work()
+            yield
+
+    def score(self, answer, *, final):
+        self._work()
+        return super().score(answer, final=final)
+
+
+def test_a_live_score_is_paid_for_beforehand_with_a_hundredth_of_the_reply():
+    monitor = make_monitor(scorer=lambda snippets, question: Costly(snippets))
+    first = monitor.open_turn(request(turn_id="a"))
+    first.chunk("The cache holds")  # nothing is known of the cost yet
+    settled(monitor)
+    first.close("The cache holds 8192 tokens.", Finish.COMPLETE)
+    turn = monitor.open_turn(request(turn_id="b"))
+    started_s = time.monotonic()
+    while time.monotonic() - started_s < 0.5:
+        turn.chunk("The cache holds 8192 tokens. " * 3)
+        time.sleep(0.01)
+    assert settled(monitor).live is None  # 20 ms are a hundredth of 2 s
+    assert turn.ahead is not None  # what was not read beside the prompt waits too
+    turn.close("The cache holds 8192 tokens.", Finish.COMPLETE)
+    report = settled(monitor).turns[0]
+    assert report.support.gate is Gate.PASS
+
+
+def test_the_snippets_are_read_while_the_model_reads_a_long_prompt():
+    monitor = make_monitor(scorer=lambda snippets, question: Costly(snippets))
+    turn = monitor.open_turn(request())
+    settled(monitor)
+    assert turn.ahead is None
+    assert turn.scorer is not None
+    turn.close("", Finish.COMPLETE)
