@@ -46,3 +46,20 @@ def test_a_stream_of_exllamav2_begins_without_the_filter(constrainer, told):
     assert begin(generator, "ids", "settings", seed=1) == ((generator, "ids", "settings"), {"seed": 1})
     assert len(told) == 1
     assert not constrainer.turn.enforced
+
+
+def test_the_limit_of_a_reply_reaches_the_filter_of_either_library(constrainer, monkeypatch):
+    from exllama_guard.host import webui
+    from exllama_guard.locks import exllamav2_filter, exllamav3_filter
+
+    limits = []
+    for module in (exllamav2_filter, exllamav3_filter):
+        monkeypatch.setattr(module, "build_filter", lambda *_, limit: limits.append(limit) or "ours")
+    shared = types.SimpleNamespace(model=types.SimpleNamespace(tokenizer=None))
+    monkeypatch.setattr(webui, "shared_module", lambda: shared)
+    constrainer.turn.room = lambda prompt_tokens: 4096 - prompt_tokens
+    job = constrainer._job(lambda *args, **kwargs: kwargs["filters"])
+    assert job(input_ids=None, max_new_tokens=64, filters=["theirs"]) == ["theirs", "ours"]
+    begin = constrainer._begin(lambda *args, **kwargs: kwargs["filters"])
+    assert begin(object(), types.SimpleNamespace(shape=(1, 96)), "settings") == ["ours"]
+    assert limits == [64, 4000]
