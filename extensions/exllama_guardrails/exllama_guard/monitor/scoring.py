@@ -41,7 +41,7 @@ _LIVE_SHARE = 0.01  # of a reply's time for its live scores: they share Python w
 _LATER_S = 1.0  # until a live score that found no place is tried again
 _HEAD_START_S = 0.05  # that a model has for its prompt before the snippets are read beside it
 _AT_A_TIME_S = 0.002  # of work, after which what is left waits for its time
-_FIRST_PAUSE_S = 5.0  # at most, between the first token and the first live score
+_FIRST_PAUSE_S = 2.0  # at most, between the first token and the first live score
 _SENTENCE_END = re.compile(r"[.!?。！？\n]")
 
 P = ParamSpec("P")
