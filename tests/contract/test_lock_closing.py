@@ -120,8 +120,8 @@ def test_a_call_that_ends_in_time_is_not_said_to_be_closed(letters):
 
 def test_a_whole_call_with_no_room_for_another_is_not_said_to_be_closed(letters):
     lock = compile_plan(plan_calls((NOTE,), "<tool_call>", always=True), letters)
-    call = (CALL + 'Rome"}}</tool_call>').encode()
-    run = LockRun(lock, limit=len(call) + lock.margin + 1)
+    call = (CALL + 'Rome"}}</tool_call>\n\n').encode()  # what may come after it commits to nothing
+    run = LockRun(lock, limit=len(call) + lock.again)
     for token in call:
         mask = run.mask()
         assert mask[token >> 5] >> (token & 31) & 1

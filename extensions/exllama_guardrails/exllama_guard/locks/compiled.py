@@ -143,7 +143,7 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
             "No call form of this model can carry these tools: " + "; ".join(unenforced.values())
         )
     any_call = out.rule("anycall", " | ".join(calls))
-    start = f"{out.ws()} {any_call} ({out.ws()} {any_call})*" if plan.always else any_call
+    start = f"{out.ws()} {any_call} ({out.ws()} {any_call})* {out.ws()}" if plan.always else any_call
     grammar, starts = out.grammar(start), tuple(dict.fromkeys(triggers))
     return _finish(plan, vocabulary, grammar, starts, unenforced, tuple(out.text_ends))
 
