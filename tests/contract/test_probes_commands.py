@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -188,6 +189,19 @@ def test_the_example_of_recorded_runs_is_what_the_command_reads_from_them_today(
             "docs/gpu has changed; in extensions/exllama_guardrails run: python3 . report docs/gpu "
             "--html docs/examples/gpu.html --markdown docs/examples/gpu.md --json docs/examples/gpu.json"
         )
+
+
+@pytest.mark.parametrize("name", ["compare", "gpu"])
+def test_an_example_says_the_same_in_all_its_forms(name):
+    made = json.loads((DOCS / "examples" / f"{name}.json").read_text())
+    markdown = (DOCS / "examples" / f"{name}.md").read_text()
+    page = html.unescape((DOCS / "examples" / f"{name}.html").read_text())
+    for line in made["verdicts"]:
+        assert f"| {line['name']} | {line['verdict']} | {line['sentence']}" in markdown
+        assert line["sentence"] in page
+    for row in made["tables"][0]["rows"]:
+        assert f"| {' | '.join(row.values())} |" in markdown
+        assert all(cell in page for cell in row.values())
 
 
 def test_recorded_runs_are_read_from_any_folder_and_their_verdicts_made_anew(tmp_path):
