@@ -9,51 +9,27 @@ from dataclasses import replace
 
 import gpu_record  # noqa: F401 - puts the extension on the path
 import sections
-from gpu_record import Record, options
-from sections import spec_of
-
-LIBRARY = "exllamav2"
+from gpu_record import Record
+from sections import begun, measure
 
 
 def main() -> int:
-    given = options(__doc__ or "")
-    record = Record("exllamav2", given)
+    given, record, spec = begun(__doc__ or "", "exllamav2")
     fast = given.dry_run
-
-    def spec(folder: str, cache_type: str = "fp16", context: int = 4096, **more):
-        return spec_of(given, LIBRARY, folder, cache_type, context, **more)
-
     # first, because only a process's first generation is cold
-    record.run("warmup", lambda values: sections.warmup(spec("fp16"), values, record, "warm-up, fp16"))
+    measure(record, "warmup", sections.warmup, spec("fp16"), "warm-up, fp16")
     record.run("reference", lambda values: _reference(spec, values, record))
     for folder in ("exl2-8.0", "exl2-4.0"):
-        record.run(
-            f"warmup:{folder}",
-            lambda values, folder=folder: sections.warmup(spec(folder), values, record, f"warm-up, {folder}"),
-        )
+        measure(record, f"warmup:{folder}", sections.warmup, spec(folder), f"warm-up, {folder}")
     for folder, cache in (("fp16", "fp16"), ("fp16", "q4"), ("exl2-8.0", "fp16"), ("exl2-4.0", "fp16")):
-        record.run(
-            f"canary:{folder}:{cache}",
-            lambda values, f=folder, c=cache: sections.canary(spec(f, c), values, record, f"canary, {f} {c}"),
-        )
-    record.run(
-        "rotation", lambda values: sections.rotation(spec("exl2-4.0"), values, record, "rotation, exl2-4.0")
-    )
+        name = f"canary:{folder}:{cache}"
+        measure(record, name, sections.canary, spec(folder, cache), f"canary, {folder} {cache}")
+    measure(record, "rotation", sections.rotation, spec("exl2-4.0"), "rotation, exl2-4.0")
     if not fast:
-        record.run(
-            "prefill",
-            lambda values: sections.prefill(spec("exl2-4.0", context=8192), values, record, "prefill"),
-        )
-    for cache in ("fp16", "q8", "q6", "q4"):
-        up_to = 512 if fast else 8192
-        record.run(
-            f"drift:{cache}",
-            lambda values, c=cache, n=up_to: sections.drift(
-                spec("fp16", c, 8192), values, record, f"drift, cache {c}", n
-            ),
-        )
-        if fast:
-            break
+        measure(record, "prefill", sections.prefill, spec("exl2-4.0", context=8192), "prefill")
+    for cache in ("fp16",) if fast else ("fp16", "q8", "q6", "q4"):
+        label, up_to = f"drift, cache {cache}", 512 if fast else 8192
+        measure(record, f"drift:{cache}", sections.drift, spec("fp16", cache, 8192), label, up_to)
     return record.close()
 
 

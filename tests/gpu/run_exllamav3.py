@@ -9,44 +9,23 @@ import threading
 
 import gpu_record  # noqa: F401 - puts the extension on the path
 import sections
-from gpu_record import Record, options
-from sections import StreamPath, opened, prose, spec_of
-
-LIBRARY = "exllamav3"
+from gpu_record import Record
+from sections import StreamPath, begun, measure, opened, prose
 
 
 def main() -> int:
-    given = options(__doc__ or "")
-    record = Record("exllamav3", given)
-    fast = given.dry_run
-
-    def spec(folder: str, cache_type: str = "fp16", context: int = 4096, **more):
-        return spec_of(given, LIBRARY, folder, cache_type, context, **more)
-
-    record.run(
-        "warmup", lambda values: sections.warmup(spec("exl3-4.0"), values, record, "warm-up, exl3-4.0")
-    )
-    record.run(
-        "warmup:8.0", lambda values: sections.warmup(spec("exl3-8.0"), values, record, "warm-up, exl3-8.0")
-    )
+    given, record, spec = begun(__doc__ or "", "exllamav3")
+    measure(record, "warmup", sections.warmup, spec("exl3-4.0"), "warm-up, exl3-4.0")
+    measure(record, "warmup:8.0", sections.warmup, spec("exl3-8.0"), "warm-up, exl3-8.0")
     record.run("reference", lambda values: _reference(spec, values, record))
-    record.run("canary", lambda values: sections.canary(spec("exl3-4.0"), values, record, "canary, exl3-4.0"))
+    measure(record, "canary", sections.canary, spec("exl3-4.0"), "canary, exl3-4.0")
     record.run("pages", lambda values: _pages(spec, values, record))
-    record.run(
-        "rotation", lambda values: sections.rotation(spec("exl3-4.0"), values, record, "rotation, exl3-4.0")
-    )
-    if not fast:
-        record.run(
-            "prefill",
-            lambda values: sections.prefill(spec("exl3-4.0", context=8192), values, record, "prefill"),
-        )
+    measure(record, "rotation", sections.rotation, spec("exl3-4.0"), "rotation, exl3-4.0")
+    if not given.dry_run:
+        measure(record, "prefill", sections.prefill, spec("exl3-4.0", context=8192), "prefill")
         for cache in ("fp16", "q8", "q4"):
-            record.run(
-                f"drift:{cache}",
-                lambda values, c=cache: sections.drift(
-                    spec("exl3-8.0", c, 8192), values, record, f"drift, cache {c}"
-                ),
-            )
+            label = f"drift, cache {cache}"
+            measure(record, f"drift:{cache}", sections.drift, spec("exl3-8.0", cache, 8192), label)
     return record.close()
 
 

@@ -6,8 +6,9 @@ import gc
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from exllama_guard.probes.causality import check_causality
 from exllama_guard.probes.exllama_mode import ExLlamaMode
 from exllama_guard.probes.exllama_open import ExLlamaSpec, loaded_of
 from exllama_guard.probes.writer import Sampling
-from gpu_record import EXTENSION, Record
+from gpu_record import EXTENSION, Record, options
 
 REFERENCE_TOKENS = 1024
 CANARY_RUNS = 20
@@ -53,6 +54,19 @@ def spec_of(given, library: str, folder: str, cache_type: str = "fp16", context:
     return ExLlamaSpec(
         f"{folder} {cache_type}", given.models / folder, library, cache_type, context_tokens=context, **more
     )
+
+
+def begun(purpose: str, library: str):
+    """(arguments, record, maker of specs) of a run over one library."""
+    given = options(purpose)
+    return given, Record(library, given), partial(spec_of, given, library)
+
+
+def measure(
+    record: Record, name: str, section: Callable[..., None], spec: ExLlamaSpec, label: str, *more: Any
+):
+    """Runs one of the sections below as `name`; `label` is its row in the table."""
+    record.run(name, lambda values: section(spec, values, record, label, *more))
 
 
 class StreamPath:
