@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,6 +95,8 @@ def _compared(options: argparse.Namespace) -> Report:
     if not runs or runs[0].problem:
         raise UserError(f"The reference could not be run: {runs[0].problem if runs else 'stopped'}")
     told = environment(embedder=embedder.id, questions=len(gold.items), temperature=options.temperature)
+    if hasattr(os, "getloadavg"):  # times of a machine that others use say little; absent on Windows
+        told["machine load at the end"] = f"{os.getloadavg()[0]:.1f}"
     return compare_report(runs, told, stopped=stopped)
 
 
