@@ -16,7 +16,7 @@ from exllama_guard.core.support.quantities import Quantity, with_years
 from exllama_guard.core.support.text import Sentence, Word, sentences_of, sound
 
 _EMBED_ALL = 48  # up to so many sentences all are embedded
-_EMBED_AT_ONCE = 8  # ahead: while a model writes, it waits for the rest of a step
+_EMBED_AT_ONCE = 4  # ahead: while a model writes, it waits for the rest of a step
 _CANDIDATES = 24  # beyond, so many a claim, chosen by their words
 _TOP = 5  # sentences that a claim is compared with word by word
 _SIMILARITY_SHARE = 0.5  # what a cosine counts beside the overlap when windows are ranked
