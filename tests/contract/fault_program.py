@@ -185,7 +185,8 @@ class Reached:
         code = frame.f_code
         if event == "call" and self.turn is not None and code not in self.codes:
             file = code.co_filename
-            if file.startswith(self._package) and not file.startswith(self._host) and code.co_name[0] != "<":
+            ours = file.startswith(self._package) and not file.startswith(self._host)
+            if ours and code.co_name[0] != "<" and code.co_flags & inspect.CO_OPTIMIZED:  # no class's body
                 self.codes[code] = self.turn
 
 

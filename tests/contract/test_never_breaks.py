@@ -80,6 +80,7 @@ CLOSERS = {  # what would close a turn is what was broken: the queue's limit bou
     "host/observe:_Turn.close",
     "monitor/scoring:ScoringWorker._score_final",
     "monitor/scoring:ScoringWorker._score_waiting",
+    "monitor/scoring:ScoringWorker._take",
     "monitor/scoring:ScoringWorker.score_final",
     "monitor/turn:TurnHandle.close",
 }
