@@ -488,6 +488,23 @@ def test_a_live_score_is_paid_for_beforehand_with_a_hundredth_of_the_reply():
     assert report.support.gate is Gate.PASS
 
 
+def test_one_costly_score_does_not_silence_the_rest_of_a_reply():
+    class Loading(OverlapScorer):
+        def score(self, answer, *, final):
+            end_s = time.thread_time() + 0.1  # as where the first score of all imports what it needs
+            while time.thread_time() < end_s:
+                pass
+            return super().score(answer, final=final)
+
+    monitor = make_monitor(scorer=lambda snippets, question: Loading(snippets))
+    turn = monitor.open_turn(request())
+    turn.chunk("The")
+    settled(monitor)
+    assert turn.report is not None
+    assert 1.5 < turn.due_at_s - time.monotonic() <= 2.0  # a hundredth would be 10 s
+    turn.close("The cache holds 8192 tokens.", Finish.COMPLETE)
+
+
 def test_the_snippets_are_read_while_the_model_reads_a_long_prompt():
     monitor = make_monitor(scorer=lambda snippets, question: Costly(snippets))
     turn = monitor.open_turn(request())

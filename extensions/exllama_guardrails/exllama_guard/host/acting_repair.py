@@ -13,10 +13,11 @@ from exllama_guard.core.acting_texts import repair_message
 from exllama_guard.core.records import Gate, Try, TurnReport
 from exllama_guard.core.reply_text import answer_of
 from exllama_guard.host import webui
-from exllama_guard.host.acting_call import Call, Texts
+from exllama_guard.host.acting_call import Call
 from exllama_guard.host.acting_prompt import chat_prompt, completion_prompt, repair_state
 from exllama_guard.host.generation_lock import watched_lock
 from exllama_guard.host.hooks import guarded
+from exllama_guard.host.reply_call import Texts
 from exllama_guard.settings import Settings
 
 __all__ = ["Repair", "Repaired"]

@@ -242,7 +242,7 @@ def _planner(monitor: Monitor, original: Reply) -> Callable[..., _Turn | None]:
             return None  # the page's own errands: search query, impersonate, image prompt
         escaped = bool(given.get("escape_html"))
         another, left = _another(original, bound), state.get("stop_event")
-        return _Turn(monitor, prompt, Call(another, state, is_chat, for_ui, escaped, left))
+        return _Turn(monitor, prompt, Call(state, escaped, another, is_chat, for_ui, left))
 
     return plan
 

@@ -7,9 +7,8 @@ to the same reader and is measured as part of the same turn. The WebUI's API has
 from __future__ import annotations
 
 import functools
-import html
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,25 +19,22 @@ from exllama_guard.core.tool_calls import MAX_REPAIR_ROUNDS, CallError
 from exllama_guard.core.tool_rows import AnswerOutcome
 from exllama_guard.host import webui
 from exllama_guard.host.hooks import guarded
+from exllama_guard.host.reply_call import ReplyCall, Texts
 from exllama_guard.host.tool_answers import Judged, ask_again, judge
 from exllama_guard.host.tool_reply import current_turn
 from exllama_guard.host.tool_turn import ToolTurn
 
 __all__ = ["repairing"]
 
-Texts = Generator[str, Any, Any]
-
 _QUESTION, _ANSWER = "guardrails question", "guardrails answer of the turn before"
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(ReplyCall):
     """A call of `_generate_reply` that may be repeated with another prompt."""
 
     turn: ToolTurn
     prompt: str
-    state: dict[str, Any]
-    escaped: bool
     to_client: bool  # each step is sent at once, and what was sent cannot be taken back
     again: Callable[[str], Texts]
 
@@ -46,18 +42,6 @@ class _Call:
     def sent(self) -> bool:
         """Whether steps go out as they come: not to a client whose answer nothing makes fit meanwhile."""
         return not self.to_client or self.turn.enforced
-
-    @property
-    def streamed(self) -> bool:
-        return bool(self.state.get("stream"))
-
-    def text(self, given: str) -> str:
-        """The model's own text of what the host gave."""
-        return html.unescape(given) if self.escaped else given
-
-    def given(self, text: str) -> str:
-        """`text` as the host would give it."""
-        return html.escape(text) if self.escaped else text
 
 
 def repairing(original: Callable[..., Texts]) -> Callable[..., Texts]:
@@ -81,7 +65,7 @@ def repairing(original: Callable[..., Texts]) -> Callable[..., Texts]:
             call.arguments["question"] = new
             return original(*call.args, **call.kwargs)
 
-        return _Call(turn, prompt, state, bool(given.arguments.get("escape_html")), to_client, again)
+        return _Call(state, bool(given.arguments.get("escape_html")), turn, prompt, to_client, again)
 
     @functools.wraps(original)
     def repaired(*args: Any, **kwargs: Any) -> Texts:  # noqa: ANN401 - the host's

@@ -41,7 +41,7 @@ _LIVE_SHARE = 0.01  # of a reply's time for its live scores: they share Python w
 _LATER_S = 1.0  # until a live score that found no place is tried again
 _HEAD_START_S = 0.05  # that a model has for its prompt before the snippets are read beside it
 _AT_A_TIME_S = 0.002  # of work, after which what is left waits for its time
-_FIRST_PAUSE_S = 2.0  # at most, between the first token and the first live score
+_LONGEST_PAUSE_S = 2.0  # of a reply without a live score; what a score cost once (imports) is not its price
 _SENTENCE_END = re.compile(r"[.!?。！？\n]")
 
 P = ParamSpec("P")
@@ -233,9 +233,9 @@ class ScoringWorker:
         self._pause(handle, time.thread_time() - started_s)
 
     def _pause(self, handle: TurnHandle, took_s: float) -> None:
-        """Lets the handle ask again when `took_s` is a hundredth of the time that has gone by."""
-        worth_s = took_s / _LIVE_SHARE
-        self.pause_s = min(_FIRST_PAUSE_S, worth_s or self.pause_s)
+        """Lets the handle ask again once `took_s` is a hundredth of the time gone by, or soon enough."""
+        worth_s = min(_LONGEST_PAUSE_S, took_s / _LIVE_SHARE)
+        self.pause_s = worth_s or self.pause_s
         handle.due_at_s = time.monotonic() + max(1.0 / self._outfit.settings.live_updates_per_s, worth_s)
         handle.scheduled = False
 
