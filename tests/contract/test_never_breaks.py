@@ -67,6 +67,7 @@ CARRIERS = {
 }
 TELLERS = {  # what would tell of the fault is what was broken
     "assembly:_tell_problems",
+    "host/hooks:report",
     "sources/knowledge_folder:KnowledgeFolder._refresh_or_tell",
     "sources/knowledge_folder:KnowledgeFolder._tell",
     "sources/knowledge_folder:KnowledgeFolder.status",
