@@ -7,9 +7,10 @@ from exllama_guard.panel.rows_long import Cell, LongRows, TurnRow
 
 __all__ = ["long_chat"]
 
-_HEAD = ("Turn", "Question", "ΔS", "E_resonance", "λ step", "Repeated", "Topic")
+_HEAD = ("Turn", "Question", "ΔS answer", "E_resonance", "λ step", "Repeated", "Topic")
 _NOTE = (
-    "λ step: this turn’s ΔS against the turn before. Repeated: share of four-word phrases that stood in the "
+    "ΔS answer: from the answer to its snippets; E_resonance is its mean over the last turns. λ step: this "
+    "turn’s ΔS against the turn before. Repeated: share of four-word phrases that stood in the "
     "answer before, or the phrase of a loop. Topic: how much farther the end of the answer lies from the "
     "question than its beginning; above 0.10 it is off topic."
 )
