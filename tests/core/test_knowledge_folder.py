@@ -325,6 +325,7 @@ def test_a_fault_of_ours_while_it_is_read_is_told_and_the_next_reading_works(ope
     assert "a fault (ZeroDivisionError)" in told[-1].problems[0]
     assert not told[-1].building
     assert retriever.retrieve("What?", 3) == ()
+    retriever._thread.join(10)  # a question looks again whether the folder has changed
     monkeypatch.setattr(KnowledgeFolder, "_read_file", read)
     retriever.build()
     retriever._thread.join(10)

@@ -68,8 +68,11 @@ def test_an_invented_number_is_not_passed_and_is_named(page: Page) -> None:
 
 def test_a_stopped_reply_is_scored_and_said_to_be_stopped(page: Page) -> None:
     before = ask(page, "Explain in several sentences what a canary is, with every detail of the documents.")
-    page.wait_for_selector(".eg-live", state="attached", timeout=REPLY_S * 1000)
-    page.wait_for_timeout(1500)
+    asked = len(page.inner_text("#chat"))
+    deadline = time.monotonic() + REPLY_S
+    while len(page.inner_text("#chat")) < asked + 20:  # the reply has begun
+        assert time.monotonic() < deadline, page.inner_text("#chat")
+        page.wait_for_timeout(50)
     page.click("#stop")
     settled(page, before)
     if page.get_attribute("[data-act=fold]", "aria-expanded") == "false":

@@ -16,6 +16,7 @@ def told():
     hooks.use_monitor(
         types.SimpleNamespace(report_problem=lambda sentence, key: found.setdefault(key, sentence))
     )
+    found.clear()  # what was told before there was a monitor
     yield found
     hooks.use_monitor(None)
 

@@ -75,7 +75,8 @@ def desk_for(monitor: Monitor) -> ProbeDesk:
 
 
 def _models_folder() -> Path | None:
-    folder = getattr(getattr(webui.shared_module(), "args", None), "model_dir", None)
+    args = getattr(webui.shared_module(), "args", None)
+    folder = getattr(args, "model_dir", None)
     return Path(str(folder)) if folder else None
 
 
