@@ -39,7 +39,7 @@ def test_a_small_but_sure_rise_is_flat_by_its_size():
 def test_seven_turns_are_too_few():
     found = resonance_trend([0.3] * 7)
     assert isinstance(found, NotScored)
-    assert "7 turns" in found.detail
+    assert found.detail.startswith("7 of the 8 turns")
 
 
 def test_noise_is_rarely_called_a_rise():

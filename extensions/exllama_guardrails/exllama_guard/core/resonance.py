@@ -71,7 +71,7 @@ def resonance_trend(values: Sequence[Measure], window: int = 5) -> Trend | NotSc
     """
     scored = [value for value in values if not isinstance(value, NotScored)][-MOST_TURNS:]
     if len(scored) < LEAST_TURNS:
-        return NotScored(Reason.NOT_ENOUGH_DATA, f"{len(scored)} turns; a slope needs {LEAST_TURNS}")
+        return NotScored(Reason.NOT_ENOUGH_DATA, f"{len(scored)} of the {LEAST_TURNS} turns of a slope")
     window = min(window, len(scored))
     series = _averaged(np.asarray(scored, dtype=np.float64), window)
     slope, low, high = _slope(np.asarray(scored, dtype=np.float64), series, window)
