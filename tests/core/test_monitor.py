@@ -488,6 +488,25 @@ def test_a_live_score_is_paid_for_beforehand_with_a_hundredth_of_the_reply():
     assert report.support.gate is Gate.PASS
 
 
+def test_a_reply_of_some_seconds_has_a_live_score_also_where_its_prompt_was_read_at_once():
+    class Many(Costly):
+        def prepare(self):
+            for _ in range(10):  # 200 ms: a hundredth of 20 s
+                self._work()
+                yield
+
+    monitor = make_monitor(scorer=lambda snippets, question: Many(snippets))
+    turn = monitor.open_turn(request())
+    started_s = time.monotonic()
+    while turn.report is None and time.monotonic() - started_s < 8:
+        turn.chunk("The cache holds 8192 tokens. " * 3)
+        time.sleep(0.01)
+    waited_s = time.monotonic() - started_s
+    turn.close("The cache holds 8192 tokens.", Finish.COMPLETE)
+    assert turn.report is not None
+    assert waited_s > 3  # a short reply does not pay for it
+
+
 def test_one_costly_score_does_not_silence_the_rest_of_a_reply():
     class Loading(OverlapScorer):
         def score(self, answer, *, final):

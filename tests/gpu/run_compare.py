@@ -45,7 +45,7 @@ def main() -> int:
     if given.write >= 0:
         return _write(given)
     record = Record(f"compare_{given.library}", given)
-    if not given.no_workers:
+    if not given.no_workers and not given.no_lambda:
         record.run("lambda", lambda values: _by_workers(given, values, record))
     record.run("compare", lambda values: _compare(given, values, record))
     return record.close()
@@ -60,6 +60,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--items", type=int, default=20)
     parser.add_argument("--take", default="", help="numbers of the modes to run beside the reference: 1,2")
     parser.add_argument("--no-workers", action="store_true", help="let each mode write its λ answers in turn")
+    parser.add_argument("--no-lambda", action="store_true", help="λ is not probed: a quarter of the time")
     parser.add_argument("--limit-s", type=float, default=300.0, help="for the workers")
     parser.add_argument("--write", type=int, default=-1, help="a worker's: the number of its mode")
 
@@ -89,8 +90,9 @@ def _job(given) -> CompareJob:
         gold.items[: given.items],
         max_tokens=48,
         forced_texts=(PLAIN_ENGLISH,),
-        probed_items=given.items,
+        probed_items=0 if given.no_lambda else given.items,
         drawn=Sampling(0.7, 0.95, 0, 48),
+        timed_tokens=96,
     )
 
 

@@ -2,8 +2,9 @@
 
 The host is the embedded default's, with the loader's own stream in place of transformers; the extension is set
 up in it as always. Prompts carry snippets, so that support and ΔS are scored while the reply is written. A
-third reply is watched but not scored while it is written: it tells the cost of watching from that of scoring, and how
-far two replies differ by themselves. Which of the three comes first goes round.
+third reply is written without the guard again: how far two replies differ by themselves. Which of the three
+comes first goes round. Beside the pairs, each guarded reply tells what it lost itself: the time of its tokens while
+something was scored, above its other tokens' median.
 
 --written: the model's steps give the time only, the text is written down; for a model of random weights.
 
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gpu_record  # noqa: F401 - puts the extension on the path
+from beside import Job, lost_beside, told_jobs
 from exllama_guard.core.gold import read_gold_file
 from exllama_guard.core.records import Gate
 from exllama_guard.probes.exllama_mode import ExLlamaMode
@@ -29,13 +31,13 @@ from exllama_guard.sources.marked_block import format_block
 from gpu_record import EXTENSION, HERE, ROOT, Record, options
 from sections import spec_of, spread
 
-TOKENS = 200
-WAYS = ("on", "off", "watched")
+WAYS = ("on", "off", "again")
 
 
 def main() -> int:
     given = options(__doc__ or "", _arguments)
-    record = Record(f"overhead_{given.library}{given.folder and '_' + given.folder}", given)
+    length = f"_{given.tokens}" if given.tokens != 200 else ""
+    record = Record(f"overhead_{given.library}{given.folder and '_' + given.folder}{length}", given)
     record.run("overhead", lambda values: _overhead(given, values, record))
     return record.close()
 
@@ -45,6 +47,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", default="")
     parser.add_argument("--embedder", default="")
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--tokens", type=int, default=200, help="of a reply")
+    parser.add_argument("--limit-s", type=float, default=600.0, help="no pair begins later")
     parser.add_argument("--written", action="store_true", help="the reply's words are written down")
 
 
@@ -57,86 +61,99 @@ def _overhead(given, values: dict[str, Any], record: Record) -> None:
         mode._template(f"{format_block(item.snippets)}\n\n{item.question} Then explain it at length.")
         for item in items
     ]
-    jobs = _counted(host["monitor"])
-    pairs = []
+    jobs = told_jobs(host["monitor"])
+    pairs: list[dict[str, Any]] = []
+    end_s = time.monotonic() + given.limit_s
     for number in range(-3, given.pairs):
+        if time.monotonic() > end_s:
+            break
         prompt = prompts[number % len(prompts)]
-        _reply(host, mode, prompt, "off", number)  # what a new length of prompt costs is paid here
+        if number < len(prompts):
+            _reply(
+                host, mode, prompt, "off", number, min(given.tokens, 50)
+            )  # a new length of prompt costs once
         first = number % len(WAYS)
-        order, found = (*WAYS[first:], *WAYS[:first]), {}
-        for way in order:
+        found = {}
+        for way in (*WAYS[first:], *WAYS[:first]):
             jobs.clear()
-            found[way] = _reply(host, mode, prompt, way, number)
-            found[way]["scoring_ms"] = dict(jobs)
+            times_s, found[way] = _reply(host, mode, prompt, way, number, given.tokens)
+            if way == "on":
+                found[way] |= _lost(times_s, jobs)
         if number >= 0:
             pairs.append({"prompt": number % len(prompts), **found})
             values["pairs"] = pairs
             record.keep("overhead", values)
+    _summed_up(folder, pairs, host["monitor"], values, record)
+
+
+def _summed_up(folder: str, pairs, monitor, values: dict[str, Any], record: Record) -> None:
     values["folder"] = folder
-    for way in ("on", "watched"):
+    for way in ("on", "again"):
         speed = [pair[way]["tokens_per_s"] / pair["off"]["tokens_per_s"] for pair in pairs]
         ttft = [(pair[way]["ttft_s"] - pair["off"]["ttft_s"]) * 1e3 for pair in pairs]
-        values[f"speed_{way}_over_off"] = spread(speed)
-        values[f"ttft_difference_ms_{way}"] = spread(ttft)
+        values[f"speed_{way}_over_off"] = {**spread(speed), "interval": _interval(speed)}
+        values[f"ttft_difference_ms_{way}"] = {**spread(ttft), "interval": _interval(ttft)}
     off_speed = [pair["off"]["tokens_per_s"] for pair in pairs]
     values["tokens_per_s_off"] = spread(off_speed)
-    turns = host["monitor"].snapshot().turns
-    values["turns_seen"] = len(turns)
+    values["lost_share"] = spread([pair["on"]["lost_share"] for pair in pairs])
+    values["live_jobs"] = sum(pair["on"]["live_jobs"] for pair in pairs)
+    turns = monitor.snapshot().turns
+    values["turns_kept"] = len(turns)
     values["scored"] = sum(turn.verdict.gate is not Gate.NOT_MEASURED for turn in turns)
-    values["problems"] = list(host["monitor"].snapshot().problems)
-    on, watched = values["speed_on_over_off"], values["speed_watched_over_off"]
+    values["problems"] = list(monitor.snapshot().problems)
+    on, again = values["speed_on_over_off"], values["speed_again_over_off"]
     record.row(
         f"overhead, {folder}",
-        f"{len(pairs)} pairs: tokens/s on over off {on['median']:.4f} (p5 {on['p5']:.4f}), watched only "
-        f"{watched['median']:.4f}, {statistics.median(off_speed):.0f} tokens/s off; first token "
-        f"{values['ttft_difference_ms_on']['median']:+.2f} ms, watched only "
-        f"{values['ttft_difference_ms_watched']['median']:+.2f}; {values['turns_seen']} turns observed, "
-        f"{values['scored']} scored",
+        f"{len(pairs)} pairs of {int(statistics.median(pair['off']['steps'] for pair in pairs))} tokens: tokens/s on "
+        f"over off {_told(on)}, off over off {_told(again)}, {statistics.median(off_speed):.0f} tokens/s off; first "
+        f"token {_told(values['ttft_difference_ms_on'], '+.2f')} ms; lost beside scoring "
+        f"{values['lost_share']['median']:.4f} of a reply, p95 {values['lost_share']['p95']:.4f}; live scores "
+        f"{values['live_jobs']}; {values['turns_kept']} turns kept, {values['scored']} scored",
     )
 
 
-def _counted(monitor) -> dict[str, list[float]]:
-    """Milliseconds of processor time of each job of the scoring thread, by kind; `monitor.watch_only` drops those
-    that run while a reply is written."""
-    jobs: dict[str, list[float]] = {}
-    monitor.watch_only = False
-
-    def counting(name, work):
-        def counted(*args):
-            if monitor.watch_only and name != "_score_final":
-                return
-            started_s = time.thread_time()
-            work(*args)
-            jobs.setdefault(name, []).append((time.thread_time() - started_s) * 1e3)
-
-        return counted
-
-    worker = monitor._worker
-    for name in ("_prepare", "_score_live", "_score_final"):
-        setattr(worker, name, counting(name, getattr(worker, name)))
-    return jobs
+def _told(found: dict[str, Any], form: str = ".4f") -> str:
+    low, high = found["interval"]
+    return f"{found['median']:{form}} ({low:{form}} to {high:{form}})"
 
 
-def _reply(host, mode: ExLlamaMode, prompt: str, way: str, seed: int) -> dict[str, Any]:
+def _interval(values: list[float], rounds: int = 2000) -> tuple[float, float]:
+    """95 % interval of the median, by drawing pairs again."""
+    drawn = random.Random(5)
+    medians = sorted(statistics.median(drawn.choices(values, k=len(values))) for _ in range(rounds))
+    return medians[int(0.025 * rounds)], medians[int(0.975 * rounds)]
+
+
+def _lost(times_s: list[float], jobs: list[Job]) -> dict[str, Any]:
+    lost = lost_beside(times_s, jobs)
+    return {
+        "lost_share": lost.share,
+        "tokens_beside": lost.tokens,
+        "live_jobs": sum(job.name == "_score_live" for job in jobs),
+        "scoring_ms": [(job.name, round(job.worked_ms, 3)) for job in jobs],
+    }
+
+
+def _reply(
+    host, mode: ExLlamaMode, prompt: str, way: str, seed: int, tokens: int
+) -> tuple[list[float], dict[str, Any]]:
+    """When each token came, and what a reply is told by."""
     mode._forget()
     text_generation = host["text_generation"]
-    text_generation._generate_reply = host["ways"][way != "off"]  # off: as without the extension
-    host["monitor"].watch_only = way == "watched"
+    text_generation._generate_reply = host["ways"][way == "on"]  # else: as without the extension
     state = {
         **host["settings"],
-        "max_new_tokens": TOKENS,
+        "max_new_tokens": tokens,
         "seed": seed,
         "stream": True,
         "history": _history(prompt),
     }
-    started_s, first_s, steps = time.perf_counter(), 0.0, 0
-    for text in text_generation.generate_reply(prompt, state, [], is_chat=True):
-        if text and not first_s:
-            first_s = time.perf_counter() - started_s
-        steps += bool(text)
-    took_s = time.perf_counter() - started_s
+    started_s = time.perf_counter()
+    replies = text_generation.generate_reply(prompt, state, [], is_chat=True)
+    times_s = [time.perf_counter() for text in replies if text]
     host["monitor"].wait_until_idle(30)
-    return {"tokens_per_s": (steps - 1) / max(1e-9, took_s - first_s), "ttft_s": first_s, "steps": steps}
+    speed = (len(times_s) - 1) / max(1e-9, times_s[-1] - times_s[0])
+    return times_s, {"tokens_per_s": speed, "ttft_s": times_s[0] - started_s, "steps": len(times_s)}
 
 
 def _words(seed: int) -> Iterator[str]:

@@ -31,17 +31,16 @@ from exllama_guard.core.scoring import Limits, score_turn, unscored_turn
 from exllama_guard.core.similarity import embed_ahead
 from exllama_guard.errors import EmbedderError, TraceError
 from exllama_guard.monitor.memory import Memory, may_see
+from exllama_guard.monitor.pacing import pause_s
 from exllama_guard.monitor.parts import MakeScorer, Outfit, Parts
 from exllama_guard.monitor.turn import TurnHandle
 
 log = logging.getLogger(__name__)
 
 _AHEAD_PER_PLACE = 4  # waiting jobs that may be left out, for each place in the queue
-_LIVE_SHARE = 0.01  # of a reply's time for its live scores: they share Python with whoever writes it
 _LATER_S = 1.0  # until a live score that found no place is tried again
 _HEAD_START_S = 0.05  # that a model has for its prompt before the snippets are read beside it
 _AT_A_TIME_S = 0.002  # of work, after which what is left waits for its time
-_LONGEST_PAUSE_S = 2.0  # of a reply without a live score; what a score cost once (imports) is not its price
 _SENTENCE_END = re.compile(r"[.!?。！？\n]")
 
 P = ParamSpec("P")
@@ -233,10 +232,12 @@ class ScoringWorker:
         self._pause(handle, time.thread_time() - started_s)
 
     def _pause(self, handle: TurnHandle, took_s: float) -> None:
-        """Lets the handle ask again once `took_s` is a hundredth of the time gone by, or soon enough."""
-        worth_s = min(_LONGEST_PAUSE_S, took_s / _LIVE_SHARE)
+        """Lets the handle ask again once `took_s` is paid for by the time gone by, or soon enough."""
+        running_s = time.monotonic() - handle.opened_at_s - (handle.first_token_s or 0.0)
+        worth_s = pause_s(took_s, running_s, scored=handle.report is not None)
         self.pause_s = worth_s or self.pause_s
-        handle.due_at_s = time.monotonic() + max(1.0 / self._outfit.settings.live_updates_per_s, worth_s)
+        least_s = 0.0 if handle.ahead else 1.0 / self._outfit.settings.live_updates_per_s
+        handle.due_at_s = time.monotonic() + max(least_s, worth_s)
         handle.scheduled = False
 
     def _score_final(self, handle: TurnHandle, finish: Finish) -> None:

@@ -21,7 +21,7 @@ from exllama_guard.core.stability import LambdaReport
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
 from exllama_guard.probes.run import Job, Runner
-from exllama_guard.probes.timing import token_seconds
+from exllama_guard.probes.timing import TIMED_TOKENS, token_seconds
 from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
 
 __all__ = ["CompareJob", "Mode", "ModeSource", "compare", "probe_of"]
@@ -85,6 +85,7 @@ class CompareJob:
     json_cases: bool = True
     drawn: Sampling = DRAWN
     timing: bool = True
+    timed_tokens: int = TIMED_TOKENS  # of each timed run; more where a token takes a few ms
 
 
 @dataclass(slots=True)
@@ -121,11 +122,11 @@ def compare(
             break
         tell_mode(source.label)
         try:
-            token_s = _timed(source.open_timed, runner) if job.timing and source.open_timed else None
+            token_s = _timed(source.open_timed, job, runner) if job.timing and source.open_timed else None
             mode = source.open()
             try:
                 if job.timing and token_s is None:
-                    token_s = _token_s(mode, runner)
+                    token_s = _token_s(mode, job, runner)
                 run, seen = _run_mode(job, source, mode, runner, reference, embedder, verifier)
                 run = replace(run, token_s=token_s or run.token_s, speed_note=source.speed_note)
             finally:
@@ -139,18 +140,18 @@ def compare(
     return tuple(out)
 
 
-def _timed(open_timed: Callable[[], Mode], runner: Runner) -> tuple[float, ...] | NotScored:
+def _timed(open_timed: Callable[[], Mode], job: CompareJob, runner: Runner) -> tuple[float, ...] | NotScored:
     mode = open_timed()
     try:
-        return _token_s(mode, runner)
+        return _token_s(mode, job, runner)
     finally:
         mode.close()
 
 
-def _token_s(mode: Mode, runner: Runner) -> tuple[float, ...] | NotScored:
+def _token_s(mode: Mode, job: CompareJob, runner: Runner) -> tuple[float, ...] | NotScored:
     if not mode.timed:
         return NotScored(Reason.NOT_SUPPORTED, "the weights of a GGUF are put back to floats here")
-    return token_seconds(mode, runner.cancel)
+    return token_seconds(mode, runner.cancel, of_tokens=job.timed_tokens)
 
 
 def _run_mode(

@@ -13,7 +13,9 @@ TIMED_RUNS, TIMED_TOKENS = 5, 12
 _TEXT = "Tell a long story about a village at the end of a valley."  # long, so that no mode ends early
 
 
-def token_seconds(mode: Writer, cancel: threading.Event) -> tuple[float, ...] | NotScored:
+def token_seconds(
+    mode: Writer, cancel: threading.Event, *, of_tokens: int = TIMED_TOKENS
+) -> tuple[float, ...] | NotScored:
     """Seconds a token after the first one, of each run; a short run before them is thrown away.
 
     Raises:
@@ -21,7 +23,7 @@ def token_seconds(mode: Writer, cancel: threading.Event) -> tuple[float, ...] | 
     """
     seconds = []
     for number in range(TIMED_RUNS + 1):
-        tokens = TIMED_TOKENS if number else 2
+        tokens = of_tokens if number else 2
         written = mode.write(_TEXT, Sampling(temperature=0.0, top_p=1.0, max_tokens=tokens), 0, cancel)
         if written.stopped:
             return NotScored(Reason.STOPPED)
