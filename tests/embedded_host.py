@@ -1,8 +1,7 @@
-"""The embedded default as a program of its own, and a real browser that looks at it; for end-to-end tests."""
+"""The embedded default as a program of its own, and its page in a real browser; for end-to-end tests."""
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,16 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from conftest import EXTENSION
+from real_browser import browser_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 START_S = 300
 REPLY_S = 240
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @contextmanager
@@ -58,23 +55,6 @@ def _wait(process: subprocess.Popen, url: str, log: Path) -> None:
 
 
 @contextmanager
-def browser_page(url: str) -> Iterator[Page]:
-    """A page of a real browser at `url`; skips where there is no browser."""
-    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if executable is None:
-        pytest.skip("no chromium or Chrome on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.set_default_timeout(START_S * 1000)
-        page.goto(url)
-        yield page
-        browser.close()
-
-
-@contextmanager
 def ready_page(url: str) -> Iterator[Page]:
     """The embedded default's page in a real browser, its model ready and its documents indexed."""
     with browser_page(url) as page:
@@ -87,10 +67,16 @@ def ask(page: Page, question: str) -> str:
     """Sends a question in a new chat; the mark of what the panel had settled on before."""
     page.click("#new-chat")
     page.wait_for_timeout(500)
-    before: str = page.evaluate("() => window.egGuard.state.settled")
+    before = settled_on(page)
     page.fill("#question textarea, #question input", question)
     page.click("#send")
     return before
+
+
+def settled_on(page: Page) -> str:
+    """The mark of what the panel has settled on; what `settle` needs to wait for something newer."""
+    mark: str = page.evaluate("() => window.egGuard.state.settled")
+    return mark
 
 
 def settle(page: Page, before: str) -> None:

@@ -11,7 +11,6 @@ Without names all three are measured.
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -159,17 +158,12 @@ _WATCH = """() => {
 
 
 def browser() -> None:
-    from playwright.sync_api import sync_playwright
+    import real_browser
 
-    chromium = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), "")
-    if not chromium:
-        print("browser: no chromium on this machine")
+    if real_browser.executable() is None:
+        print(f"browser: {real_browser.MISSING}")
         return
-    with _Demo() as url, sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with _Demo() as url, real_browser.started() as started:
         frames, filled = [], []
         for _ in range(LOADS):
             page = started.new_page()
@@ -187,7 +181,6 @@ def browser() -> None:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.wait_for_timeout(IDLE_S * 1000)
-        started.close()
     for name, times in (("frame", frames), ("filled", filled)):
         rest = times[1:]  # the first load fills the browser's cache
         print(

@@ -12,9 +12,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,13 +26,16 @@ from PIL import Image
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import real_browser
+from conftest import EXTENSION, ROOT
+from embedded_host import REPLY_S, START_S, ask, served, settle, settled_on
+
 OUT = ROOT / "screenshots"
-EXAMPLES = ROOT / "extensions" / "exllama_guardrails" / "docs" / "examples"
-DOCUMENTS = ROOT / "extensions" / "exllama_guardrails" / "docs_example"
+EXAMPLES = EXTENSION / "docs" / "examples"
+DOCUMENTS = EXTENSION / "docs_example"
 INDEX_MS = 12_000  # a handful of short documents
-START_S = 240
-REPLY_S = 240
 SIZE = {"width": 1360, "height": 850}
 SCALE = 1.5
 THEMES = ("light", "dark")
@@ -53,25 +53,15 @@ LONG = "How wide is the safe zone of the distance, and what does bleed measure?"
 
 def main(names: list[str]) -> int:
     """Exit status; 0 when every picture that was asked for is made."""
-    from playwright.sync_api import sync_playwright
-
-    chromium = next(
-        (path for name in ("chromium", "google-chrome", "chromium-browser") if (path := shutil.which(name))),
-        "",
-    )
-    if not chromium:
-        print("No chromium or Chrome on this machine: apt-get install chromium")
+    if real_browser.executable() is None:
+        print(real_browser.MISSING)
         return 1
     OUT.mkdir(exist_ok=True)
     webui = os.environ.get("GUARDRAILS_WEBUI_URL", "") if os.environ.get("TEXTGEN_WEBUI_DIR") else ""
     if "webui" in names and not webui:
         print("Set TEXTGEN_WEBUI_DIR, and name the running WebUI's address in GUARDRAILS_WEBUI_URL.")
         return 1
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with real_browser.started() as browser:
         chosen = [name for name in PICTURES if not names or name in names]
         if chosen:
             with _embedded() as url:
@@ -82,7 +72,6 @@ def main(names: list[str]) -> int:
                     page.close()
         if webui:
             _webui(browser, webui, os.environ.get("GUARDRAILS_WEBUI_VERSION", "webui"))
-        browser.close()
     return 0
 
 
@@ -93,35 +82,8 @@ def _embedded() -> Iterator[str]:
     if running:
         yield running
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(sys.executable, str(ROOT / "extensions" / "exllama_guardrails"), "--port", str(port)),
-            *("--no-browser", "--user-data-dir", folder),
-        ]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        try:
-            url = f"http://127.0.0.1:{port}/"
-            _await_page(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def _await_page(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"The embedded default ended with {process.returncode} before it served {url}")
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own page on this machine
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise SystemExit(f"The embedded default did not serve {url} within {START_S} s")
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as url:
+        yield url
 
 
 def _open(browser: Browser, url: str) -> Page:
@@ -143,7 +105,7 @@ def _overview(page: Page) -> None:
 
 def _live(page: Page) -> None:
     _details(page, "turn")
-    _ask(page, TALKATIVE)
+    ask(page, TALKATIVE)
     _until(
         page,
         "() => document.querySelector('.eg-live') && document.querySelector("
@@ -266,26 +228,15 @@ def _details(page: Page, tab: str) -> None:
     page.wait_for_timeout(1500)
 
 
-def _ask(page: Page, question: str) -> str:
-    """Sends a question in a chat of its own; gives what the panel had settled on before."""
-    page.click("#new-chat")
-    page.wait_for_timeout(500)
-    before: str = page.evaluate("() => window.egGuard.state.settled")
-    page.fill("#question textarea, #question input", question)
-    page.click("#send")
-    return before
-
-
 def _answered(page: Page, question: str) -> None:
-    before = _ask(page, question)
-    _until(page, "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before", before)
+    settle(page, ask(page, question))
     page.wait_for_timeout(1500)
 
 
-def _until(page: Page, condition: str, value: object = None, *, pause_ms: int = 500) -> None:
+def _until(page: Page, condition: str, *, pause_ms: int = 500) -> None:
     """Asks again and again: a page that redraws all the time never lets a waiting promise through."""
     deadline = time.monotonic() + REPLY_S
-    while not page.evaluate(condition, value):
+    while not page.evaluate(condition):
         if time.monotonic() > deadline:
             raise SystemExit(f"{condition} did not come true within {REPLY_S} s")
         page.wait_for_timeout(pause_ms)
@@ -308,10 +259,10 @@ def _webui(browser: Browser, url: str, version: str) -> None:
     page.evaluate("() => window.scrollTo(0, 0)")
     page.click("button:has-text('New chat') >> visible=true >> nth=0")
     page.wait_for_timeout(1500)
-    before = page.evaluate("() => window.egGuard.state.settled")
+    before = settled_on(page)
     page.fill("#chat-input textarea", MADE_UP)
     page.keyboard.press("Enter")
-    _until(page, "(before) => !window.egGuard.state.live && window.egGuard.state.settled !== before", before)
+    settle(page, before)
     page.wait_for_timeout(2500)
     page.mouse.move(0, 0)
     _both_themes(page, f"webui-{version}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from e2e.acting_page import MARK, REFUSED, choose, traces
-from embedded_host import REPLY_S, ask, ready_page, served, settle
+from embedded_host import REPLY_S, ask, ready_page, served, settle, settled_on
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -58,7 +58,7 @@ def test_an_annotated_answer_has_its_line_and_loses_it_with_a_regenerate(page: P
     assert chat.count(MARK) == 1, chat
     assert "in your documents" in chat.split(MARK)[1] or "question" in chat.split(MARK)[1]
     choose(page, on_fail="show", on_review="show")
-    before = page.evaluate("() => window.egGuard.state.settled")
+    before = settled_on(page)
     page.click("#regenerate")
     assert MARK not in settled(page, before)
 
@@ -90,7 +90,7 @@ def test_stop_during_a_repair_leaves_the_first_answer(page: Page, folder: Path) 
     choose(page, on_fail="repair", on_review="repair")
     page.click("#new-chat")
     page.wait_for_timeout(500)
-    before = page.evaluate("() => window.egGuard.state.settled")
+    before = settled_on(page)
     page.fill("#question textarea, #question input", LONG)
     page.click("#send")
     longest, deadline = "", time.monotonic() + REPLY_S

@@ -12,6 +12,7 @@ import pytest
 from e2e.acting_page import MARK, REFUSED, choose, next_trace, traces, turn_page
 from e2e.real_webui import copied, hosts
 from e2e.webui_page import CHAT, opened, our_errors, press, send, settled, until
+from embedded_host import settled_on
 
 pytestmark = pytest.mark.webui
 
@@ -71,7 +72,7 @@ def again(page, button):
     """The trace of what `button` of the host, Regenerate or Continue, brings."""
 
     def start():
-        before = page.evaluate("() => window.egGuard.state.settled")
+        before = settled_on(page)
         press(page, button)
         return before
 

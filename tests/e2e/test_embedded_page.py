@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from embedded_host import REPLY_S, ask, ready_page, served, settle
+from embedded_host import REPLY_S, ask, ready_page, served, settle, settled_on
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -83,7 +83,7 @@ def test_a_stopped_reply_is_scored_and_said_to_be_stopped(page: Page) -> None:
 
 
 def test_switched_off_nothing_is_measured_and_the_chat_answers(page: Page) -> None:
-    before = page.evaluate("() => window.egGuard.state.settled")
+    before = settled_on(page)
     switch = page.locator("#eg-root [role=switch], #eg-root .eg-switch").first
     switch.click()
     page.wait_for_timeout(1500)
@@ -94,7 +94,7 @@ def test_switched_off_nothing_is_measured_and_the_chat_answers(page: Page) -> No
         page.wait_for_timeout(250)
     page.wait_for_timeout(1500)
     assert "off" in page.inner_text(GLANCE).lower()
-    assert page.evaluate("() => window.egGuard.state.settled") in (before, "")
+    assert settled_on(page) in (before, "")
     switch.click()
 
 

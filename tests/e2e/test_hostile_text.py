@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import importlib.util
 import json
-import shutil
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import real_browser
 from conftest import EXTENSION
 from exllama_guard.core.records import Finish, Gate, ModelInfo, Offsets, Origin, Snippet, TurnRequest
 from exllama_guard.core.report import Chart, ChartLine, ChartRange, Line, Report, Table, as_json
@@ -42,7 +42,6 @@ from scripted_probes import SlowWriter, probes_over
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 VISITOR = Visitor(None, None)
 # What a page is made of; nothing else may stand in it, whatever a text says.
 LOOK = """() => {
@@ -83,16 +82,8 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no chromium or Chrome on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield started
-        started.close()
+    with real_browser.started() as running:
+        yield running
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import time
 import urllib.error
 
 import pytest
+import real_browser
 from e2e.real_webui import MODEL, copied, hosts, running
 
 pytestmark = pytest.mark.webui
@@ -104,14 +105,8 @@ def test_a_load_that_fails_is_told_and_the_next_one_works(server):
 
 @pytest.mark.browser
 def test_unload_and_reload_by_the_page_are_noticed(server):
-    from playwright.sync_api import sync_playwright
-
     before = len(server.known()["alive"])
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with real_browser.started() as browser:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.page}", wait_until="domcontentloaded", timeout=120_000)
         page.get_by_role("tab", name="Model", exact=True).click(timeout=60_000)
@@ -120,7 +115,6 @@ def test_unload_and_reload_by_the_page_are_noticed(server):
         server.wait_for(lambda known: not any(known["alive"]), limit_s=30)
         page.get_by_role("button", name="Load", exact=True).click()
         server.wait_for(lambda known: known["loaded"] and _warm(known, 4))
-        browser.close()
     assert len(server.known()["alive"]) == before + 1
 
 

@@ -6,7 +6,8 @@ import contextlib
 import time
 
 from e2e.real_webui import running
-from embedded_host import browser_page
+from embedded_host import settle, settled_on
+from real_browser import browser_page
 
 LIMIT_S = 150
 STARTS = 3
@@ -63,7 +64,7 @@ def until(page, expression, wanted, limit_s=LIMIT_S):
 
 def send(page, text):
     """Sends a message; gives what `settled` needs to wait for its answer."""
-    before = page.evaluate("() => window.egGuard.state.settled")
+    before = settled_on(page)
     page.fill("#chat-input textarea", text)
     page.press("#chat-input textarea", "Enter")
     until(page, "() => window.egGuard.state.live", bool)
@@ -72,8 +73,7 @@ def send(page, text):
 
 def settled(page, before):
     """Waits until a newer answer than `before` is settled in the panel; gives the line under the input."""
-    state = "() => [window.egGuard.state.live, window.egGuard.state.settled]"
-    until(page, state, lambda now: not now[0] and now[1] != before)
+    settle(page, before)
     return page.evaluate(LINE)
 
 
