@@ -106,7 +106,8 @@ def run(results: Path, first: int, count: int) -> None:
     if not chunk:
         return
     chat, shared, monitor = started()
-    from exllama_guard.core.trace import record_of, to_line
+    from exllama_guard.core.trace import record_of
+    from exllama_guard.core.trace_line import to_line
 
     with results.open("a", encoding="utf-8") as out:
         for question in chunk:

@@ -99,7 +99,7 @@ def _streamed(tab: str, sentences: int) -> list[str]:
 
 
 def history() -> None:
-    from exllama_guard.core.trace import TraceWriter
+    from exllama_guard.core.trace_files import TraceWriter
     from exllama_guard.panel.desk import Desk
     from exllama_guard.settings import Settings
     from panel.scripted import BAD, GOOD, run_turn, scripted_monitor

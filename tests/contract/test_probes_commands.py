@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from exllama_guard.commands import compare, probe, replay, report, verify
 from exllama_guard.core.records import TurnRequest, make_snippet
-from exllama_guard.core.trace import TraceWriter
+from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.opening import Choice
 from exllama_guard.testing import FakeEmbedder, scored

@@ -7,7 +7,7 @@ import json
 import pytest
 from exllama_guard.commands import diagnose, probe, verify
 from exllama_guard.core.records import TurnRequest, make_snippet
-from exllama_guard.core.trace import TraceWriter
+from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.standalone.small_model import bundled_gguf
 from exllama_guard.testing import scored
 

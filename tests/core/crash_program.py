@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
 
 from exllama_guard.core.records import TurnRequest  # noqa: E402 - needs the path
-from exllama_guard.core.trace import TraceWriter, read_lines, record_of, to_line, trace_files  # noqa: E402
+from exllama_guard.core.trace import record_of  # noqa: E402
+from exllama_guard.core.trace_files import TraceWriter, read_lines, trace_files  # noqa: E402
+from exllama_guard.core.trace_line import to_line  # noqa: E402
 from exllama_guard.testing import make_monitor  # noqa: E402
 
 

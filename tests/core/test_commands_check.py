@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from core.test_trace import report_of
 from exllama_guard.commands import check, validate
-from exllama_guard.core.trace import TraceWriter, trace_files
+from exllama_guard.core.trace_files import TraceWriter, trace_files
 
 GOOD = {
     "id": 7,

@@ -14,7 +14,9 @@ from exllama_guard.core.probe_reports import compare_report
 from exllama_guard.core.records import Gate, ModelInfo, TurnRequest, make_snippet
 from exllama_guard.core.report import as_json
 from exllama_guard.core.stability import Answer, judge_runs
-from exllama_guard.core.trace import TraceWriter, from_line, record_of, to_line
+from exllama_guard.core.trace import record_of
+from exllama_guard.core.trace_files import TraceWriter
+from exllama_guard.core.trace_line import from_line, to_line
 from exllama_guard.testing import scored
 from probe_material import mode_run
 

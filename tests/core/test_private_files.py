@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import EXTENSION
 from exllama_guard.core.records import Finish, TurnRequest
-from exllama_guard.core.trace import TraceWriter
+from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.probes.command_line import _write
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.run import Written

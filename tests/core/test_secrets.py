@@ -9,7 +9,7 @@ import time
 import pytest
 from exllama_guard.core.records import Finish, TurnRequest, make_snippet
 from exllama_guard.core.secrets import masked, masked_deep
-from exllama_guard.core.trace import TraceWriter, read_traces
+from exllama_guard.core.trace_files import TraceWriter, read_traces
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor
 from hypothesis import given

@@ -14,7 +14,6 @@ from dataclasses import replace
 import jsonschema_rs
 import pytest
 from conftest import EXTENSION
-from exllama_guard.core import trace
 from exllama_guard.core.records import (
     Finish,
     Offsets,
@@ -22,16 +21,10 @@ from exllama_guard.core.records import (
     TurnRequest,
     make_snippet,
 )
-from exllama_guard.core.trace import (
-    TraceWriter,
-    from_line,
-    read_lines,
-    read_traces,
-    reader_in_trace,
-    record_of,
-    to_line,
-)
+from exllama_guard.core.trace import reader_in_trace, record_of
 from exllama_guard.core.trace_contract import violations
+from exllama_guard.core.trace_files import TraceWriter, read_lines, read_traces, trace_files
+from exllama_guard.core.trace_line import from_line, json_schema, to_line
 from exllama_guard.errors import TraceError
 from exllama_guard.testing import make_monitor
 from hypothesis import given
@@ -106,20 +99,20 @@ def test_a_value_not_scored_is_an_object_with_its_reason(report):
 
 def test_the_published_schema_is_the_types_and_accepts_a_line(report):
     published = EXTENSION / "docs" / "trace.schema.json"
-    schema = trace.json_schema()
-    assert json.loads(published.read_text("utf-8")) == schema, "publish core.trace.json_schema() anew"
+    schema = json_schema()
+    assert json.loads(published.read_text("utf-8")) == schema, "publish core.trace_line.json_schema() anew"
     jsonschema_rs.Draft202012Validator(schema).validate(json.loads(to_line(record_of(report))))
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (b'{"schema_version": "1.0"', "not a JSON object"),
+        (b'{"schema_version": "1.0"', "not JSON"),
         (b"[1]", "list instead"),
         (b'{"schema_version": "9.9"}', "schema_version '9.9'"),
         (b'{"schema_version": "1.0"}', "Field required"),
-        (b"\xff\xfe", "not a JSON object"),
-        (b"[" * 100_000, "not a JSON object"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
     ],
 )
 def test_a_bad_line_says_what_is_wrong(line, says):
@@ -131,7 +124,7 @@ def test_lines_are_appended_and_readable_by_the_owner_only(tmp_path, report):
     folder = tmp_path / "traces"
     TraceWriter(folder).write(report)
     TraceWriter(folder).write(report)
-    (path,) = trace.trace_files(folder)
+    (path,) = trace_files(folder)
     assert [line.problem for line in read_lines(path)] == [None, None]
     if os.name == "posix":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -142,13 +135,13 @@ def test_files_are_rotated_by_size_and_the_oldest_go(tmp_path, report):
     writer = TraceWriter(tmp_path, file_bytes=size * 2 + 10, files_kept=3)
     for _ in range(11):
         writer.write(report)
-    files = trace.trace_files(tmp_path)
+    files = trace_files(tmp_path)
     assert [sum(1 for _ in read_lines(path)) for path in files] == [2, 2, 1]
 
 
 def test_a_cut_last_line_is_passed_over_and_the_next_write_starts_anew(tmp_path, report):
     TraceWriter(tmp_path).write(report)
-    (path,) = trace.trace_files(tmp_path)
+    (path,) = trace_files(tmp_path)
     path.write_bytes(path.read_bytes() + to_line(record_of(report))[:50])
     TraceWriter(tmp_path).write(report)
     assert [line.record is not None for line in read_lines(path)] == [True, False, True]
@@ -160,7 +153,7 @@ def test_a_clock_that_went_back_keeps_the_order(tmp_path, report, monkeypatch):
     for now in (5_000, 4_000, 3_000):
         monkeypatch.setattr(time, "time_ns", lambda now=now: now)
         writer.write(report)
-    assert [int(path.stem.removeprefix("traces-")) for path in trace.trace_files(tmp_path)] == [
+    assert [int(path.stem.removeprefix("traces-")) for path in trace_files(tmp_path)] == [
         5_000,
         5_001,
         5_002,
@@ -191,7 +184,7 @@ def test_a_killed_process_loses_at_most_the_line_being_written(tmp_path):
         "import sys; sys.path[:0] = sys.argv[2:]\n"
         "from pathlib import Path\n"
         "from core.test_trace import report_of\n"
-        "from exllama_guard.core.trace import TraceWriter\n"
+        "from exllama_guard.core.trace_files import TraceWriter\n"
         "writer, report = TraceWriter(Path(sys.argv[1])), report_of()\n"
         "writer.write(report); writer.write(report)\n"
         "print('ready', flush=True)\n"
@@ -207,7 +200,7 @@ def test_a_killed_process_loses_at_most_the_line_being_written(tmp_path):
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-    lines = [line for path in trace.trace_files(tmp_path) for line in read_lines(path)]
+    lines = [line for path in trace_files(tmp_path) for line in read_lines(path)]
     assert sum(line.record is not None for line in lines) >= 10
     assert sum(line.record is None for line in lines) <= 5
 

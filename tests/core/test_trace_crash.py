@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exllama_guard.core import trace as trace_module
+from exllama_guard.core import trace_files as files_module
 from exllama_guard.core.records import Finish, TurnRequest
-from exllama_guard.core.trace import TraceWriter, read_lines, read_traces, record_of, to_line, trace_files
+from exllama_guard.core.trace import record_of
+from exllama_guard.core.trace_files import TraceWriter, read_lines, read_traces, trace_files
+from exllama_guard.core.trace_line import to_line
 from exllama_guard.errors import TraceError
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor
@@ -110,14 +112,14 @@ def test_an_error_of_the_disk_is_one_sentence_and_over_when_it_is_over(tmp_path,
         assert monitor.wait_until_idle(10)
         return monitor.snapshot()
 
-    monkeypatch.setattr(trace_module.os, "write", refuse)
+    monkeypatch.setattr(files_module.os, "write", refuse)
     for name in ("a", "b"):
         shown = turn(name)
         (problem,) = shown.problems
         assert os.strerror(number) in problem
         assert "The chat goes on" in problem
     assert len(shown.turns) == 2
-    monkeypatch.setattr(trace_module.os, "write", write)
+    monkeypatch.setattr(files_module.os, "write", write)
     assert turn("c").problems == ()
     assert read_ids(tmp_path) == ["c"]
 
@@ -163,7 +165,7 @@ def test_a_file_in_the_place_of_the_folder_is_told_of(tmp_path, report):
 
 def test_a_clock_that_goes_back_keeps_the_order_of_files_and_lines(tmp_path, report, monkeypatch):
     times = iter(range(10**18, 0, -(10**15)))
-    monkeypatch.setattr(trace_module.time, "time_ns", lambda: next(times))
+    monkeypatch.setattr(files_module.time, "time_ns", lambda: next(times))
     writer = TraceWriter(tmp_path, file_bytes=10, files_kept=1_000)
     for number in range(20):
         writer.write(numbered(report, number))

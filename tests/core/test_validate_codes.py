@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from exllama_guard.commands import validate
 from exllama_guard.core.records import Offsets, Origin, TurnRequest, make_snippet
-from exllama_guard.core.trace import record_of, to_line
+from exllama_guard.core.trace import record_of
+from exllama_guard.core.trace_line import to_line
 from exllama_guard.testing import make_monitor
 
 TEXT = "The cache holds 8192 tokens."

@@ -21,7 +21,7 @@ from conftest import EXTENSION
 from exllama_guard.core.records import Finish, Gate, ModelInfo, Offsets, Origin, Snippet, TurnRequest
 from exllama_guard.core.report import Chart, ChartLine, ChartRange, Line, Report, Table, as_json
 from exllama_guard.core.report_html import as_html
-from exllama_guard.core.trace import TraceWriter
+from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.panel.cards_check import Visitor
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.markup_shell import script, shell

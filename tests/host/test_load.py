@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from exllama_guard.core.records import make_snippet
-from exllama_guard.core.trace import read_traces
+from exllama_guard.core.trace_files import read_traces
 from exllama_guard.sources.marked_block import format_block
 from load_clients import MARKER, run_clients
 

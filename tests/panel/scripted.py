@@ -29,7 +29,7 @@ from exllama_guard.core.records import (
     make_snippet,
     words,
 )
-from exllama_guard.core.trace import TraceWriter
+from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.monitor import Monitor, TurnHandle
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from exllama_guard.core.records import Finish, Reader
-from exllama_guard.core.trace import TraceWriter
+from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.monitor import Monitor
 from exllama_guard.panel.cards_check import Visitor
 from exllama_guard.panel.desk import Desk

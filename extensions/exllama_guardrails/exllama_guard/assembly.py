@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
 from exllama_guard.core.records import Snippet
-from exllama_guard.core.trace import TraceWriter
+from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.embedders.sentence_transformers import SentenceTransformerEmbedder, load_embedder
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings

@@ -13,7 +13,8 @@ from exllama_guard.core.checkup import observe_turns
 from exllama_guard.core.diagnosis import Findings, ReadMode, diagnosis_of, modes_of_report
 from exllama_guard.core.records import TurnReport
 from exllama_guard.core.stability import LambdaReport
-from exllama_guard.core.trace import TraceRecord, read_traces
+from exllama_guard.core.trace import TraceRecord
+from exllama_guard.core.trace_files import read_traces
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.command_line import add_run_options, opened, running
 

@@ -99,7 +99,7 @@ def _turns(folder: Path, last: int) -> list[TurnReport]:
     Raises:
         UserError: There are no traces.
     """
-    from exllama_guard.core.trace import read_traces
+    from exllama_guard.core.trace_files import read_traces
     from exllama_guard.panel.history import report_of
 
     if not folder.is_dir():

@@ -13,7 +13,8 @@ from pathlib import Path
 from exllama_guard.commands import command_parser
 from exllama_guard.core.replay import replay_of
 from exllama_guard.core.report import Report
-from exllama_guard.core.trace import TraceRecord, read_traces
+from exllama_guard.core.trace import TraceRecord
+from exllama_guard.core.trace_files import read_traces
 from exllama_guard.core.use_reports import replay_report
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.command_line import add_report_options, environment, report_command

@@ -11,7 +11,7 @@ from exllama_guard.backends.files import read_json
 from exllama_guard.commands import command_parser
 from exllama_guard.core.recorded_runs import is_recording, recorded_report
 from exllama_guard.core.report import Report
-from exllama_guard.core.trace import read_traces
+from exllama_guard.core.trace_files import read_traces
 from exllama_guard.core.use_reports import chat_report
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.command_line import add_report_options, environment, write_reports

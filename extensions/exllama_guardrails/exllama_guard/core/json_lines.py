@@ -1,4 +1,4 @@
-"""Files of JSON lines that people write: one object a line, and where a line is none, why."""
+"""Files of JSON lines: one object a line, and where a line is none, why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,22 @@ from typing import Any
 
 from exllama_guard.errors import UserError
 
-__all__ = ["read_object"]
+__all__ = ["object_of", "read_object"]
+
+
+def object_of(line: bytes | str) -> dict[str, Any]:
+    """The JSON object that a line is.
+
+    Raises:
+        ValueError: It is none; says what it is instead.
+    """
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"a {type(data).__name__}")
+    return data
 
 
 def read_object(line: bytes | str, number: int) -> dict[str, Any]:
@@ -17,9 +32,6 @@ def read_object(line: bytes | str, number: int) -> dict[str, Any]:
         UserError: The line is no JSON object; says what it is.
     """
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"line {number} is not JSON ({error}); each line must be one JSON object.") from error
-    if not isinstance(data, dict):
-        raise UserError(f"line {number} is a {type(data).__name__}; each line must be one JSON object.")
-    return data
+        return object_of(line)
+    except ValueError as error:
+        raise UserError(f"line {number} is {error}; each line must be one JSON object.") from error

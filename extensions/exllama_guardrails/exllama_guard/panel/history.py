@@ -22,7 +22,9 @@ from exllama_guard.core.records import (
     TurnReport,
     TurnRequest,
 )
-from exllama_guard.core.trace import TraceRecord, TraceSnippet, from_line, reader_in_trace, trace_files
+from exllama_guard.core.trace import TraceRecord, TraceSnippet, reader_in_trace
+from exllama_guard.core.trace_files import trace_files
+from exllama_guard.core.trace_line import from_line
 from exllama_guard.errors import TraceError
 
 PAGE_TURNS = 25
