@@ -85,6 +85,13 @@ def button(text: Child, action: str, *, cls: str = "eg-btn", **attributes: str |
     return el("button", text, type="button", cls=cls, data_act=action, **attributes)
 
 
+def table(columns: Iterable[str], rows: Child, *, cls: str | None = None, label: str | None = None) -> Html:
+    """Rows under the names of their columns, in a frame that scrolls; with a `label` by the keys too."""
+    head = el("thead", el("tr", [el("th", name, scope="col") for name in columns]))
+    region = {"tabindex": "0", "role": "region", "aria_label": label} if label else {}
+    return el("div", el("table", head, el("tbody", rows), cls=cls), cls="eg-table", **region)
+
+
 def empty(title: str, what_to_do: str) -> Html:
     """An empty state: what is missing, and what to do."""
     return el("div", el("p", title, cls="eg-empty-title"), el("p", what_to_do), cls="eg-empty")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exllama_guard.panel.markup import Html, button, el, join
+from exllama_guard.panel.markup import Html, button, el, join, table
+from exllama_guard.panel.markup_forms import GOLD_FILES, file_row
 from exllama_guard.panel.rows_calibrate import CalibrationRows
 
 _HEAD = ("Limit", "ΔS up to", "Right passages accepted", "Nearest wrong ones accepted", "Balanced accuracy")
@@ -19,12 +20,7 @@ def form() -> Html:
             "a question and its anchor, the passage that answers it; 20 are needed, 100 are better.",
             cls="eg-note",
         ),
-        el(
-            "div",
-            el("input", type="file", name="gold", accept=".jsonl,.json,.txt", aria_label="Gold set"),
-            el("button", "Calibrate", type="submit", cls="eg-btn"),
-            cls="eg-row",
-        ),
+        file_row("gold", "Gold set", GOLD_FILES, "Calibrate"),
         data_form="calibrate",
         cls="eg-form eg-calibrate",
     )
@@ -38,7 +34,5 @@ def result(rows: CalibrationRows | None) -> Html:
         el("tr", [el("td", cell) for cell in (row.name, row.limit, row.right, row.wrong, row.balanced)])
         for row in rows.limits
     ]
-    head = el("thead", el("tr", [el("th", name, scope="col") for name in _HEAD]))
-    table = el("div", el("table", head, el("tbody", body)), cls="eg-table eg-plain")
     take = button("Use the placed limits", "use-limits", data_accept=rows.accept, data_reject=rows.reject)
-    return join(el("p", rows.head), table, el("p", rows.advice), take)
+    return join(el("p", rows.head), table(_HEAD, body), el("p", rows.advice), take)

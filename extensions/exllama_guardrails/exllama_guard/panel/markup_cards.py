@@ -7,7 +7,8 @@ from dataclasses import fields
 
 from exllama_guard.core.records import Gate
 from exllama_guard.panel.history import Filter, HistoryPage, HistoryRow
-from exllama_guard.panel.markup import Html, badge, button, el, empty, icon, join
+from exllama_guard.panel.markup import Html, badge, button, el, empty, icon, join, table
+from exllama_guard.panel.markup_forms import field, select, submit
 from exllama_guard.panel.words import (
     CHOICE_WORDS,
     GATE_TONES,
@@ -72,12 +73,10 @@ def _unreadable(count: int) -> Html | None:
 
 
 def _select(name: str, label: str, options: Iterable[tuple[str, str]], value: str) -> Html:
-    items = [el("option", "All", value="", selected=not value)]
-    items += [el("option", shown, value=key, selected=key == value) for key, shown in options]
     return el(
         "label",
         el("span", label, cls="eg-label"),
-        el("select", items, data_filter=name),
+        select((("", "All"), *options), value, data_filter=name),
         cls="eg-field-inline",
     )
 
@@ -97,16 +96,7 @@ def _pager(page: HistoryPage) -> Html:
 
 def _table(rows: Sequence[HistoryRow]) -> Html:
     head = ("Verdict", "Question", "Support", "ΔS", "Model", "When")
-    return el(
-        "div",
-        el(
-            "table",
-            el("thead", el("tr", [el("th", name, scope="col") for name in head])),
-            el("tbody", [_line(row) for row in rows]),
-            cls="eg-stack",
-        ),
-        cls="eg-table",
-    )
+    return table(head, [_line(row) for row in rows], cls="eg-stack")
 
 
 def _line(row: HistoryRow) -> Html:
@@ -157,8 +147,8 @@ def report_page(rows: Sequence[HistoryRow]) -> Html:
         )
         for row in rows
     ]
-    table = el("table", el("tr", [el("th", name) for name in names]), body)
-    page = el("html", head, el("body", el("h1", f"{len(rows)} checked answers"), table), lang="en")
+    answers = el("table", el("tr", [el("th", name) for name in names]), body)
+    page = el("html", head, el("body", el("h1", f"{len(rows)} checked answers"), answers), lang="en")
     return join(Html("<!doctype html>"), page)
 
 
@@ -172,7 +162,7 @@ def check_form() -> Html:
         _area("answer", "Answer", 4, "The answer to check."),
         el(
             "div",
-            el("button", "Check", type="submit", cls="eg-btn eg-primary"),
+            submit("Check", primary=True),
             button("Clear", "clear-check"),
             cls="eg-row",
         ),
@@ -182,13 +172,7 @@ def check_form() -> Html:
 
 
 def _area(name: str, label: str, rows: int, hint: str) -> Html:
-    return el(
-        "label",
-        el("span", label, cls="eg-field-name"),
-        el("span", hint, cls="eg-note"),
-        el("textarea", name=name, rows=rows),
-        cls="eg-field",
-    )
+    return field(label, el("textarea", name=name, rows=rows), hint)
 
 
 def settings_form(settings: Settings) -> Html:
@@ -204,7 +188,7 @@ def settings_form(settings: Settings) -> Html:
         groups,
         el(
             "div",
-            el("button", "Apply", type="submit", cls="eg-btn eg-primary"),
+            submit("Apply", primary=True),
             button("Reset to defaults", "reset-settings"),
             cls="eg-row",
         ),
@@ -232,18 +216,17 @@ def _setting(name: str, value: object) -> Html:
     known = "" if default in (None, "") else f" Default: {plain}."
     common = {"name": name, "aria_describedby": f"eg-h-{name}"}
     if isinstance(default, bool):
-        field = el("input", type="checkbox", checked=bool(value), data_kind="bool", **common)
+        control = el("input", type="checkbox", checked=bool(value), data_kind="bool", **common)
     elif words := choices(name):
-        options = [el("option", CHOICE_WORDS[word], value=word, selected=word == value) for word in words]
-        field = el("select", options, data_kind="str", **common)
+        control = select([(word, CHOICE_WORDS[word]) for word in words], shown, data_kind="str", **common)
     elif isinstance(default, str):
-        field = el("input", type="text", value=shown, data_kind="str", **common)
+        control = el("input", type="text", value=shown, data_kind="str", **common)
     else:
         kind = "int" if isinstance(default, int) else "float"
-        field = el("input", type="text", inputmode="decimal", value=shown, data_kind=kind, **common)
+        control = el("input", type="text", inputmode="decimal", value=shown, data_kind=kind, **common)
     return el(
         "div",
-        el("label", el("span", label, cls="eg-field-name"), field),
+        el("label", el("span", label, cls="eg-field-name"), control),
         el("span", hint + known, cls="eg-note", id=f"eg-h-{name}"),
         cls="eg-setting" + (" eg-tick" if isinstance(default, bool) else ""),
     )

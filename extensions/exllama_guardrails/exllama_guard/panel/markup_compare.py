@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exllama_guard.panel.markup import Html, button, el, join
+from exllama_guard.panel.markup_forms import field, file_row, select, submit
 from exllama_guard.panel.rows_compare import CompareRow, Picked
 
 __all__ = ["compare_form", "open_form"]
@@ -32,13 +33,11 @@ def _pick(row: CompareRow) -> Html:
     return el(
         "form",
         [_mode(place, name, row) for place, name in enumerate(_ROWS)],
-        el(
-            "label",
-            el("span", "Gold set (a file of JSON lines)", cls="eg-field-name"),
+        field(
+            "Gold set (a file of JSON lines)",
             el("input", type="text", name="gold", data_kind="str", value=row.gold),
-            cls="eg-field",
         ),
-        el("div", el("button", "Show the command", type="submit", cls="eg-btn"), cls="eg-row"),
+        el("div", submit("Show the command"), cls="eg-row"),
         data_form="compare",
         cls="eg-form eg-tight",
     )
@@ -50,15 +49,14 @@ def _mode(place: int, name: str, row: CompareRow) -> Html:
     return el(
         "div",
         el("span", name, cls="eg-label"),
-        _select(f"model_{place}", f"{name}: model", (("", "–"), *row.models), picked.model),
-        _select(f"form_{place}", f"{name}: form", forms, picked.form),
+        _choice(f"model_{place}", f"{name}: model", (("", "–"), *row.models), picked.model),
+        _choice(f"form_{place}", f"{name}: form", forms, picked.form),
         cls="eg-row eg-pick",
     )
 
 
-def _select(name: str, label: str, options: Sequence[tuple[str, str]], value: str) -> Html:
-    items = [el("option", shown, value=key, selected=key == value) for key, shown in options]
-    return el("select", items, name=name, data_kind="str", aria_label=label)
+def _choice(name: str, label: str, options: Sequence[tuple[str, str]], value: str) -> Html:
+    return select(options, value, name=name, data_kind="str", aria_label=label)
 
 
 def _command(command: str) -> Html:
@@ -76,12 +74,7 @@ def open_form() -> Html:
         el("p", "Opens the JSON file that a command wrote.", cls="eg-note"),
         el(
             "form",
-            el(
-                "div",
-                el("input", type="file", name="report", accept=".json", aria_label="Report file"),
-                el("button", "Open", type="submit", cls="eg-btn"),
-                cls="eg-row",
-            ),
+            file_row("report", "Report file", ".json", "Open"),
             data_form="report",
             cls="eg-form",
         ),

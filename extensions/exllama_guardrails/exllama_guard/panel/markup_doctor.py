@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exllama_guard.panel.markup import Html, badge, button, el, empty, join, source_link
+from exllama_guard.panel.markup_forms import submit
 from exllama_guard.panel.markup_report import downloads, work_card
 from exllama_guard.panel.rows_probes import DiagnosisRow, DoctorRow, DoctorRows
 from exllama_guard.panel.rows_report import WorkRow
@@ -32,7 +33,7 @@ def checkup_form(work: WorkRow) -> Html:
             "form",
             el(
                 "div",
-                el("button", "Start the checkup", type="submit", cls="eg-btn eg-primary"),
+                submit("Start the checkup", primary=True),
                 el(
                     "label",
                     el("span", "Compare with (optional)", cls="eg-label"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exllama_guard.panel.markup import Html, badge, button, el, join
+from exllama_guard.panel.markup import Html, badge, button, el, join, table
 from exllama_guard.panel.rows_long import Cell, LongRows, TurnRow
 
 __all__ = ["long_chat"]
@@ -20,16 +20,11 @@ def long_chat(rows: LongRows) -> Html:
     """The chat of the newest answer; nothing before there is one."""
     if not rows.rows:
         return Html("")
-    table = el(
-        "table",
-        el("thead", el("tr", [el("th", name, scope="col") for name in _HEAD])),
-        el("tbody", [_line(row) for row in rows.rows]),
-        cls="eg-stack eg-long",
-    )
+    body = [_line(row) for row in rows.rows]
     return join(
         el("h4", "This chat, by turn"),
         el("p", badge(rows.badge.word, rows.badge.tone), " ", rows.trend, " ", rows.meaning, cls="eg-lead"),
-        el("div", table, cls="eg-table", tabindex="0", role="region", aria_label="This chat, by turn"),
+        table(_HEAD, body, cls="eg-stack eg-long", label="This chat, by turn"),
         el("p", _NOTE, cls="eg-note"),
     )
 

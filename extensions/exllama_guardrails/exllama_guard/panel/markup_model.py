@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from exllama_guard.core.records import ModelInfo
 from exllama_guard.monitor import Event
 from exllama_guard.panel.markup import Html, badge, button, el, empty, join
+from exllama_guard.panel.markup_forms import select, submit
 from exllama_guard.panel.rows_model import Bar, ModelRow, ModelRows
 
 DRIFT_LENGTHS = (1024, 2048, 4096, 8192, 16384)
@@ -80,14 +81,14 @@ def drift(rows: ModelRows | None) -> Html:
             el(
                 "label",
                 el("span", "Up to", cls="eg-label"),
-                el(
-                    "select",
-                    [el("option", f"{length} tokens", value=length) for length in DRIFT_LENGTHS],
+                select(
+                    [(str(length), f"{length} tokens") for length in DRIFT_LENGTHS],
+                    "",
                     name="max_tokens",
                     data_kind="int",
                 ),
             ),
-            el("button", "Measure drift", type="submit", cls="eg-btn"),
+            submit("Measure drift"),
             cls="eg-row",
         ),
         data_form="drift",

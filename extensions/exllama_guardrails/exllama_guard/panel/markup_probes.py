@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exllama_guard.panel.markup import Html, badge, el, empty, join
+from exllama_guard.panel.markup import Html, badge, el, empty, join, table
+from exllama_guard.panel.markup_forms import GOLD_FILES, field, file_row, submit
 from exllama_guard.panel.markup_report import downloads, work_card
 from exllama_guard.panel.rows_probes import AnswerCell, ProbeRows
 from exllama_guard.panel.rows_report import WorkRow
@@ -40,7 +41,7 @@ def probe_form(forms: Sequence[str], snippets: int, work: WorkRow, question_know
             el("p", about, cls="eg-note"),
             el(
                 "div",
-                el("button", "Ask six times", type="submit", cls="eg-btn eg-primary"),
+                submit("Ask six times", primary=True),
                 _tick("strict", " strict: all six must agree"),
                 cls="eg-row",
             ),
@@ -57,12 +58,7 @@ def _tick(name: str, text: str) -> Html:
 
 
 def _form_field(place: int, text: str) -> Html:
-    return el(
-        "label",
-        el("span", _FORM_NAMES[min(place, 2)], cls="eg-field-name"),
-        el("textarea", text, name=f"form_{place}", rows=2),
-        cls="eg-field",
-    )
+    return field(_FORM_NAMES[min(place, 2)], el("textarea", text, name=f"form_{place}", rows=2))
 
 
 def agreement(rows: ProbeRows) -> Html:
@@ -104,14 +100,8 @@ def _number(name: str, value: str, explanation: str) -> Html:
 
 def _grid(grid: Sequence[tuple[str, Sequence[AnswerCell]]]) -> Html:
     seeds = list(dict.fromkeys(cell.seed for _, cells in grid for cell in cells))
-    head = el(
-        "tr",
-        el("th", "Form", scope="col"),
-        [el("th", f"Seed {seed}", scope="col") for seed in seeds],
-    )
     body = [_grid_row(form, {cell.seed: cell for cell in cells}, seeds) for form, cells in grid]
-    table = el("table", el("thead", head), el("tbody", body), cls="eg-grid")
-    return el("div", table, cls="eg-table", tabindex="0", role="region", aria_label="Answers")
+    return table(("Form", *(f"Seed {seed}" for seed in seeds)), body, cls="eg-grid", label="Answers")
 
 
 def _grid_row(form: str, cells: dict[str, AnswerCell], seeds: Sequence[str]) -> Html:
@@ -146,12 +136,8 @@ def gold_form(work: WorkRow) -> Html:
         work,
         el(
             "form",
-            el(
-                "div",
-                el("input", type="file", name="gold", accept=".jsonl,.json,.txt", aria_label="Gold set"),
-                el("button", "Run", type="submit", cls="eg-btn"),
-                _tick("answers", " with answers of the model (slow)"),
-                cls="eg-row",
+            file_row(
+                "gold", "Gold set", GOLD_FILES, "Run", _tick("answers", " with answers of the model (slow)")
             ),
             data_form="verify",
             cls="eg-form",
@@ -163,7 +149,7 @@ def gold_form(work: WorkRow) -> Html:
 
 def replay_form(work: WorkRow) -> Html:
     """The button that asks again with other extensions on and off, or how far it is."""
-    ask = el("div", el("button", "Ask again", type="submit", cls="eg-btn"), cls="eg-row")
+    ask = el("div", submit("Ask again"), cls="eg-row")
     return work_card(
         "Extensions: does another one change the answer?",
         "Your last three questions are asked again with each other extension on alone and with all off; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exllama_guard.panel.markup import Html, badge, button, el, icon, join, source_link
+from exllama_guard.panel.markup import Html, badge, button, el, icon, join, source_link, table
 from exllama_guard.panel.rows_report import ReportRows, TableRows, VerdictRow, WorkRow
 
 __all__ = ["downloads", "problem", "progress", "report", "work_card"]
@@ -22,13 +22,9 @@ def report(rows: ReportRows | None, *, close: str = "") -> Html:
         ),
         el("p", rows.about, cls="eg-note"),
         el("p", rows.summary, cls="eg-lead") if rows.summary else None,
-        [_table(table) for table in rows.tables[:1] if len(table.rows) <= _FEW_ROWS],
+        [_table(one) for one in rows.tables[:1] if len(one.rows) <= _FEW_ROWS],
         el("ul", [_verdict(row) for row in rows.verdicts], cls="eg-verdicts"),
-        [
-            _table(table)
-            for table in rows.tables
-            if table is not rows.tables[0] or len(table.rows) > _FEW_ROWS
-        ],
+        [_table(one) for one in rows.tables if one is not rows.tables[0] or len(one.rows) > _FEW_ROWS],
         _not_measured(rows.not_measured),
         cls="eg-report",
     )
@@ -50,23 +46,15 @@ def _page(url: str) -> Html:
     return el("a", "How to repair it", href=url, target="_blank", rel="noopener noreferrer", cls="eg-src")
 
 
-def _table(table: TableRows) -> Html:
-    head = el("thead", el("tr", [el("th", name, scope="col") for name in table.columns]))
-    body = el("tbody", [el("tr", [el("td", cell) for cell in row]) for row in table.rows])
-    more = f"{table.left_out} more rows are in the file." if table.left_out else ""
+def _table(rows: TableRows) -> Html:
+    body = [el("tr", [el("td", cell) for cell in row]) for row in rows.rows]
+    more = f"{rows.left_out} more rows are in the file." if rows.left_out else ""
     return el(
         "details",
-        el("summary", el("b", table.title), el("span", f"{len(table.rows)} rows", cls="eg-note")),
-        el(
-            "div",
-            el("table", head, body),
-            cls="eg-table eg-plain",
-            tabindex="0",
-            role="region",
-            aria_label=table.title,
-        ),
+        el("summary", el("b", rows.title), el("span", f"{len(rows.rows)} rows", cls="eg-note")),
+        table(rows.columns, body, label=rows.title),
         el("p", more, cls="eg-note") if more else None,
-        open=len(table.rows) <= _FEW_ROWS,
+        open=len(rows.rows) <= _FEW_ROWS,
         cls="eg-sn",
     )
 

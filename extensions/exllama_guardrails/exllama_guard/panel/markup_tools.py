@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from exllama_guard.core.records import NotScored
 from exllama_guard.core.tool_rows import ToolRow
-from exllama_guard.panel.markup import Html, badge, button, el, empty, join
+from exllama_guard.panel.markup import Html, badge, button, el, empty, join, table
+from exllama_guard.panel.markup_forms import field, submit
 from exllama_guard.panel.rows_tools import STATE_TONES, STATE_WORDS, AnswerRows, ChatTools, ToolsCard
 
 _HEAD = ("State", "Tool", "Calls", "Valid", "Held by", "Last violation")
@@ -23,10 +24,8 @@ def tools(card: ToolsCard) -> Html:
 
 
 def _chat(chat: ChatTools) -> Html:
-    head = el("thead", el("tr", [el("th", name, scope="col") for name in _HEAD]))
-    body = el("tbody", [_tool(row, chat.key) for row in chat.rows])
-    table = el("div", el("table", head, body, cls="eg-stack"), cls="eg-table")
-    return el("section", el("h4", chat.title), table, cls="eg-toolset")
+    body = [_tool(row, chat.key) for row in chat.rows]
+    return el("section", el("h4", chat.title), table(_HEAD, body, cls="eg-stack"), cls="eg-toolset")
 
 
 def _tool(row: ToolRow, chat: str) -> Html:
@@ -81,16 +80,14 @@ def schema_form(schema: str) -> Html:
     """The field for a JSON Schema that answers must fit."""
     return el(
         "form",
-        el(
-            "label",
-            el("span", "JSON Schema of every answer", cls="eg-field-name"),
-            el("span", "Empty: answers are free. Tools in a chat come before this schema.", cls="eg-note"),
+        field(
+            "JSON Schema of every answer",
             el("textarea", schema, name="answer_schema", rows=6, spellcheck="false", cls="eg-code"),
-            cls="eg-field",
+            "Empty: answers are free. Tools in a chat come before this schema.",
         ),
         el(
             "div",
-            el("button", "Apply", type="submit", cls="eg-btn eg-primary"),
+            submit("Apply", primary=True),
             button("Remove", "clear-schema") if schema else None,
             cls="eg-row",
         ),
