@@ -123,6 +123,11 @@ def random_tools(count: int, seed: int = 7) -> list[Tool]:
     ]
 
 
+def allowed_tokens(mask: np.ndarray, count: int | None = None) -> np.ndarray:
+    """The ids that a mask allows, lowest first; of the first `count` ids where that is given."""
+    return np.flatnonzero(np.unpackbits(mask.view(np.uint8), count=count, bitorder="little"))
+
+
 def uniform_reply(
     lock: CompiledLock, rng: np.random.Generator, max_tokens: int = 4000, *, told: bool = False
 ) -> tuple[bytes, bool]:
@@ -138,7 +143,7 @@ def uniform_reply(
         mask = run.mask()
         if mask is None:
             return bytes(out), run.phase is Phase.DONE
-        allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little")[: len(tokens)])
+        allowed = allowed_tokens(mask, len(tokens))
         if not allowed.size:
             raise AssertionError(f"the lock allows no token after {bytes(out)!r}")
         token = int(allowed[int(rng.integers(allowed.size))])

@@ -17,12 +17,13 @@ from exllama_guard.core.records import Gate, NotScored, Reason
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.locks.compiled import compile_plan, plan_answer
 from exllama_guard.locks.run import LockRun, Phase
-from exllama_guard.locks.vocabulary import byte_vocabulary, from_tokenizer_file
+from exllama_guard.locks.vocabulary import from_tokenizer_file
 from exllama_guard.probes.causality import check_causality, remedy_of
 from exllama_guard.probes.exllama_mode import ExLlamaMode, bits_of, kind_of, read_exllama_form
 from exllama_guard.probes.exllama_open import ExLlamaSpec
 from exllama_guard.probes.model_check import read_plain_english
 from exllama_guard.probes.writer import GREEDY, Sampling
+from lock_material import allowed_tokens
 
 SCHEMA = {
     "type": "object",
@@ -154,16 +155,14 @@ def test_forms_of_a_command_line(folder):
         read_exllama_form("", "/nowhere", "exllamav3")
 
 
-def test_after_a_whole_answer_only_the_end_may_come():
-    words = byte_vocabulary()
-    lock = compile_plan(plan_answer(SCHEMA, ""), words)
+def test_after_a_whole_answer_only_the_end_may_come(letters):
+    lock = compile_plan(plan_answer(SCHEMA, ""), letters)
     run = LockRun(lock)
     for byte in b'{"a":1}':
         assert run.mask() is not None
         run.feed(byte)
     assert run.phase is Phase.DONE
-    bits = np.unpackbits(run.mask().view(np.uint8), bitorder="little")
-    assert set(np.flatnonzero(bits).tolist()) == set(words.eos_ids)
+    assert set(allowed_tokens(run.mask()).tolist()) == set(letters.eos_ids)
 
 
 def test_a_locked_reply_of_either_library_is_the_json_and_nothing_behind_it(mode):

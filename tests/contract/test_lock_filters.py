@@ -14,7 +14,6 @@ from exllama_guard.locks.exllamav2_filter import build_filter as build_v2
 from exllama_guard.locks.exllamav3_filter import build_filter as build_v3
 from exllama_guard.locks.run import Phase
 from exllama_guard.locks.transformers_processor import LockProcessor, apply_mask
-from exllama_guard.locks.vocabulary import byte_vocabulary
 
 SCHEMA = {
     "type": "object",
@@ -26,19 +25,14 @@ PADDED = 320  # a model's logits are wider than its tokenizer
 
 
 @pytest.fixture(scope="module")
-def words():
-    return byte_vocabulary()
+def answer_lock(letters):
+    return compile_plan(plan_answer(SCHEMA, ""), letters)
 
 
 @pytest.fixture(scope="module")
-def answer_lock(words):
-    return compile_plan(plan_answer(SCHEMA, ""), words)
-
-
-@pytest.fixture(scope="module")
-def call_lock(words):
+def call_lock(letters):
     tool = tool_from_openai({"name": "add", "parameters": SCHEMA})
-    return compile_plan(plan_calls((tool,), "<tool_call>", always=False), words)
+    return compile_plan(plan_calls((tool,), "<tool_call>", always=False), letters)
 
 
 def allowed(scores):
@@ -46,18 +40,20 @@ def allowed(scores):
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_a_mask_is_applied_and_padding_never_comes(words, kind):
-    mask = np.zeros((words.size + 31) // 32, dtype=np.int32)
+def test_a_mask_is_applied_and_padding_never_comes(letters, kind):
+    mask = np.zeros((letters.size + 31) // 32, dtype=np.int32)
     mask[1] = 0b101
     mask[0] = -(2**31)  # the sign bit is token 31
-    for width in (PADDED, words.size, 40):
+    for width in (PADDED, letters.size, 40):
         scores = torch.full((1, width), 0.5, dtype=kind)
-        masked = apply_mask(scores, mask, words.size)
+        masked = apply_mask(scores, mask, letters.size)
         assert (masked.shape, masked.dtype) == (scores.shape, kind)
         assert allowed(masked) == {31, 32, 34}
         assert float(masked[0, 34]) == 0.5
     mask.fill(-1)
-    assert allowed(apply_mask(torch.zeros(1, PADDED, dtype=kind), mask, words.size)) == set(range(words.size))
+    assert allowed(apply_mask(torch.zeros(1, PADDED, dtype=kind), mask, letters.size)) == set(
+        range(letters.size)
+    )
 
 
 def test_the_processor_follows_a_reply_and_replays_where_it_goes_back(answer_lock):
