@@ -244,6 +244,21 @@ def test_the_diagnostic_prompt_is_copied_and_sent_into_the_chat(served, page):
     assert "4096" in page.evaluate("() => navigator.clipboard.readText()")
 
 
+def test_what_a_button_did_is_said_inside_the_window_wherever_the_page_is_scrolled_to(served, page):
+    served.run("run 94 bad")
+    wake(page)
+    open_details(page, "turn")
+    page.set_viewport_size({"width": 1000, "height": 420})  # the panel is far longer
+    until(page, "() => !!document.querySelector('[data-act=diagnose]')")
+    page.evaluate("() => window.scrollTo(0, 0)")
+    page.click("[data-act=diagnose]")
+    until(
+        page,
+        "() => { const said = document.querySelector('[data-said]'), box = said.getBoundingClientRect();"
+        " return said.textContent !== '' && box.top >= 0 && box.bottom <= window.innerHeight; }",
+    )
+
+
 def test_a_compare_report_is_opened_from_its_file(served, page):
     open_details(page, "probes")
     until(page, "() => !!document.querySelector('[data-form=report] input')")

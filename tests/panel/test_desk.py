@@ -231,6 +231,25 @@ def test_a_reset_leaves_the_traces_in_the_folder_that_the_host_chose(tmp_path):
         assert monitor.settings.trace_folder == str(tmp_path)
 
 
+def test_a_reset_keeps_the_documents_that_the_program_started_with(tmp_path):
+    monitor = scripted_monitor(Settings(knowledge_folder=str(tmp_path)))
+    client = Client(Desk(monitor), tab="settings")
+    client.ask(act("apply-settings", knowledge_folder=""))
+    assert monitor.settings.knowledge_folder == ""
+    client.ask(act("reset-settings"))
+    assert monitor.settings.knowledge_folder == str(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["", "documents"])
+def test_while_off_the_page_says_all_that_does_not_happen(folder):
+    monitor = scripted_monitor(Settings(knowledge_folder=folder))
+    client = Client(Desk(monitor))
+    client.ask(act("switch", value=False))
+    for said in (str(client.last["say"]), client.html["glance"]):
+        assert "Answers are not checked" in said
+        assert ("folder is not searched" in said) == bool(folder)
+
+
 def test_users_with_logins_do_not_see_each_others_turns(monitor):
     run_turn(monitor, 1, BAD, reader=Reader(username="ann"))
     desk = Desk(monitor)

@@ -68,6 +68,28 @@ def test_a_passed_answer_says_what_its_verdict_rests_on():
     assert row.reason == "All 2 statements are carried by the snippets."
 
 
+def test_a_carried_answer_that_is_to_review_says_why_and_not_that_all_is_well():
+    strict = Settings(distance_pass=0.0, distance_fail=0.01)
+    report = scripted_monitor(strict).check_pasted(QUESTION, SNIPPETS, GOOD)
+    assert report.support.gate is Gate.PASS
+    row = glance(report, strict)
+    assert (row.badge.word, row.sentence) == ("Review", "")
+    assert row.reason.startswith("The question is far from the retrieved text")
+
+
+@pytest.mark.parametrize(
+    ("done", "begins"),
+    [
+        (Action.REPAIR, "Answered again. All 2"),
+        (Action.REFUSE, "Not shown in the chat. All 2"),
+        (Action.ANNOTATE, "All 2"),
+    ],
+)
+def test_the_line_says_what_was_done_with_the_answer(done, begins):
+    acted_on = replace(checked(GOOD), acted=Acted(done, done, "", (), ""))
+    assert glance(acted_on, SETTINGS).reason.startswith(begins)
+
+
 def test_before_the_first_sentence_is_whole_the_line_says_so_instead_of_a_verdict():
     whole = checked(GOOD)
     why = NotScored(Reason.NO_CLAIMS)

@@ -61,7 +61,11 @@ class Desk:
     ) -> None:
         """Reads from `source`, `tools`, the lifecycle and the probes; nothing is rendered yet."""
         self._source = source
-        self._host_folder = source.settings.trace_folder
+        started = source.settings
+        self._host_folders = {
+            "trace_folder": started.trace_folder,
+            "knowledge_folder": started.knowledge_folder,
+        }
         self._probes = ProbeCards(probes)
         self._cards = Cards(source, tools, follower)
         self._check, self._calibrate = CheckCard(source), CalibrateCard(source)
@@ -101,7 +105,12 @@ class Desk:
     def _switch(self, message: Message, visitor: Visitor) -> dict[str, object]:
         on = message.values.get("value") is True
         self._source.set_enabled(on)
-        return {"say": "Guardrails are on." if on else "Guardrails are off; answers are not checked."}
+        return {"say": "Guardrails are on." if on else f"Guardrails are off. {self._while_off()}"}
+
+    def _while_off(self) -> str:
+        """What does not happen while the switch is off."""
+        looked_up = ", and your folder is not searched" if self._source.settings.knowledge_folder else ""
+        return f"Answers are not checked{looked_up}."
 
     def _on_visitor(self, message: Message, visitor: Visitor) -> dict[str, object] | None:
         """What a button of the Check tab or of the calibration does; None where it is another's."""
@@ -126,13 +135,14 @@ class Desk:
         defaults = {
             field.name: field.default for field in fields(Settings) if field.name not in SETTINGS_ELSEWHERE
         }
-        problems = self._change(defaults)
+        problems = self._change(defaults | self._host_folders)
         return {"say": " ".join(problems) or "All settings are back at their defaults."}
 
     def _change(self, values: Mapping[str, object]) -> tuple[str, ...]:
         """Takes new values; an empty trace folder is the one that the host chose when it started."""
-        own = {"trace_folder": self._host_folder} if values.get("trace_folder") == "" else {}
-        return self._source.change_settings(**{**values, **own})
+        own = self._host_folders["trace_folder"]
+        kept = {"trace_folder": own} if values.get("trace_folder") == "" else {}
+        return self._source.change_settings(**{**values, **kept})
 
     def _export(self, message: Message, visitor: Visitor) -> dict[str, object]:
         rows = filtered(self._history(visitor, float("inf")).rows, message.filter)
@@ -170,7 +180,7 @@ class Desk:
 
     def _glance(self, snapshot: Snapshot, newest: TurnReport | None) -> Html:
         if not snapshot.enabled:
-            return markup_turn.glance_empty("Off", "Answers are not checked. Switch on to check them.")
+            return markup_turn.glance_empty("Off", f"{self._while_off()} The switch turns it on again.")
         if snapshot.coming and snapshot.live is None:
             return markup_turn.glance_empty("Checking", "A new answer is being written.")
         if newest is None and snapshot.model is None:

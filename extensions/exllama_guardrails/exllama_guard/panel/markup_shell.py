@@ -94,7 +94,7 @@ def shell() -> Html:
     ]
     body = el("div", tabs, panels, id="eg-body", cls="eg-body", hidden=True)
     status = el("p", cls="eg-said", role="status", aria_live="polite", data_said=True)
-    toast = el("div", status, cls="eg-toast")
+    toast = el("div", status, cls="eg-toast", popover="manual")
     return el(
         "section",
         style,

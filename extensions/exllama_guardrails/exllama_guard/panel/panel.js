@@ -159,6 +159,8 @@
     const el = root().querySelector("[data-said]");
     el.textContent = text;
     el.classList.toggle("eg-vh", Boolean(quiet));
+    const toast = el.parentElement; // the top layer: in the window wherever the panel is scrolled to
+    if (!quiet && toast.showPopover && !toast.matches(":popover-open")) toast.showPopover();
     clearTimeout(state.saying);
     state.saying = setTimeout(() => { el.textContent = ""; }, quiet ? 2000 : 7000);
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from exllama_guard.core.records import (
+    Action,
     AnchorKind,
     ClaimKind,
     ClaimSupport,
@@ -26,6 +27,8 @@ from exllama_guard.panel.words import (
     ZONE_TONES,
 )
 from exllama_guard.settings import Settings
+
+_DONE = {Action.REPAIR: "Answered again. ", Action.REFUSE: "Not shown in the chat. "}
 
 GAUGE_TOP = 1.0  # ΔS reaches 2, but texts of one language practically never pass 1
 
@@ -132,15 +135,24 @@ def glance(report: TurnReport, settings: Settings) -> GlanceRow:
     worst = report.support.worst
     shown = worst is not None and worst.gate in (Gate.FAIL, Gate.REVIEW)
     early = streaming and isinstance(report.support.support, NotScored) and bool(report.request.snippets)
-    reasons = ("The first sentence is still being written.",) if early else report.verdict.reasons
+    reasons = ("The first sentence is still being written.",) if early else _deciding(report)
+    why = claim_reason(worst) if shown and worst is not None else (reasons[0] if reasons else "")
+    done = _DONE.get(report.acted.done, "") if report.acted is not None else ""
     return GlanceRow(
         badge=Badge("Measuring", "none") if early else badge(report.verdict.gate),
         gauge=gauge(report.distances.gated, report.zone, settings),
         support=number(report.support.support) if isinstance(report.support.support, float) else "–",
         sentence=_one_line(worst.text) if shown and worst is not None else "",
-        reason=claim_reason(worst) if shown and worst is not None else (reasons[0] if reasons else ""),
+        reason=done + why,
         streaming=streaming,
     )
+
+
+def _deciding(report: TurnReport) -> tuple[str, ...]:
+    """The verdict's reasons, without the one that all is carried where the verdict is below that."""
+    reasons = report.verdict.reasons
+    lowered = report.support.gate is Gate.PASS and report.verdict.gate is not Gate.PASS
+    return reasons[1:] or reasons if lowered else reasons
 
 
 def claim_reason(claim: ClaimSupport) -> str:
