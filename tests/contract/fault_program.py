@@ -21,7 +21,7 @@ import types
 from pathlib import Path
 
 from fuzz_program import Records
-from host_scenarios import ADD, CHUNKS, NOTES, TEMPLATE, Host, api_state, history
+from scripted_host import ADD, CHUNKS, NOTES, TEMPLATE, Host, api_state, history
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "extensions" / "exllama_guardrails" / "exllama_guard"

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from host_scenarios import Host
+from scripted_host import Host
 
 HUGE = "snippets " * 100_000
 BLOCK = "```guardrails-snippets\n"

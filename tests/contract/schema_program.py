@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from fault_program import RealHost
-from host_scenarios import TEMPLATE
+from scripted_host import TEMPLATE
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 GOOD, BAD = '{"a": 1}', 'Sure, here it is: {"a": "one"}'

@@ -6,15 +6,10 @@ import itertools
 from pathlib import Path
 
 import pytest
+from contract.acting_texts import FAR, PASSAGE, QUESTION, RIGHT, WRONG
 from programs import printed_by
 from webui_hosts import hosts
 
-# As in acting_program.py, which runs in another Python.
-PASSAGE = "The fence waits for two equal runs. Then it opens."
-FAR = "Completely unrelated words about bananas, monkeys, jungles, ripeness, vitamins."
-QUESTION = "What does the fence do?"
-WRONG = "It paints elephants purple <b>every</b> [Friday](http://example.org)."
-RIGHT = "The fence waits for two equal runs. Then it opens."
 MARK = "⚠ Guardrails: "
 REFUSED = "The model's answer was held back"
 

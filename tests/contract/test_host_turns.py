@@ -10,11 +10,11 @@ import itertools
 from pathlib import Path
 
 import pytest
+from contract.scripted_host import ANSWER
 from programs import printed_by
 from webui_hosts import hosts
 
 QUESTION = "What does the fence do?"
-ANSWER = "The fence waits for two equal runs. Then it opens."
 
 
 @pytest.fixture(scope="module", params=hosts())

@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from host_scenarios import Host, chat_turn
+from scripted_host import Host, chat_turn
 
 # Names that the host itself assigns while it runs a turn or loads a model and extensions.
 HOST_OWN = {

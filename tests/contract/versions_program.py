@@ -14,7 +14,7 @@ import types
 from pathlib import Path
 
 from fuzz_program import Records
-from host_scenarios import ANSWER, Host, chat_turn
+from scripted_host import ANSWER, Host, chat_turn
 
 
 class Without(types.ModuleType):

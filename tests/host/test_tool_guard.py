@@ -7,7 +7,7 @@ import sys
 import types
 
 import pytest
-from contract.host_scenarios import ADD
+from contract.scripted_host import ADD
 from exllama_guard.core.tool_rows import AnswerOutcome
 from exllama_guard.core.tool_schema import ToolState
 from exllama_guard.host import hooks
