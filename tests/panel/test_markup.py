@@ -29,9 +29,10 @@ from exllama_guard.panel.markup_model import model
 from exllama_guard.panel.markup_plot import plot as plot_markup
 from exllama_guard.panel.markup_shell import shell
 from exllama_guard.panel.markup_turn import glance as glance_markup
+from exllama_guard.panel.markup_turn import snippet as snippet_markup
 from exllama_guard.panel.over_time import plot
 from exllama_guard.panel.packet import Part, Slot
-from exllama_guard.panel.rows import glance
+from exllama_guard.panel.rows import SnippetRow, glance
 from exllama_guard.panel.turn_page import turn_page
 from exllama_guard.settings import Settings
 from hypothesis import given
@@ -175,3 +176,32 @@ def test_every_list_row_of_the_frame_has_a_unique_id_and_every_control_a_name():
     assert len(ids) == len(set(ids))
     controlled = {a["aria-controls"] for _, a in parser.tags if "aria-controls" in a}
     assert controlled <= set(ids)
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("guide/kv_cache.md", "kv_cache.md"),
+        ("https://example.org/a/page/", "page"),
+        ("sha256:ab12", "pasted"),
+    ],
+)
+def test_a_snippets_row_names_its_file_or_where_it_came_from(source, named):
+    row = SnippetRow("s1", source, "Cache", "pasted", 7, "0.10", "0.20", "none", False, "", "Some text.")
+    assert f">{named} · 7 tokens<" in snippet_markup(row, "s.0")
+
+
+def test_each_setting_names_the_key_that_keeps_it_and_its_fitted_value():
+    form = settings_form(Settings())
+    for name in ("distance_pass", "on_fail", "trace_text"):
+        assert f"<code>{name}</code>" in form
+    shown = {a["name"]: a.get("placeholder") for _, a in parsed(form).tags if "name" in a}
+    assert shown["relevance_limit"] == "0.11"
+    assert (shown["support_pass"] or "").startswith("0.")
+    assert shown["distance_pass"] is None
+
+
+def test_the_plots_say_what_their_signs_and_dashed_lines_mean():
+    drawn = plot_markup(plot([scripted_monitor().check_pasted("Q?", ["A 1."], "A 1.")], (), Settings()))
+    assert "the turn’s verdict" in drawn
+    assert "Dashed: pass up to 0.45, fail from 0.60." in drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -120,6 +121,16 @@ def test_every_word_table_is_complete():
 def test_every_number_is_explained_in_words_that_also_say_what_it_does_not_mean():
     for row in measures(checked(BAD), SETTINGS):
         assert row.explanation.count(".") >= 2, row.key
+
+
+def test_the_limits_of_support_and_relevance_are_told_whether_set_or_fitted():
+    fitted = {row.key: row.limits for row in measures(checked(GOOD), SETTINGS)}
+    assert re.fullmatch(r"pass ≥ 0\.\d\d–0\.\d\d, fail < 0\.\d\d–0\.\d\d \(fitted\); .*", fitted["support"])
+    assert fitted["relevance"] == "pass ≥ 0.11"
+    own = replace(SETTINGS, support_pass=0.9, support_fail=0.2, relevance_limit=0.3)
+    told = {row.key: row.limits for row in measures(checked(GOOD), own)}
+    assert told["support"].startswith("pass ≥ 0.90, fail < 0.20")
+    assert told["relevance"] == "pass ≥ 0.30"
 
 
 @given(st.floats(0, 2), st.floats(0, 2), st.floats(0, 2))

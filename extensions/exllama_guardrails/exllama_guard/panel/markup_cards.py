@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from exllama_guard.core.records import Gate
+from exllama_guard.panel.fitted import fitted_limit
 from exllama_guard.panel.history import Filter, HistoryPage, HistoryRow
 from exllama_guard.panel.markup import Html, badge, button, el, empty, icon, join, table
 from exllama_guard.panel.markup_forms import field, select, submit
@@ -182,7 +183,9 @@ def settings_form(settings: Settings) -> Html:
         "form",
         el(
             "p",
-            "Changes hold until the program ends; put them into settings.yaml to keep them.",
+            "Changes hold until the program ends. To keep one, write ",
+            el("code", "exllama_guardrails-NAME: value"),
+            " into settings.yaml; its NAME stands beside it.",
             cls="eg-note",
         ),
         groups,
@@ -211,10 +214,11 @@ def _setting(name: str, value: object) -> Html:
         if default is True
         else "off"
         if default is False
-        else CHOICE_WORDS.get(str(default), str(default))
+        else CHOICE_WORDS.get(str(default), str(default)).partition(":")[0]
     )
     known = "" if default in (None, "") else f" Default: {plain}."
     common = {"name": name, "aria_describedby": f"eg-h-{name}"}
+    fitted = fitted_limit(name) or None
     if isinstance(default, bool):
         control = el("input", type="checkbox", checked=bool(value), data_kind="bool", **common)
     elif words := choices(name):
@@ -223,11 +227,19 @@ def _setting(name: str, value: object) -> Html:
         control = el("input", type="text", value=shown, data_kind="str", **common)
     else:
         kind = "int" if isinstance(default, int) else "float"
-        control = el("input", type="text", inputmode="decimal", value=shown, data_kind=kind, **common)
+        control = el(
+            "input",
+            type="text",
+            inputmode="decimal",
+            value=shown,
+            data_kind=kind,
+            placeholder=fitted,
+            **common,
+        )
     return el(
         "div",
         el("label", el("span", label, cls="eg-field-name"), control),
-        el("span", hint + known, cls="eg-note", id=f"eg-h-{name}"),
+        el("span", hint + known, " ", el("code", name), cls="eg-note", id=f"eg-h-{name}"),
         cls="eg-setting" + (" eg-tick" if isinstance(default, bool) else ""),
     )
 

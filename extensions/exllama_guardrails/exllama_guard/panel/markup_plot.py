@@ -13,7 +13,15 @@ def plot(row: PlotRow) -> Html:
     count = len(row.series[0].points)
     if count == 0:
         return empty("No turns yet", "Ask the model something; each answer becomes a point here.")
-    return join([_panel(series, row, count) for series in row.series], _events(row.marks))
+    signs = (
+        "Each point is a turn; a click opens it. Its sign is the turn’s verdict, not the outcome of this one "
+        "number: circle pass, diamond review, square fail, empty ring not measured."
+    )
+    return join(
+        [_panel(series, row, count) for series in row.series],
+        el("p", signs, cls="eg-note eg-signs"),
+        _events(row.marks),
+    )
 
 
 def _panel(series: Series, row: PlotRow, count: int) -> Html:
@@ -38,9 +46,11 @@ def _panel(series: Series, row: PlotRow, count: int) -> Html:
     ticks = [_tick(0.0, "0", series), _tick(series.top, f"{series.top:g}", series)]
     ticks += [_tick(limit, f"{limit:.2f}", series, words) for limit, words in series.limits]
     points = [_point(point, i, series, row.questions[i]) for i, point in enumerate(series.points)]
+    dashed = ", ".join(f"{words} {limit:.2f}" for limit, words in series.limits)
+    about = series.explanation + (f" Dashed: {dashed}." if dashed else "")
     return el(
         "figure",
-        el("figcaption", el("b", series.name), " ", el("span", series.explanation, cls="eg-note")),
+        el("figcaption", el("b", series.name), " ", el("span", about, cls="eg-note")),
         el("div", el("div", ground, ticks, points, cls="eg-p-box", style=f"--n:{count}"), cls="eg-p-scroll"),
         cls="eg-plot",
     )

@@ -11,6 +11,7 @@ from exllama_guard.panel.rows import GaugeRow, GlanceRow, MeasureRow, SnippetRow
 from exllama_guard.panel.segments import SegmentRow
 
 _MOST_SHOWN = 20_000  # characters of one snippet in the page
+_MOST_NAME = 60  # characters of its file's name
 
 
 def glance(row: GlanceRow) -> Html:
@@ -177,7 +178,7 @@ def measure_value(row: MeasureRow) -> Html:
 @lru_cache(maxsize=128)
 def snippet(row: SnippetRow, slot: str) -> Html:
     """A snippet: id, origin and distances in one line (sent apart into `slot`), its text folded."""
-    about = [row.origin, f"{row.tokens} tokens"] + (["cited"] if row.cited else [])
+    about = [_short(row.source) or row.origin, f"{row.tokens} tokens"] + (["cited"] if row.cited else [])
     return el(
         "details",
         el(
@@ -190,12 +191,20 @@ def snippet(row: SnippetRow, slot: str) -> Html:
         el(
             "p",
             source_link(row.source),
-            f" · section {row.section}",
+            f" · {row.origin} · section {row.section}",
             f" · derived: {row.derived}" if row.derived else None,
             cls="eg-note",
         ),
         cls="eg-sn",
     )
+
+
+def _short(source: str) -> str:
+    """The file's or page's own name, at most 60 characters; "" where the source is only a hash."""
+    if source.startswith("sha256:"):
+        return ""
+    name = source.rstrip("/").rsplit("/", 1)[-1]
+    return name if len(name) <= _MOST_NAME else name[:_MOST_NAME] + "…"
 
 
 def _beginning(text: str) -> str:

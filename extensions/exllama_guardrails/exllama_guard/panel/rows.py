@@ -17,6 +17,7 @@ from exllama_guard.core.records import (
     TurnReport,
     Zone,
 )
+from exllama_guard.panel.fitted import fitted_limit, support_limits
 from exllama_guard.panel.words import (
     EXPLANATIONS,
     GATE_TONES,
@@ -176,6 +177,7 @@ def measures(report: TurnReport, settings: Settings) -> tuple[MeasureRow, ...]:
     """Every number of the turn, the gating ones first."""
     distances = report.distances
     proxy = report.coverage.anchor_kind is AnchorKind.PROXY
+    beside = settings.relevance_limit
     answer_side = distances.answer_context
     limits = f"pass ≤ {settings.distance_pass:.2f}, fail ≥ {settings.distance_fail:.2f}"
     which = (
@@ -183,7 +185,12 @@ def measures(report: TurnReport, settings: Settings) -> tuple[MeasureRow, ...]:
     )
     nearest = answer_side.cited if isinstance(answer_side.cited, float) else answer_side.min
     return (
-        _row("support", report.support.support, "as strong as the weakest sentence", report.support.gate),
+        _row(
+            "support",
+            report.support.support,
+            support_limits(settings.support_pass, settings.support_fail),
+            report.support.gate,
+        ),
         _row("question_context", distances.gated, f"{limits}; {which}", report.distance_gate),
         _row(
             "coverage",
@@ -201,7 +208,7 @@ def measures(report: TurnReport, settings: Settings) -> tuple[MeasureRow, ...]:
         _row(
             "relevance",
             report.relevance.relevance,
-            "judged with the question’s own words",
+            f"pass ≥ {fitted_limit('relevance_limit') if beside is None else f'{beside:.2f}'}",
             report.relevance.gate,
         ),
         _row("answer_context", nearest, "no limit", None),

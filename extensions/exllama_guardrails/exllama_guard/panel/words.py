@@ -42,7 +42,7 @@ EXPLANATIONS = {
     "bleed": "Share of the cited text that comes from other sections than the needed one. "
     "Some bleed is harmless.",
     "resonance": "Mean ΔS of the last answers to their snippets. "
-    "A rise means answers drift away; it does not say why.",
+    "0.10 above that of the first five, answers drift away; it does not say why.",
 }
 
 NAMES = {
