@@ -22,17 +22,14 @@ from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.service import ProbeService
 from exllama_guard.probes.writer import GREEDY, Sampling
 from exllama_guard.testing import FakeEmbedder
+from host_modules import host_modules
 from probe_material import ScriptedMode
 
 
 @pytest.fixture
 def host(monkeypatch):
     """The few names of the host that a probe needs."""
-    modules = ModuleType("modules")
-    modules.__path__ = []
-    shared, generation, chat = (
-        ModuleType(f"modules.{name}") for name in ("shared", "text_generation", "chat")
-    )
+    shared, generation, chat = host_modules(monkeypatch, "shared", "text_generation", "chat")
     shared.model, shared.model_name, shared.settings = object(), "m", {"name1": "You"}
     shared.generation_lock = threading.Lock()
     shared.states, shared.held = [], []
@@ -44,8 +41,6 @@ def host(monkeypatch):
 
     generation._generate_reply = generate
     chat.generate_chat_prompt = lambda text, state, history: f"<user>{text}"
-    for module in (modules, shared, generation, chat):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
     return shared
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import types
+
+from host_modules import host_modules
 
 
 class Weights:
@@ -17,7 +18,9 @@ class SmallHost:
 
     def __init__(self, monkeypatch, step_s=0.01):
         self.step_s, self.states, self.running = step_s, [], 0
-        self.shared = types.ModuleType("modules.shared")
+        self.shared, self.text_generation, presets, loaders = host_modules(
+            monkeypatch, "shared", "text_generation", "presets", "loaders"
+        )
         settings = {"add_bos_token": True, "truncation_length": 8192, "static_cache": False}
         vars(self.shared).update(
             model=None,
@@ -30,19 +33,10 @@ class SmallHost:
             settings=dict(settings),
             default_settings=dict(settings),
         )
-        self.text_generation = types.ModuleType("modules.text_generation")
         vars(self.text_generation).update(generate_reply=self.generate_reply, _generate_reply=self.write)
-        presets = types.ModuleType("modules.presets")
         presets.__spec__ = types.SimpleNamespace(name="modules.presets")
         presets.default_preset = lambda: {"temperature": 1, "top_k": 0, "do_sample": True, "tfs": 1}
-        loaders = types.ModuleType("modules.loaders")
         loaders.loaders_and_params = {"Transformers": ["bf16", "gpu_split", "vram_info"]}
-        modules = types.ModuleType("modules")
-        modules.__path__ = []
-        for module in (modules, self.shared, self.text_generation, presets, loaders):
-            monkeypatch.setitem(sys.modules, module.__name__, module)
-            if module is not modules:
-                setattr(modules, module.__name__.partition(".")[2], module)
 
     def load(self, name="m"):
         self.shared.model_name = name

@@ -8,7 +8,6 @@ import inspect
 import logging
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from exllama_guard.errors import EmbedderError
 from exllama_guard.host import hooks, webui
 from exllama_guard.settings import Settings, to_params
 from exllama_guard.sources.marked_block import format_block, parse_snippets
+from host_modules import host_modules
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -239,7 +239,7 @@ def test_the_hook_table_fits_on_a_screen_and_loads_without_a_package_again_and_a
 
 
 def test_a_misspelt_entry_of_settings_yaml_is_named_with_the_one_that_was_meant(monkeypatch):
-    shared = types.ModuleType("modules.shared")
+    (shared,) = host_modules(monkeypatch, "shared")
     shared.settings = {
         "exllama_guardrails-distnace_pass": 0.3,
         "exllama_guardrails-distance_fail": 0.7,
@@ -247,8 +247,6 @@ def test_a_misspelt_entry_of_settings_yaml_is_named_with_the_one_that_was_meant(
         "superbooga-chunk_count": 5,
         "mode": "chat",
     }
-    monkeypatch.setitem(sys.modules, "modules", types.ModuleType("modules"))
-    monkeypatch.setitem(sys.modules, "modules.shared", shared)
     (sentence,) = webui.unknown_settings({"display_name", "is_tab", *to_params()})
     assert "exllama_guardrails-distnace_pass" in sentence
     assert "did you mean exllama_guardrails-distance_pass?" in sentence

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import sys
-import types
 
 from conftest import EXTENSION
 from exllama_guard.host import names
+from host_modules import host_modules
 
 HOST = EXTENSION / "exllama_guard" / "host"
 # Asked for with a default that is right where a version lacks it.
@@ -70,14 +69,11 @@ def test_each_module_of_the_host_that_is_imported_is_listed_or_optional():
 
 
 def test_a_missing_name_is_one_sentence_with_what_is_off_and_what_to_do(monkeypatch):
-    package, shared = types.ModuleType("modules"), types.ModuleType("modules.shared")
-    package.__path__ = []
+    (shared,) = host_modules(monkeypatch, "shared")
     for name in names.NAMES:
         if name.module == "modules.shared":
             setattr(shared, name.names[0], None)
     del shared.stop_everything
-    monkeypatch.setitem(sys.modules, "modules", package)
-    monkeypatch.setitem(sys.modules, "modules.shared", shared)
     sentences = names.missing_parts()
     assert sum("modules.shared." in sentence for sentence in sentences) == 1
     assert sum("modules.text_generation." in sentence for sentence in sentences) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import types
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from exllama_guard.host.tool_guard import ToolGuard
 from exllama_guard.host.tool_repair import repairing
 from exllama_guard.host.tool_reply import current_turn
 from exllama_guard.settings import Settings
+from host_modules import host_modules
 
 SCHEMA = '{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}'
 GOOD, BAD, WRAPPED = '{"a": 1}', '{"a": "one"}', 'Sure: {"a": 1} as you asked.'
@@ -30,13 +30,7 @@ class Host:
 @pytest.fixture
 def host(monkeypatch):  # noqa: C901 - one function a name of the host
     host = Host()
-    names = ["modules", "modules.shared", "modules.chat", "modules.text_generation"]
-    made = {name: types.ModuleType(name) for name in names}
-    for name, module in made.items():
-        monkeypatch.setitem(sys.modules, name, module)
-        if "." in name:
-            setattr(made["modules"], name.partition(".")[2], module)
-    shared, chat, generation = (made[name] for name in names[1:])
+    shared, chat, generation = host_modules(monkeypatch, "shared", "chat", "text_generation")
     shared.args, shared.model, shared.stop_everything = (
         types.SimpleNamespace(api=False, loader="x"),
         None,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from exllama_guard.host import hooks, start, webui
+from host_modules import host_modules
 
 EXTENSION = Path(__file__).resolve().parents[2] / "extensions" / "exllama_guardrails"
 
@@ -16,16 +17,13 @@ EXTENSION = Path(__file__).resolve().parents[2] / "extensions" / "exllama_guardr
 @pytest.fixture
 def host(monkeypatch):
     """The names of a host that loaded this extension and no other."""
-    package, shared = types.ModuleType("modules"), types.ModuleType("modules.shared")
-    extensions = types.ModuleType("modules.extensions")
+    shared, extensions = host_modules(monkeypatch, "shared", "extensions")
     script = types.ModuleType("script")
     script.state_modifier = hooks.state_modifier
     shared.args = types.SimpleNamespace(extensions=["exllama_guardrails"])
     shared.gradio = {}
     shared.model, shared.model_name = None, "None"
     extensions.state = {"exllama_guardrails": [True, 0, script]}
-    for name, module in (("", package), (".shared", shared), (".extensions", extensions)):
-        monkeypatch.setitem(sys.modules, f"modules{name}", module)
     return types.SimpleNamespace(shared=shared, extensions=extensions)
 
 
