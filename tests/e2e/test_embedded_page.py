@@ -37,6 +37,32 @@ def settled(page: Page, before: str) -> str:
     return page.inner_text(GLANCE)
 
 
+def test_a_first_visit_names_the_documents_and_finds_the_panel_open_until_it_is_folded(page: Page) -> None:
+    assert "kv_cache.md" in page.inner_text("#chat")
+    assert page.get_attribute("[data-act=fold]", "aria-expanded") == "true"
+    page.click("[data-act=fold]")
+    page.reload()
+    page.wait_for_selector(f"{GLANCE}[data-h]", state="attached")
+    page.wait_for_timeout(500)
+    assert page.get_attribute("[data-act=fold]", "aria-expanded") == "false"
+
+
+def test_the_panel_stands_flush_with_the_chat_and_a_long_question_leaves_its_button_in_place(
+    page: Page,
+) -> None:
+    def top(selector: str) -> float:
+        box = page.locator(selector).first.bounding_box()
+        assert box is not None, selector
+        return box["y"]
+
+    assert abs(top("#eg-root") - top("#chat .chat-scroll")) <= 1
+    before = top("#send")
+    page.fill("#question textarea, #question input", "A line\n" * 40)
+    page.wait_for_timeout(300)
+    assert abs(top("#send") - before) <= 1
+    page.fill("#question textarea, #question input", "")
+
+
 def test_a_distance_appears_while_the_reply_streams_and_a_verdict_when_it_ends(page: Page) -> None:
     before = ask(page, "Explain in several sentences what happens when a model is loaded, and why.")
     seen = []

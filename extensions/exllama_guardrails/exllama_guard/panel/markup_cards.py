@@ -24,7 +24,8 @@ def turn_list(rows: Sequence[HistoryRow]) -> Html:
     """The last turns, newest first, each opened with a click."""
     if not rows:
         return Html("")
-    return join(el("h4", f"Last {len(rows)} turns"), _table(rows))
+    title = "Last turn" if len(rows) == 1 else f"Last {len(rows)} turns"
+    return join(el("h4", title), _table(rows))
 
 
 def history(page: HistoryPage, chosen: Filter) -> Html:

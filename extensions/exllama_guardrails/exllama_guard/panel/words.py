@@ -156,7 +156,7 @@ SETTING_HINTS = {
         "Hold API streams",
         "A streamed answer is sent once it is checked. Off: only annotated.",
     ),
-    "api_report": ("Report in API responses", "Adds a `guardrails` object with the verdict."),
+    "api_report": ("Report in API responses", "Adds an object “guardrails” with the verdict."),
     "support_fail": ("Support fails below", "Empty: the value that was fitted on public data."),
     "live_updates_per_s": ("Updates while streaming", "Times a second that the growing reply is scored."),
     "turns_kept": ("Turns in the panel", "Kept in memory; the traces keep all."),

@@ -15,6 +15,7 @@ import gradio as gr
 from modules import chat, extensions, shared
 from modules.text_generation import stop_everything_event
 
+from exllama_guard.sources.knowledge_text import SUFFIXES
 from exllama_guard.standalone.loading import ModelLoading
 
 __all__ = ["EXAMPLES", "Page", "build_page"]
@@ -27,10 +28,11 @@ EXAMPLES = (
 )
 
 _GRADIO = int(version("gradio").split(".")[0])
-_WELCOME = (
-    '<div class="chat-scroll"><div class="welcome"><b>Ask the documents</b>'
-    "The best passages go to the model with their ids. While it answers, the panel shows how far "
-    "each sentence is carried by them.</div></div>"
+_MOST_NAMED = 9  # documents in the welcome
+# The panel is what this page is for: it is open until its reader folds it.
+_HEAD = (
+    "<script>try { if (sessionStorage.getItem('eg-open') === null) sessionStorage.setItem('eg-open', '1'); }"
+    " catch { /* storage is closed to this page */ }</script>"
 )
 _RELOAD = "() => { setTimeout(() => location.reload(), 2500); }"
 
@@ -53,6 +55,7 @@ def build_page(loading: ModelLoading) -> Page:
         ),
         "css": Path(__file__).with_name("page.css").read_text(encoding="utf-8")
         + extensions.apply_extensions("css"),
+        "head": _HEAD,
     }
     in_blocks, in_launch = ({"fill_width": True}, style) if _GRADIO >= 6 else (style, {})
     shared.gradio.clear()
@@ -69,6 +72,30 @@ def build_page(loading: ModelLoading) -> Page:
                 _session()
     shared.gradio["interface"] = blocks
     return Page(blocks, in_launch)
+
+
+def _welcome() -> str:
+    """What an empty chat says: which documents there are, and what happens with them."""
+    named = shared.settings.get("exllama_guardrails-knowledge_folder")
+    folder = Path(str(named)).expanduser() if named else None
+    names = documents_in(folder) if folder is not None else []
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    listed = html.escape(", ".join(names[:_MOST_NAMED]) + more)
+    where = f"<p>In {html.escape(folder.name)}: {listed}.</p>" if folder is not None and names else ""
+    return (
+        f'<div class="chat-scroll"><div class="welcome"><b>Ask the documents</b>{where}'
+        "<p>The passages that fit best go to the model. While it answers, the panel shows which of its "
+        "sentences they carry.</p></div></div>"
+    )
+
+
+def documents_in(folder: Path) -> list[str]:
+    """Names of the documents that lie in `folder` itself, sorted; [] where it cannot be read."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [path.name for path in entries if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
 def _top(loading: ModelLoading) -> None:
@@ -102,12 +129,18 @@ def _hidden(component: type[Any], value: object) -> Any:  # noqa: ANN401 - which
 def _chat() -> None:
     shared.gradio["history"] = gr.State(chat.empty_history())
     shared.gradio["display"] = _hidden(gr.JSON, {})
-    shared.gradio["html_display"] = gr.HTML(_WELCOME, elem_id="chat")
+    shared.gradio["html_display"] = gr.HTML(_welcome, elem_id="chat")
     with gr.Row(elem_id="examples"):
         examples = [gr.Button(text, size="sm", elem_classes="example") for text in EXAMPLES]
     with gr.Row(elem_id="ask"):
         shared.gradio["textbox"] = gr.Textbox(
-            placeholder="Ask the documents …", show_label=False, container=False, scale=8, elem_id="question"
+            placeholder="Ask the documents …",
+            label="Question",
+            show_label=False,
+            container=False,
+            max_lines=6,
+            scale=8,
+            elem_id="question",
         )
         shared.gradio["Generate"] = gr.Button(
             "Send", variant="primary", scale=1, min_width=80, elem_id="send"
@@ -205,7 +238,7 @@ def _wire(examples: list[gr.Button]) -> None:
     shared.gradio["Regenerate"].click(_regenerate, [history, *_settings()], shown, **quiet)
     shared.gradio["Continue"].click(_continue, [history, *_settings()], shown, **quiet)
     shared.gradio["Stop"].click(stop_everything_event, None, None, queue=False)
-    shared.gradio["New chat"].click(lambda: ({}, chat.empty_history(), _WELCOME), None, shown, **quiet)
+    shared.gradio["New chat"].click(lambda: ({}, chat.empty_history(), _welcome()), None, shown, **quiet)
 
 
 def _taken_or_warn(text: str) -> tuple[str, str]:
