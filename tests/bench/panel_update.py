@@ -194,7 +194,7 @@ class _Demo:
     """The demo page in a process of its own; gives its address."""
 
     def __enter__(self) -> str:
-        from e2e.test_panel_browser import Served
+        from e2e.panel_page import Served
 
         self._folder = tempfile.TemporaryDirectory()
         self._served = Served(sys.executable, Path(self._folder.name))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import real_browser
 from conftest import EXTENSION
 from exllama_guard.core.records import Finish, Gate, ModelInfo, Offsets, Origin, Snippet, TurnRequest
 from exllama_guard.core.report import Chart, ChartLine, ChartRange, Line, Report, Table, as_json
@@ -78,12 +77,6 @@ class Watched:
         self.page.evaluate("() => document.querySelectorAll('[autofocus]').forEach((el) => el.focus())")
         assert self.page.evaluate(LOOK) == CLEAN, where
         assert self.happened == [], where
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with real_browser.started() as running:
-        yield running
 
 
 @pytest.fixture

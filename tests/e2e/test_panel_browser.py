@@ -8,128 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import real_browser
+from conftest import EXTENSION, ROOT
+from e2e.panel_page import WAIT_MS, Served, open_details, open_panel, python_of, until, wake
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-ROOT = Path(__file__).resolve().parents[2]
-DEMO = ROOT / "tests" / "panel" / "demo.py"
-SHIM = Path(os.environ.get("GUARDRAILS_SHARED_DIR", ROOT.parent / "shared")) / "webui-shim"
-WAIT_MS = 15_000
 TABS = ("turn", "time", "history", "probes", "doctor", "check", "tools", "model", "settings")
 
 pytestmark = pytest.mark.browser
-
-
-class Served:
-    """A page of the demo in a process of its own, driven by lines on its standard input."""
-
-    def __init__(self, python: str, folder: Path, logins: str = "") -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        env = os.environ | {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-        if python != sys.executable:
-            env["PYTHONPATH"] = str(SHIM)
-        self.process = subprocess.Popen(
-            [python, str(DEMO), str(self.port), str(folder), *([logins] if logins else [])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
-        self.url = f"http://127.0.0.1:{self.port}/"
-        self.await_line("ready")
-
-    def send(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def await_line(self, wanted: str) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.strip() == wanted:
-                return
-        pytest.fail(f"the demo page ended before it said '{wanted}'")
-
-    def run(self, line: str) -> None:
-        self.send(line)
-        self.await_line("done")
-
-    def close(self) -> None:
-        self.process.communicate("quit\n", timeout=20)
-
-
-def _python_of(version: str) -> str:
-    if version == "installed":
-        return sys.executable
-    python = os.environ.get("GUARDRAILS_GRADIO4_PYTHON", "")
-    if not python:
-        pytest.skip("no python with gradio 4.37.2: name one in GUARDRAILS_GRADIO4_PYTHON")
-    if not SHIM.is_dir():
-        pytest.skip(f"no {SHIM}: gradio 4.37.2 needs it beside a current huggingface_hub")
-    return python
-
-
-@pytest.fixture(scope="module", params=["installed", "4.37.2"])
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    made = Served(_python_of(request.param), tmp_path_factory.mktemp("traces"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with real_browser.started() as running:
-        yield running
-
-
-@pytest.fixture
-def page(served: Served, browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1100, "height": 900})
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    open_panel(opened, served)
-    yield opened
-    opened.close()
-    # Gradio 4.37.2 itself asks Google for its fonts; the panel asks nobody.
-    ours = [fault for fault in faults if "ERR_" not in fault and "fonts.googleapis" not in fault]
-    assert ours == []
-
-
-def open_panel(page: Page, served: Served) -> None:
-    page.goto(served.url)
-    page.wait_for_function("() => document.querySelector('[data-slot=glance]')?.dataset.h", timeout=WAIT_MS)
-
-
-def wake(page: Page) -> None:
-    page.evaluate("() => window.egGuard.wake()")
-
-
-def open_details(page: Page, tab: str = "turn") -> None:
-    if page.get_attribute("[data-act=fold]", "aria-expanded") == "false":
-        page.click("[data-act=fold]")
-    page.click(f"[data-tab={tab}]")
-
-
-def until(page: Page, condition: str, within_ms: int = WAIT_MS) -> None:
-    """Asks again and again: a page that redraws all the time never lets a waiting promise through."""
-    waited = 0
-    while not page.evaluate(condition):
-        assert waited < within_ms, f"{condition} did not come true within {within_ms} ms"
-        page.wait_for_timeout(100)
-        waited += 100
 
 
 def test_a_tab_that_is_clicked_while_an_answer_is_on_its_way_fills(page: Page, served: Served) -> None:
@@ -262,7 +153,7 @@ def test_what_a_button_did_is_said_inside_the_window_wherever_the_page_is_scroll
 def test_a_compare_report_is_opened_from_its_file(served, page):
     open_details(page, "probes")
     until(page, "() => !!document.querySelector('[data-form=report] input')")
-    example = ROOT / "extensions" / "exllama_guardrails" / "docs" / "examples" / "compare.json"
+    example = EXTENSION / "docs" / "examples" / "compare.json"
     page.set_input_files("[data-form=report] input", str(example))
     page.click("[data-form=report] button")
     until(page, "() => document.querySelector('[data-slot=opened]').innerText.includes('E_resonance')")
@@ -489,7 +380,7 @@ def _axe() -> Path:
 
 @pytest.mark.parametrize("version", ["installed", "4.37.2"])
 def test_two_users_with_logins_do_not_see_each_others_turns(browser, tmp_path, version):
-    served = Served(_python_of(version), tmp_path, "ann:one,bob:two")
+    served = Served(python_of(version), tmp_path, "ann:one,bob:two")
     try:
         served.run("run 1 bad ann")
         shown = {}
