@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from auroc import auroc
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
@@ -79,15 +80,6 @@ def sign_of(name: str) -> int:
     if name in FREE:
         return 0
     return -1 if name.startswith(HARMFUL) else 1
-
-
-def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve, ties counted half."""
-    order = scores[:, None] if len(scores) < 1 else scores
-    positive, negative = order[labels == 1], order[labels == 0]
-    below = np.searchsorted(np.sort(negative), positive, side="left")
-    upto = np.searchsorted(np.sort(negative), positive, side="right")
-    return float(((below + upto) / 2).sum() / (len(positive) * len(negative)))
 
 
 def balanced(sets: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from auroc import auroc
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
@@ -63,14 +64,6 @@ class TimedEmbedder:
             self._known.clear()
         self.seconds += time.thread_time() - started
         return out
-
-
-def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve, ties counted half."""
-    positive, negative = scores[labels == 1], np.sort(scores[labels == 0])
-    below = np.searchsorted(negative, positive, side="left")
-    upto = np.searchsorted(negative, positive, side="right")
-    return float(((below + upto) / 2).sum() / (len(positive) * len(negative)))
 
 
 def balanced_accuracy(labels: np.ndarray, supported: np.ndarray) -> float:

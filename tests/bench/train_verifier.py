@@ -13,26 +13,31 @@ licences and the figures.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
-import queue
 import random
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from auroc import auroc
 from torch import nn
 from verifier_model import Verifier, load_base
-
-Row = dict[str, Any]
-WIDTHS = (32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512)
-SEPARATOR = 102
+from verifier_report import by_record, report, units_of
+from verifier_table import (
+    SEPARATOR,
+    Table,
+    batches,
+    encode,
+    gather,
+    open_tokenizer,
+    read_rows,
+    stream,
+    write_rows,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,127 +55,6 @@ class Config:
     token_weight: float = 0.5
     dropout: float = 0.1
     seed: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Encoded rows in flat arrays: tokens, segments, marks (0/1, -1 unknown), starts, lengths, y, set."""
-
-    ids: np.ndarray
-    kinds: np.ndarray
-    marks: np.ndarray
-    start: np.ndarray
-    length: np.ndarray
-    y: np.ndarray
-    set: np.ndarray
-
-    def save(self, path: Path) -> None:
-        """Writes a compressed file."""
-        np.savez_compressed(path, **{k: getattr(self, k) for k in self.__slots__})
-
-    @staticmethod
-    def load(path: Path) -> Table:
-        """The table of a file that `save` wrote."""
-        with np.load(path) as found:
-            return Table(**{k: found[k] for k in found.files})
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Rows of a gzipped JSON-lines file."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows as a gzipped JSON-lines file."""
-    with gzip.open(path, "wt", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-def open_tokenizer(base: Path, max_tokens: int) -> Any:
-    """The base model's tokenizer, cutting the longer of the two texts at `max_tokens`."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens, strategy="longest_first")
-    return tokenizer
-
-
-def encode(tokenizer: Any, rows: Sequence[Row]) -> Table:
-    """The rows as a table; a token is marked 1 where it overlaps a span known to be false."""
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for at in range(0, len(rows), 4096):
-        part = rows[at : at + 4096]
-        for row, got in zip(part, tokenizer.encode_batch([(r["e"], r["h"]) for r in part]), strict=True):
-            kinds = np.array(got.type_ids, dtype=np.uint8)
-            ids = np.array(got.ids, dtype=np.uint16)
-            marks = np.full(len(ids), -1, dtype=np.int8)
-            spans = row.get("s")
-            if spans is not None or row["y"] == 2:
-                edges = np.array(got.offsets)
-                own = (kinds == 1) & (edges[:, 1] > edges[:, 0])
-                marks[own] = 0
-                for s, e in spans or ():
-                    marks[own & (edges[:, 0] < e) & (edges[:, 1] > s)] = 1
-            parts.append((ids, kinds, marks))
-    length = np.array([len(p[0]) for p in parts], dtype=np.int32)
-    start = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64)
-    names = np.array([r.get("set", "") for r in rows])
-    return Table(
-        *(np.concatenate([p[i] for p in parts]) for i in range(3)),
-        start,
-        length,
-        np.array([r["y"] for r in rows], dtype=np.int8),
-        names,
-    )
-
-
-def batches(
-    length: np.ndarray, chosen: np.ndarray, tokens: int, rng: np.random.Generator
-) -> list[tuple[np.ndarray, int]]:
-    """Shuffled (row numbers, padded width) with at most `tokens` padded tokens each."""
-    out: list[tuple[np.ndarray, int]] = []
-    low = 0
-    for width in WIDTHS:
-        mine = chosen[(length[chosen] > low) & (length[chosen] <= width)]
-        rng.shuffle(mine)
-        size = max(1, tokens // width)
-        out += [(mine[i : i + size], width) for i in range(0, len(mine), size)]
-        low = width
-    return [out[i] for i in rng.permutation(len(out))]
-
-
-def gather(table: Table, numbers: np.ndarray, width: int) -> dict[str, torch.Tensor]:
-    """The rows as padded tensors."""
-    places = np.arange(width)
-    mask = places < table.length[numbers, None]
-    where = np.where(mask, table.start[numbers, None] + places, 0)
-    got = {
-        "ids": np.where(mask, table.ids[where], 0).astype(np.int64),
-        "kinds": np.where(mask, table.kinds[where], 0).astype(np.int64),
-        "marks": np.where(mask, table.marks[where], -1).astype(np.int64),
-        "mask": mask.astype(np.int64),
-        "y": table.y[numbers].astype(np.int64),
-    }
-    return {k: torch.from_numpy(v) for k, v in got.items()}
-
-
-def stream(
-    table: Table, plan: Sequence[tuple[np.ndarray, int]], device: str
-) -> Iterator[dict[str, torch.Tensor]]:
-    """The planned batches on the device, made ahead by a thread."""
-    ready: queue.Queue[dict[str, torch.Tensor] | None] = queue.Queue(8)
-
-    def fill() -> None:
-        for numbers, width in plan:
-            batch = gather(table, numbers, width)
-            ready.put({k: v.pin_memory() for k, v in batch.items()} if device == "cuda" else batch)
-        ready.put(None)
-
-    threading.Thread(target=fill, daemon=True).start()
-    while (batch := ready.get()) is not None:
-        yield {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
 def loss_of(
@@ -254,88 +138,6 @@ def scores(model: Verifier, table: Table, device: str) -> np.ndarray:
         worst = torch.sigmoid(marks.float().masked_fill(~claim, -30.0).amax(-1))
         out[numbers] = torch.cat([torch.softmax(logits.float(), -1), worst.unsqueeze(-1)], -1).cpu().numpy()
     return out
-
-
-def units_of(records: Sequence[Row]) -> list[Row]:
-    """Every (evidence, claim) that has to be read for the records, in a fixed order."""
-    out: list[Row] = []
-    for record in records:
-        for unit in record["budgets"].values():
-            out.append({"e": unit["whole"], "h": record["answer"], "y": -1, "set": record["set"]})
-            out += [
-                {"e": e, "h": c, "y": -1, "set": record["set"]}
-                for e, c in zip(unit["each"], unit.get("claims", record["claims"]), strict=True)
-            ]
-    return out
-
-
-def by_record(records: Sequence[Row], got: np.ndarray) -> list[Row]:
-    """Scores of `units_of(records)` put back under their answers."""
-    out: list[Row] = []
-    at = 0
-    for record in records:
-        cells = {}
-        for budget, unit in record["budgets"].items():
-            n = len(unit["each"])
-            values = [[round(float(x), 5) for x in row] for row in got[at : at + n + 1]]
-            cells[budget] = {"whole": values[0], "each": values[1:]}
-            at += n + 1
-        out.append(
-            {"id": record["id"], "set": record["set"], "supported": record["supported"], "scores": cells}
-        )
-    return out
-
-
-def auroc(labels: Sequence[int], values: Sequence[float]) -> float:
-    """Area under the ROC curve in 0-1, ties counted half."""
-    y, v = np.asarray(labels), np.asarray(values)
-    _, inverse, counts = np.unique(v, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    n, m = int(y.sum()), int((1 - y).sum())
-    return float((ranks[y == 1].sum() - n * (n + 1) / 2) / (n * m))
-
-
-def logit(p: float) -> float:
-    """Log odds of a probability kept away from 0 and 1."""
-    return math.log((p + 1e-4) / (1 - p + 1e-4))
-
-
-def summaries(cell: Row) -> dict[str, float]:
-    """Answer scores from one budget's cell: whole, worst sentence, and with the token head."""
-    each = np.array(cell["each"])
-    w, t = logit(cell["whole"][2]), -logit(cell["whole"][3])
-    m, u = logit(float(each[:, 2].min())), -logit(float(each[:, 3].max()))
-    return {
-        "whole": w,
-        "whole_token": t,
-        "whole+token": w + t,
-        "min": m,
-        "min_token": u,
-        "min+token": m + u,
-        "whole+min": w + m,
-        "all": w + t + m + u,
-    }
-
-
-def report(rows: Sequence[Row], title: str) -> None:
-    """Prints AUROC per set and mean for each way of summing up."""
-    sets = sorted({r["set"] for r in rows})
-    print(
-        f"== {title}\n{'':18}"
-        + " ".join(f"{s.replace('summedits_', 'se_')[:9]:>9}" for s in sets)
-        + "      mean"
-    )
-    for budget in rows[0]["scores"]:
-        table = [(r["set"], r["supported"], summaries(r["scores"][budget])) for r in rows]
-        for key in table[0][2]:
-            line = [
-                auroc([y for s, y, _ in table if s == name], [v[key] for s, _, v in table if s == name])
-                for name in sets
-            ]
-            print(
-                f"{budget + ' ' + key:18}" + " ".join(f"{x:9.4f}" for x in line) + f" {np.mean(line):9.4f}",
-                flush=True,
-            )
 
 
 def fold(job: tuple[str, Path, Path, Path, Config]) -> np.ndarray:
@@ -438,6 +240,7 @@ def prepare(
 ) -> None:
     """Writes `dev.jsonl.gz` (answers with chosen evidence), `units.npz` and `rows.npz` (encoded)."""
     import verifier_data
+    import verifier_development
     from transformers import AutoModel, AutoTokenizer
 
     rng = random.Random(7)  # noqa: S311 - a fixed seed is meant
@@ -445,20 +248,22 @@ def prepare(
     rows = verifier_data.general_rows(sources, shared / "xquad_en.json", rng)
     if not (data / "dev.jsonl.gz").exists():
         full = AutoTokenizer.from_pretrained(base)
-        embed = verifier_data.mean_pooled(AutoModel.from_pretrained(base, dtype=torch.float32).eval(), full)
-        chooser = verifier_data.EvidenceChooser(
+        embed = verifier_development.mean_pooled(
+            AutoModel.from_pretrained(base, dtype=torch.float32).eval(), full
+        )
+        chooser = verifier_development.EvidenceChooser(
             embed, lambda texts: [len(x) for x in full(list(texts), add_special_tokens=False)["input_ids"]]
         )
         write_rows(
             data / "dev.jsonl.gz",
-            verifier_data.development_rows(shared / "grounding_dev.jsonl", chooser, budgets),
+            verifier_development.development_rows(shared / "grounding_dev.jsonl", chooser, budgets),
         )
     records = read_rows(data / "dev.jsonl.gz")
     if "window" not in records[0]["budgets"]:
-        verifier_data.add_product_windows(records, shared / "grounding_dev.jsonl")
+        verifier_development.add_product_windows(records, shared / "grounding_dev.jsonl")
         write_rows(data / "dev.jsonl.gz", records)
-    documents = verifier_data.development_documents(shared / "grounding_dev.jsonl", rng)
-    rows += verifier_data.development_training(records, documents, rng)
+    documents = verifier_development.development_documents(shared / "grounding_dev.jsonl", rng)
+    rows += verifier_development.development_training(records, documents, rng)
     tokenizer = open_tokenizer(base, max_tokens)
     encode(tokenizer, units_of(records)).save(data / "units.npz")
     encode(tokenizer, rows).save(data / "rows.npz")
