@@ -170,7 +170,7 @@ def _compare(given, values, record: Record) -> None:
         record.row(
             run.label,
             f"E_resonance {verdict.resonance.gate.value}, ΔS drift {_number(verdict.drift)}, KL {drift}, "
-            f"speed × {_short(verdict.speed)}, accuracy {_short(verdict.accuracy_change)}, JSON "
+            f"time a token × {_short(verdict.speed)}, accuracy {_short(verdict.accuracy_change)}, JSON "
             f"{_short(verdict.json_rate)}, λ → {_short(verdict.convergent)}, {verdict.gate.value}",
         )
 

@@ -62,7 +62,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--pairs", type=int, default=24, help="locked and free replies whose speed is compared"
     )
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--limit-s", type=float, default=400.0, help="for the workers")
+    parser.add_argument("--limit-s", type=float, default=400.0, help="for the workers, and for the pairs")
     parser.add_argument(
         "--part", default="", help="a worker's: 1/4 takes every fourth reply from the second on"
     )
@@ -91,7 +91,8 @@ def _speed(spec, given, values: dict[str, Any], record: Record) -> None:
     """Pairs of a locked and a free reply to the same prompt, in turns; tokens a second after the first."""
     with opened(spec) as (mode, _):
         locks = _locks(spec, int(mode.held.tokenizer.eos_token_id), 12, values)
-        pairs: list[dict[str, Any]] = []
+        values["pairs"] = pairs = []
+        end_s = time.monotonic() + given.limit_s
         for number in range(-2, 4 * given.pairs):
             schema, compiled, _ = locks[number % len(locks)]
             found = {}
@@ -100,9 +101,11 @@ def _speed(spec, given, values: dict[str, Any], record: Record) -> None:
                 found[locked] = _timed(mode, _prompt(schema), sampling, number + 1000, lock)[1]
             if number >= 0 and min(one["tokens"] for one in found.values()) > 12:
                 pairs.append({"locked": found[True], "free": found[False]})
-            if len(pairs) == given.pairs:
+                record.keep("speed", values)
+            if len(pairs) == given.pairs or time.monotonic() > end_s:
                 break
-        values["pairs"] = pairs
+    if len(pairs) < 2:
+        raise RuntimeError(f"{len(pairs)} pairs within the time limit; 2 are needed")
     rates = {
         kind: [(pair[kind]["tokens"] - 1) / pair[kind]["after_first_s"] for pair in pairs]
         for kind in ("locked", "free")

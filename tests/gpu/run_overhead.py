@@ -88,6 +88,8 @@ def _overhead(given, values: dict[str, Any], record: Record) -> None:
 
 def _summed_up(folder: str, pairs, monitor, values: dict[str, Any], record: Record) -> None:
     values["folder"] = folder
+    if len(pairs) < 2:
+        raise RuntimeError(f"{len(pairs)} pairs within the time limit; 2 are needed")
     for way in ("on", "again"):
         speed = [pair[way]["tokens_per_s"] / pair["off"]["tokens_per_s"] for pair in pairs]
         ttft = [(pair[way]["ttft_s"] - pair["off"]["ttft_s"]) * 1e3 for pair in pairs]

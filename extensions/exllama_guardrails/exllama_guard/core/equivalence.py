@@ -137,7 +137,8 @@ def _sentence(outcome: Outcome, interval: Interval, more: int | None) -> str:
         return (
             f"INCONCLUSIVE: {told}; the mean lies on the limit of 0.02, so no number of items is sure to do."
         )
-    return f"INCONCLUSIVE: {told}; about {more} more items like these would decide."
+    about = float(f"{more:.1e}") if more > 100 else more  # two digits: it is an estimate
+    return f"INCONCLUSIVE: {told}; about {about:,.0f} more items like these would decide."
 
 
 def drift_against(reference: Sequence[Measure], mode: Sequence[Measure]) -> Drift:

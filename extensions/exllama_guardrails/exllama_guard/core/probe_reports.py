@@ -154,7 +154,7 @@ def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[Mode
         reference.label, bits_shown(reference), "reference", "–", "–", "–", "–",
         kl_shown(reference.floor), "–",
         shown(accuracy_of(reference), ".0%"), shown(json_rate(reference), ".0%"),
-        shown(convergent_share(reference), ".0%"), _ms(reference.token_s), "1.00",
+        shown(convergent_share(reference), ".0%"), ms_shown(reference.token_s), "1.00",
     )  # fmt: skip
     rows = [first]
     for run, v in zip(modes, verdicts, strict=True):
@@ -165,7 +165,7 @@ def _modes(reference: ModeRun, modes: Sequence[ModeRun], verdicts: Sequence[Mode
                 _part(run.drift, "delta_nll", "+.4f"), _part(run.drift, "top1", ".1%"),
                 kl_shown(run.floor), shown(v.flip_rate, ".0%"), shown(v.accuracy, ".0%"),
                 shown(v.json_rate, ".0%"),
-                shown(v.convergent, ".0%"), _ms(run.token_s), shown(v.speed, ".2f"),
+                shown(v.convergent, ".0%"), ms_shown(run.token_s), shown(v.speed, ".2f"),
             )
         )  # fmt: skip
     notes = dict.fromkeys(run.speed_note for run in modes if run.speed_note)
@@ -182,7 +182,7 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def _ms(token_s: tuple[float, ...] | NotScored) -> str:
+def ms_shown(token_s: tuple[float, ...] | NotScored) -> str:
     if isinstance(token_s, NotScored):
         return shown(token_s)
     low, middle, high = (1e3 * value for value in (min(token_s), median(token_s), max(token_s)))

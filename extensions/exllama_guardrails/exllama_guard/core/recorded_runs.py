@@ -7,7 +7,7 @@ from typing import Any
 
 from exllama_guard.core.comparison import ItemRun, ModeRun, accuracy_of, compare_modes, json_rate
 from exllama_guard.core.logit_drift import LogitDrift
-from exllama_guard.core.probe_reports import bits_shown, drift_shown, kl_shown, mode_lines
+from exllama_guard.core.probe_reports import bits_shown, drift_shown, kl_shown, mode_lines, ms_shown
 from exllama_guard.core.records import Gate, Measure, NotScored, Reason
 from exllama_guard.core.report import Line, Report, Table, shown
 
@@ -15,7 +15,18 @@ __all__ = ["is_recording", "recorded_report"]
 
 _NOT_TIMED = NotScored(Reason.NOT_ENOUGH_DATA, "see the note")
 _GATES = {gate.value: gate for gate in Gate}
-_COLUMNS = ("mode", "bits", "E_resonance", "ΔS drift", "KL", "floor KL", "right answers", "JSON valid", "λ →")
+_COLUMNS = (
+    "mode",
+    "bits",
+    "E_resonance",
+    "ΔS drift",
+    "KL",
+    "floor KL",
+    "right answers",
+    "JSON valid",
+    "λ →",
+    "ms a token",
+)
 
 
 def is_recording(data: Mapping[str, Any]) -> bool:
@@ -127,9 +138,9 @@ def _modes(name: str, data: Mapping[str, Any], runs: Sequence[ModeRun]) -> Table
     return Table(name, _COLUMNS, tuple(rows), str(data.get("note") or ""))
 
 
-def _own(run: ModeRun, agreed: Measure) -> tuple[str, str, str, str]:
+def _own(run: ModeRun, agreed: Measure) -> tuple[str, str, str, str, str]:
     right, valid = shown(accuracy_of(run), ".0%"), shown(json_rate(run), ".0%")
-    return kl_shown(run.floor), right, valid, shown(agreed, ".0%")
+    return kl_shown(run.floor), right, valid, shown(agreed, ".0%"), ms_shown(run.token_s)
 
 
 def _convergent(states: object) -> Measure:
