@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,14 @@ def test_settings_that_are_no_names_with_values_are_told_of_and_not_passed_over(
     (tmp_path / "settings.yaml").write_text(text)
     with pytest.raises(UserError, match=f"holds a {kind} instead"):
         _user_settings(tmp_path / "settings.yaml")
+
+
+@pytest.mark.skipif(
+    find_spec("torchao") is None, reason="torchao, which warns at import, is not here"
+)
+def test_a_command_says_nothing_that_only_sounds_like_a_fault(tmp_path):
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text(json.dumps({"question": "How long?", "snippets": ["Ten days."], "answer": "Ten days."}))
+    command = [sys.executable, str(EXTENSION), "check", "--quiet", "--input", str(asked), "--output"]
+    done = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, text=True, timeout=240)
+    assert (done.returncode, done.stderr) == (0, "")

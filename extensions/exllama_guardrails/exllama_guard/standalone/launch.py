@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import subprocess
 import sys
@@ -26,10 +27,14 @@ from exllama_guard.standalone.environment import (
 __all__ = ["commands", "is_complete", "main", "parser", "run_inside"]
 
 _INSIDE = "EXLLAMA_GUARDRAILS_INSIDE"  # set for the process that was started in the environment
+# What these warn of while they are imported (compiled parts for other GPUs) does not concern what runs here.
+_ALARMING = ("torchao", "torch.utils._pytree")
 
 
 def main(extension: Path, argv: Sequence[str]) -> int:
     """Exit status of the command that `argv` names, of the embedded default where it names none."""
+    for name in _ALARMING:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         if argv and not argv[0].startswith("-"):
             return _command(extension, argv[0], argv[1:])
