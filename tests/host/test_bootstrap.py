@@ -259,9 +259,7 @@ def test_settings_that_are_no_names_with_values_are_told_of_and_not_passed_over(
         _user_settings(tmp_path / "settings.yaml")
 
 
-@pytest.mark.skipif(
-    find_spec("torchao") is None, reason="torchao, which warns at import, is not here"
-)
+@pytest.mark.skipif(find_spec("torchao") is None, reason="torchao, which warns at import, is not here")
 def test_a_command_says_nothing_that_only_sounds_like_a_fault(tmp_path):
     asked = tmp_path / "asked.jsonl"
     asked.write_text(json.dumps({"question": "How long?", "snippets": ["Ten days."], "answer": "Ten days."}))
