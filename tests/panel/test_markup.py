@@ -25,6 +25,7 @@ from exllama_guard.core.trace import record_of
 from exllama_guard.panel.history import Filter, Past, page_of, row_of
 from exllama_guard.panel.markup import el, source_link
 from exllama_guard.panel.markup_cards import history, problems, report_page, settings_form
+from exllama_guard.panel.markup_doctor import prompt as prompt_markup
 from exllama_guard.panel.markup_model import model
 from exllama_guard.panel.markup_plot import plot as plot_markup
 from exllama_guard.panel.markup_shell import shell
@@ -33,6 +34,7 @@ from exllama_guard.panel.markup_turn import snippet as snippet_markup
 from exllama_guard.panel.over_time import plot
 from exllama_guard.panel.packet import Part, Slot
 from exllama_guard.panel.rows import SnippetRow, glance
+from exllama_guard.panel.rows_probes import DiagnosisRow
 from exllama_guard.panel.turn_page import turn_page
 from exllama_guard.settings import Settings
 from hypothesis import given
@@ -205,3 +207,8 @@ def test_the_plots_say_what_their_signs_and_dashed_lines_mean():
     drawn = plot_markup(plot([scripted_monitor().check_pasted("Q?", ["A 1."], "A 1.")], (), Settings()))
     assert "the turn’s verdict" in drawn
     assert "Dashed: pass up to 0.45, fail from 0.60." in drawn
+
+
+def test_a_command_in_an_offer_is_code_and_not_backticks():
+    drawn = prompt_markup(DiagnosisRow("Text", "", "", ("Cache: run `drift <x>`.",)), "Q")
+    assert "Cache: run <code>drift &lt;x&gt;</code>." in drawn

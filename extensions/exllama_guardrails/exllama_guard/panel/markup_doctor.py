@@ -102,6 +102,11 @@ def _finding(row: DoctorRow) -> Html:
     )
 
 
+def _coded(text: str) -> Html:
+    """The text with what stands between backticks as code."""
+    return join(*[el("code", part) if at % 2 else part for at, part in enumerate(text.split("`"))])
+
+
 def prompt(row: DiagnosisRow | str, about: str) -> Html:
     """The diagnostic prompt, filled with what was measured; copied or sent with one click."""
     head = el("h4", "Diagnostic prompt")
@@ -116,7 +121,7 @@ def prompt(row: DiagnosisRow | str, about: str) -> Html:
         if row.page_url
         else None
     )
-    offers = [el("li", offer) for offer in row.offers]
+    offers = [el("li", _coded(offer)) for offer in row.offers]
     return join(
         head,
         el(
