@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from typing import Any
 from exllama_guard.core.backend import Shards
 from exllama_guard.errors import BackendError
 
-__all__ = ["LoadSettings", "LoadedModel", "cuda_devices", "library_versions", "reference", "surroundings"]
+__all__ = [
+    "LoadSettings",
+    "LoadedModel",
+    "cuda_devices",
+    "library_versions",
+    "reference",
+    "surroundings",
+    "versions_of",
+]
 
 _LIBRARIES = ("torch", "transformers", "exllamav2", "exllamav3", "flash-attn", "llama_cpp_binaries", "peft")
 
@@ -98,7 +107,7 @@ def cuda_devices() -> tuple[str, ...]:
 
 def library_versions() -> dict[str, str]:
     """Versions of what a greedy output may depend on: torch, CUDA, the loaders' libraries."""
-    versions = {name: version for name in _LIBRARIES if (version := _version(name)) is not None}
+    versions = versions_of(_LIBRARIES)
     torch = sys.modules.get("torch")
     if torch is not None:
         versions["CUDA"] = str(torch.version.cuda or "none")
@@ -118,8 +127,10 @@ def surroundings() -> dict[str, str]:
     }
 
 
-def _version(library: str) -> str | None:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def versions_of(libraries: Iterable[str]) -> dict[str, str]:
+    """The version of each library that is installed, by its name."""
+    found = {}
+    for library in libraries:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[library] = importlib.metadata.version(library)
+    return found

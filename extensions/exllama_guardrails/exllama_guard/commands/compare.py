@@ -10,7 +10,6 @@ from pathlib import Path
 
 from exllama_guard.commands import command_parser
 from exllama_guard.core.fixed_text import PLAIN_ENGLISH
-from exllama_guard.core.gold import read_gold_file
 from exllama_guard.core.probe_reports import compare_report
 from exllama_guard.core.report import Report
 from exllama_guard.errors import UserError
@@ -18,6 +17,7 @@ from exllama_guard.probes.command_line import (
     add_report_options,
     add_run_options,
     environment,
+    questions,
     report_command,
     running,
 )
@@ -70,13 +70,7 @@ def _compared(options: argparse.Namespace) -> Report:
     from exllama_guard.embedders.sentence_transformers import load_embedder
 
     specs = _specs(options.mode, options.reference)
-    gold = read_gold_file(options.gold)
-    if not gold.items:
-        raise UserError(
-            f"{options.gold} holds no usable question: {' '.join(gold.problems) or 'it is empty'}"
-        )
-    for problem in gold.problems:
-        print(f"compare: {problem}", file=sys.stderr)
+    gold = questions("compare", options.gold)
     job = CompareJob(
         gold.items,
         options.max_tokens,

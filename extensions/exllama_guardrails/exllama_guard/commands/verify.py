@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
 from exllama_guard.commands import command_parser
-from exllama_guard.core.gold import GoldSet, read_gold_file
+from exllama_guard.core.gold import GoldSet
 from exllama_guard.core.records import Gate
 from exllama_guard.core.report import Report
 from exllama_guard.core.use_reports import verify_report
@@ -22,6 +21,7 @@ from exllama_guard.probes.command_line import (
     add_run_options,
     environment,
     opened,
+    questions,
     report_command,
     running,
 )
@@ -52,13 +52,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _report(options: argparse.Namespace) -> Report:
-    gold = read_gold_file(options.gold)
-    if not gold.items:
-        raise UserError(
-            f"{options.gold} holds no usable question: {' '.join(gold.problems) or 'it is empty'}"
-        )
-    for problem in gold.problems:
-        print(f"verify: {problem}", file=sys.stderr)
+    gold = questions("verify", options.gold)
     results = _verified(options, gold)
     if options.junit is not None:
         _write_junit(options.junit, results, gold)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exllama_guard.core.gold import GoldSet, read_gold_file
 from exllama_guard.core.records import Gate
 from exllama_guard.core.report import Report, as_json, as_markdown
 from exllama_guard.core.report_html import as_html
@@ -30,6 +31,7 @@ __all__ = [
     "add_run_options",
     "environment",
     "opened",
+    "questions",
     "report_command",
     "running",
     "write_reports",
@@ -52,6 +54,20 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, help="write the report as one HTML file")
     parser.add_argument("--markdown", type=Path, help="write it as Markdown")
     parser.add_argument("--json", type=Path, help="write it as JSON (- prints it)")
+
+
+def questions(name: str, path: Path) -> GoldSet:
+    """The gold set of a file; lines of it that cannot be used are told on standard error.
+
+    Raises:
+        UserError: It cannot be read, or has no usable question.
+    """
+    gold = read_gold_file(path)
+    if not gold.items:
+        raise UserError(f"{path} holds no usable question: {' '.join(gold.problems) or 'it is empty'}")
+    for problem in gold.problems:
+        print(f"{name}: {problem}", file=sys.stderr)
+    return gold
 
 
 @contextlib.contextmanager

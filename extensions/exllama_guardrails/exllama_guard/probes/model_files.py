@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exllama_guard.backends.files import read_json
+from exllama_guard.backends.loaded import versions_of
 from exllama_guard.core.detect_files import (
     DEFAULT_ROPE,
     declared_base,
@@ -157,13 +157,13 @@ def observe_environment() -> Observation:
 
 def installed_versions() -> Installed:
     """Versions of what is installed beside this process; imports torch."""
-    wheels = {name: version for name in _WHEELS if (version := _version(name)) is not None}
+    wheels = versions_of(_WHEELS)
     broken = {
         name: f"it has no compiled {module}, and none is built yet"
         for name, module in _EXTENSIONS.items()
         if "+" in wheels.get(name, "") and importlib.util.find_spec(module) is None
     }
-    if _version("torch") is None:
+    if not versions_of(["torch"]):
         return Installed(wheels=wheels, broken=broken)
     import torch
 
@@ -192,10 +192,3 @@ def _driver_cuda() -> str | None:
     except (OSError, AttributeError):
         return None
     return None if failed else f"{number.value // 1000}.{number.value % 1000 // 10}"
-
-
-def _version(library: str) -> str | None:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return None
