@@ -163,9 +163,8 @@ class LockRun:
         if end:
             self.closed = True
             return end[:1]
-        self.closed = (
-            not self._lock.again
-        )  # a number may be cut; a call is whole, there is no room for another
+        # A number may have been cut; a call is whole, there is only no room for another one.
+        self.closed = not self._lock.again
         self._end(Phase.DONE)
         return self._lock.vocabulary.eos_ids
 
