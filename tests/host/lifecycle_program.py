@@ -7,23 +7,15 @@ import json
 import sys
 import threading
 import time
-import weakref
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-EXTENSION = ROOT / "extensions" / "exllama_guardrails"
-sys.path[:0] = [str(EXTENSION / "exllama_guard" / "standalone" / "webui"), str(ROOT), str(EXTENSION)]
-
-import modules.extensions as extensions  # noqa: E402 - needs the path
-import modules.shared as shared  # noqa: E402
-import modules.text_generation as text_generation  # noqa: E402
-import torch  # noqa: E402
-from exllama_guard import lifecycle  # noqa: E402
-from exllama_guard.errors import BackendError  # noqa: E402
-from exllama_guard.host import logits  # noqa: E402
-from exllama_guard.host.host_path import HostPath  # noqa: E402
-from exllama_guard.monitor import get_monitor  # noqa: E402
-from exllama_guard.standalone.small_model import load_small_model  # noqa: E402
+import torch
+from embedded_program import load, shared, start, text_generation
+from exllama_guard import lifecycle
+from exllama_guard.errors import BackendError
+from exllama_guard.host import logits
+from exllama_guard.host.host_path import HostPath
+from exllama_guard.monitor import get_monitor
 
 PROMPT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
 STATE = {"max_new_tokens": 8, "truncation_length": 2048, "do_sample": False, "stream": True, "seed": 1}
@@ -45,26 +37,13 @@ def life():
     return lifecycle.current()
 
 
-def load():
-    small = load_small_model(None)
-    shared.args.loader = "Transformers"
-    shared.model_name = "small"
-    shared.model, shared.tokenizer = small.model, small.tokenizer
-    return weakref.ref(small.model)
-
-
 def events(kind):
     return [event.text for event in get_monitor().snapshot(None).events if event.kind == kind]
 
 
 def main(user_data):
     seen = {}
-    shared.user_data_dir = Path(user_data)
-    shared.generation_lock = threading.Lock()
-    shared.args.extensions = ["exllama_guardrails"]
-    extensions.available_extensions[:] = ["exllama_guardrails"]
-    extensions.load_extensions()
-    get_monitor().change_settings(traces=False, warmup_limit_s=300.0)
+    start(user_data)
 
     # a request right after the load, before anything else has heard of it
     model = load()

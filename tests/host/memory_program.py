@@ -8,23 +8,15 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import sys
 import threading
-import weakref
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-EXTENSION = ROOT / "extensions" / "exllama_guardrails"
-sys.path[:0] = [str(EXTENSION / "exllama_guard" / "standalone" / "webui"), str(ROOT), str(EXTENSION)]
-
-import modules.shared as shared  # noqa: E402 - needs the path
-import modules.text_generation as text_generation  # noqa: E402
-import torch  # noqa: E402
-from exllama_guard.host import lifecycle_hooks  # noqa: E402
-from exllama_guard.host.host_path import HostPath  # noqa: E402
-from exllama_guard.lifecycle import Lifecycle  # noqa: E402
-from exllama_guard.settings import Settings  # noqa: E402
-from exllama_guard.standalone.small_model import load_small_model  # noqa: E402
+import torch
+from embedded_program import load, shared, text_generation
+from exllama_guard.host import lifecycle_hooks
+from exllama_guard.host.host_path import HostPath
+from exllama_guard.lifecycle import Lifecycle
+from exllama_guard.settings import Settings
 
 
 class Silent:
@@ -51,11 +43,7 @@ def tensor_bytes():
 def one_load(life, threads):
     """What a load, a warm-up, a request and an unload leave."""
     before = tensor_bytes()
-    small = load_small_model(None)
-    shared.args.loader, shared.model_name = "Transformers", "small"
-    shared.model, shared.tokenizer = small.model, small.tokenizer
-    watched = weakref.ref(small.model)
-    del small
+    watched = load()
     life.model_changed(lifecycle_hooks.loaded_model())
     state = dict(shared.settings) | {"max_new_tokens": 4, "do_sample": False, "seed": 1}
     answer = list(text_generation.generate_reply("Hello", state, None, is_chat=True))[-1]

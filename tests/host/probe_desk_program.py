@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 import types
 from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-EXTENSION = ROOT / "extensions" / "exllama_guardrails"
-sys.path[:0] = [str(EXTENSION / "exllama_guard" / "standalone" / "webui"), str(ROOT), str(EXTENSION)]
-
-import modules.chat as chat  # noqa: E402 - needs the path
-import modules.extensions as extensions  # noqa: E402
-import modules.shared as shared  # noqa: E402
-import torch  # noqa: E402
-from exllama_guard import lifecycle  # noqa: E402
-from exllama_guard.core.diagnosis import Diagnosis  # noqa: E402
-from exllama_guard.core.records import Reader  # noqa: E402
-from exllama_guard.monitor import get_monitor  # noqa: E402
-from exllama_guard.probes import desk as probe_desk  # noqa: E402
-from exllama_guard.probes.lambda_probe import LambdaProbe  # noqa: E402
-from exllama_guard.probes.writer import GREEDY, Sampling  # noqa: E402
-from exllama_guard.standalone.small_model import bundled_gguf, load_small_model  # noqa: E402
+import torch
+from embedded_program import chat, extensions, load, shared, start
+from exllama_guard import lifecycle
+from exllama_guard.core.diagnosis import Diagnosis
+from exllama_guard.core.records import Reader
+from exllama_guard.probes import desk as probe_desk
+from exllama_guard.probes.lambda_probe import LambdaProbe
+from exllama_guard.probes.writer import GREEDY, Sampling
+from exllama_guard.standalone.small_model import bundled_gguf
 
 ME = Reader()
 QUESTION = "How many tokens does the cache hold?"
@@ -68,17 +60,8 @@ def rows(checkup):
 
 def main(user_data):
     seen = {}
-    shared.user_data_dir = Path(user_data)
-    shared.generation_lock = threading.Lock()
-    shared.args.extensions = ["exllama_guardrails"]
-    extensions.available_extensions[:] = ["exllama_guardrails"]
-    extensions.load_extensions()
-    monitor = get_monitor()
-    monitor.change_settings(traces=False, warmup_limit_s=300.0)
-    small = load_small_model(None)
-    shared.args.loader = "Transformers"
-    shared.model_name = "small"
-    shared.model, shared.tokenizer = small.model, small.tokenizer
+    monitor = start(user_data)
+    load()
     desk = probe_desk.current()
 
     seen["before any answer"] = desk.diagnosis(ME)
