@@ -134,9 +134,10 @@ def test_a_cancelled_probe_does_not_wait_for_a_long_reply(host):
 
 
 def test_a_waiting_user_goes_before_the_next_generation(host):
-    order = []
+    order, at_the_lock = [], threading.Event()
 
     def user():
+        at_the_lock.set()
         with host.generation_lock:
             order.append("user")
             time.sleep(0.05)
@@ -146,6 +147,7 @@ def test_a_waiting_user_goes_before_the_next_generation(host):
         if len(order) == 1:
             host.generation_lock.acquire()
             thread.start()
+            assert at_the_lock.wait(10)
             time.sleep(0.02)
             host.generation_lock.release()
         return "The cache holds 8192 tokens."

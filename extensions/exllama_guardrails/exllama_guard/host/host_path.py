@@ -16,11 +16,11 @@ from exllama_guard.core.warmup import Run
 from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
 from exllama_guard.host.generation_lock import watched_lock
-from exllama_guard.host.model_watch import stop_presses
 from exllama_guard.host.observe import PROBE
+from exllama_guard.host.own_reply import HOST_RAISES, own_reply
 from exllama_guard.lifecycle.path import Turnstile
 
-__all__ = ["HOST_RAISES", "HostPath"]
+__all__ = ["HostPath"]
 
 # The likeliest token each time, whatever a user has set in the page or in settings.yaml: top_k = 1 is greedy
 # with every loader, a temperature of 0 is not understood by all of them. A user's add_bos_token would make
@@ -46,20 +46,6 @@ _GREEDY: dict[str, Any] = {
 }
 
 
-# What comes out of the host's loaders when a model goes away under a generation, or breaks: a server that was
-# killed (requests' errors are OSErrors), CUDA's RuntimeErrors, `shared.model` that became None.
-HOST_RAISES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-
 class HostPath:
     """Generates through the host."""
 
@@ -79,30 +65,18 @@ class HostPath:
         """A greedy streamed reply, as the host would give it to a user; `tokens` is what was asked for."""
         if getattr(webui.shared_module(), "model", None) is None:
             raise BackendError("no model is loaded any more.")
-        replies = webui.text_generation_module()._generate_reply(
-            prompt, self._state(n_tokens), None, is_chat=True
-        )
-        presses, started_s = stop_presses(), time.perf_counter()
-        first_s, text = None, ""
         try:
-            for text in replies:
-                if text and first_s is None:
-                    first_s = time.perf_counter() - started_s
-                if cancel.is_set():
-                    break
+            made = own_reply(prompt, self._state(n_tokens), cancel)
         except HOST_RAISES as error:
             raise BackendError(
                 f"the host could not generate ({type(error).__name__}: {str(error)[:120]}); "
                 "its log says more, and reloading the model helps where its process has ended."
             ) from error
-        finally:
-            replies.close()
-        elapsed_s = time.perf_counter() - started_s
-        if webui.stopped() or stop_presses() != presses:
+        if made.stopped:
             raise BackendError("it was ended by the Stop button.")
-        if first_s is None:
+        if made.first_s is None:
             raise BackendError("the model wrote nothing; the host's log says why.")
-        return Run(first_s, elapsed_s, n_tokens, text)
+        return Run(made.first_s, made.elapsed_s, n_tokens, made.text)
 
     def settings(self) -> dict[str, Any]:
         """The sampling of every probe: the host's own defaults, and ours above them."""

@@ -17,10 +17,10 @@ from exllama_guard import lifecycle
 from exllama_guard.backends.files import model_hash
 from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
-from exllama_guard.host.host_path import HOST_RAISES, HostPath
+from exllama_guard.host.host_path import HostPath
 from exllama_guard.host.lifecycle_hooks import loaded_model
-from exllama_guard.host.model_watch import stop_presses
 from exllama_guard.host.observe import PROBE
+from exllama_guard.host.own_reply import HOST_RAISES, own_reply
 from exllama_guard.lifecycle.path import Turnstile
 from exllama_guard.probes.writer import Sampling, Written
 
@@ -99,26 +99,15 @@ def _entered(cancel: threading.Event) -> Turnstile | None:
 
 def _generated(prompt: str, state: dict[str, Any], cancel: threading.Event) -> tuple[Written, bool]:
     """The reply, and whether somebody's Stop hit it."""
-    replies = webui.text_generation_module()._generate_reply(prompt, state, None, is_chat=True)
-    presses, started_s = stop_presses(), time.perf_counter()
-    first_s: float | None = None
-    text, stopped = "", False
     try:
-        for text in replies:
-            if text and first_s is None:
-                first_s = time.perf_counter() - started_s
-            if cancel.is_set():
-                stopped = True
-                break
+        made = own_reply(prompt, state, cancel)
     except HOST_RAISES as error:
         raise BackendError(
             f"The host could not generate ({type(error).__name__}: {str(error)[:120]}); its log says more."
         ) from error
-    finally:
-        replies.close()
-    elapsed_s = time.perf_counter() - started_s
-    hit = not stopped and (webui.stopped() or stop_presses() != presses)
-    return Written(html.unescape(text), 0, first_s or elapsed_s, elapsed_s, stopped), hit
+    first_s = made.first_s or made.elapsed_s
+    written = Written(html.unescape(made.text), 0, first_s, made.elapsed_s, made.cancelled)
+    return written, made.stopped and not made.cancelled
 
 
 def probe_state(sampling: Sampling, seed: int) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from exllama_guard.core.records import Channel, TurnReport
 from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
-from exllama_guard.host.host_path import HOST_RAISES
 from exllama_guard.host.model_watch import stop_presses
+from exllama_guard.host.own_reply import HOST_RAISES
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.probe_writer import probe_state
 from exllama_guard.host.turn_request import opening_of
