@@ -63,6 +63,21 @@ def test_the_one_line_sits_in_the_chat_and_nothing_moves_while_a_reply_streams(s
     assert page.is_visible("#eg-panel-turn")
 
 
+@pytest.mark.parametrize("width", [390, 360, 320])
+def test_on_a_telephone_the_lines_parts_stand_beside_each_other(served, page, width):
+    served.run("run 98 bad")
+    wake(page)
+    until(page, "() => document.querySelector('#eg-line').innerText.includes('Fail')")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.wait_for_timeout(300)
+    zone, button = page.evaluate(
+        "() => ['.eg-zone', '.eg-btn'].map((part) =>"
+        " document.querySelector('#eg-line ' + part).getBoundingClientRect())"
+        ".map((box) => [box.left, box.right])"
+    )
+    assert zone[1] <= button[0]
+
+
 def test_a_long_chat_is_told_by_turn_and_a_line_of_it_opens_its_turn(served, page):
     for number in range(60, 70):
         served.run(f"run {number} {'bad' if number > 65 else 'good'}")

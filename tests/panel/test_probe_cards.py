@@ -182,6 +182,9 @@ def test_the_doctor_names_what_was_seen_and_what_was_not_measured_with_the_reaso
     assert "Repair first" in client.html["checked-up"]
     assert "Not measured" in client.html["checked-up"]
     assert "needs two modes" in client.html["checked-up"]
+    assert "First run slower" in client.html["checked-up"]
+    assert "First run slower" not in client.html["findings"]  # it stands once, in the newer list
+    assert "All of it stands in the checkup" in client.html["findings"]
     client.ask(act("save-report", what="doctor", kind="md"))
     assert "First run slower" in client.last["file"]["text"]
 

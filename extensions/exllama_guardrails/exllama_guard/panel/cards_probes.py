@@ -113,9 +113,10 @@ class ProbeCards:
         state, probing = desk.doctor_state(reader), desk.probe_state(reader).running
         form = markup_doctor.checkup_form(work_row(state))
         checkup = None if state.result is None or state.running else doctor_rows(state.result)
+        seen = finding_rows(desk.findings(reader))
         return Page(
             (
-                Slot("findings", markup_doctor.findings(finding_rows(desk.findings(reader)))),
+                Slot("findings", markup_doctor.findings(seen, checkup.found if checkup else ())),
                 Slot("checkup", form),
                 Slot("checked-up", markup_doctor.checkup(checkup)),
                 Slot("prompt", self._prompt(desk, reader, turn_id)),

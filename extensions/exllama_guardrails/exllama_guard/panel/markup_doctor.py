@@ -13,13 +13,17 @@ from exllama_guard.panel.rows_report import WorkRow
 __all__ = ["checkup", "checkup_form", "findings", "prompt"]
 
 
-def findings(rows: Sequence[DoctorRow]) -> Html:
-    """What showed while the model was used, what to repair first in front."""
+def findings(rows: Sequence[DoctorRow], in_checkup: Sequence[DoctorRow] = ()) -> Html:
+    """What showed while the model was used, what to repair first in front, without what is `in_checkup`."""
     head = el("h4", "Seen while you used it")
     if not rows:
         nothing = "Nothing yet. Faults that show in answers, tools, cache or load appear here by themselves."
         return join(head, el("p", nothing, cls="eg-note"))
-    return join(head, _list(rows))
+    told = {(row.id, row.evidence) for row in in_checkup}
+    new = [row for row in rows if (row.id, row.evidence) not in told]
+    if not new:
+        return join(head, el("p", "All of it stands in the checkup’s result.", cls="eg-note"))
+    return join(head, _list(new))
 
 
 def checkup_form(work: WorkRow) -> Html:
