@@ -10,6 +10,7 @@ import stat
 import numpy as np
 import pytest
 from conftest import EXTENSION
+from exllama_guard.core.private_file import replacing
 from exllama_guard.core.records import Finish, TurnRequest
 from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.probes.command_line import _write
@@ -55,6 +56,16 @@ def test_a_file_that_is_written_is_its_owners_alone(tmp_path, write):
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+def test_a_file_whose_new_content_fails_stays_as_it_was_and_nothing_is_left(tmp_path):
+    path = tmp_path / "deep" / "kept.json"
+    with replacing(path) as file:
+        file.write(b"old")
+    with pytest.raises(OSError, match="full"), replacing(path) as file:
+        file.write(b"new")
+        raise OSError("full")
+    assert [(one.name, one.read_bytes()) for one in path.parent.iterdir()] == [("kept.json", b"old")]
 
 
 def test_no_other_way_of_writing_a_file_is_used():

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from exllama_guard.core.logit_drift import LogitDrift
+from exllama_guard.core.private_file import replacing
 from exllama_guard.core.records import FloatArray, NotScored, Reason
 from exllama_guard.errors import TraceError
 
@@ -84,12 +83,10 @@ class BaselineStore:
         """
         kept = {**self._read(), _key(baseline.model_hash, baseline.loader): baseline}
         newest = sorted(kept.values(), key=lambda one: one.at_s)[-_KEPT:]
+        text = json.dumps({"version": 1, "baselines": [asdict(one) for one in newest]})
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(dir=self._path.parent, prefix=".baseline-")
-            with os.fdopen(number, "w", encoding="utf-8") as file:
-                json.dump({"version": 1, "baselines": [asdict(one) for one in newest]}, file)
-            Path(name).replace(self._path)
+            with replacing(self._path) as file:
+                file.write(text.encode())
         except OSError as error:
             raise TraceError(
                 f"The baseline could not be stored in {self._path} ({error}); make the folder writable."

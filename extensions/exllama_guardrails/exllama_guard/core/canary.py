@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from exllama_guard.core.private_file import replacing
 from exllama_guard.errors import TraceError
 
 __all__ = ["Canary", "CanaryFinding", "CanaryStore", "compare", "digest_of", "recipe_of"]
@@ -178,11 +177,8 @@ class CanaryStore:
 
     def _write(self, text: str) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(dir=self._path.parent, prefix=".canary-")  # mode 0600
-            with os.fdopen(number, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).replace(self._path)
+            with replacing(self._path) as file:
+                file.write(text.encode())
         except OSError as error:
             raise TraceError(
                 f"The canary could not be stored in {self._path} ({error}); make the folder writable."

@@ -9,13 +9,13 @@ import os
 import platform
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exllama_guard.core.gold import GoldSet, read_gold_file
+from exllama_guard.core.private_file import replacing
 from exllama_guard.core.records import Gate
 from exllama_guard.core.report import Report, as_json, as_markdown
 from exllama_guard.core.report_html import as_html
@@ -161,10 +161,7 @@ def write_reports(report: Report, options: argparse.Namespace) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(dir=path.parent, prefix=".report-")
-        with os.fdopen(number, "wb") as file:
+        with replacing(path) as file:
             file.write(text.encode("utf-8", "replace"))
-        Path(name).replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); name another file.") from error

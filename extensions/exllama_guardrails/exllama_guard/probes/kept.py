@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from exllama_guard.core.private_file import replacing
 from exllama_guard.errors import UserError
 from exllama_guard.probes.writer import Sampling, Written
 
@@ -87,10 +87,8 @@ def _replace(path: Path, lines: list[bytes]) -> None:
         UserError: The file cannot be written.
     """
     try:
-        number, name = tempfile.mkstemp(dir=path.parent, prefix=".kept-")
-        with os.fdopen(number, "wb") as file:
+        with replacing(path) as file:
             file.write(b"\n".join(lines) + b"\n")
-        Path(name).replace(path)
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror}); make room or name another file."

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from exllama_guard.core.private_file import replacing
 from exllama_guard.core.records import FloatArray
 
 __all__ = ["VectorCache"]
@@ -45,15 +44,8 @@ class VectorCache:
         keys = np.frombuffer(b"".join(vectors), dtype=np.uint8).reshape(len(vectors), -1)
         rows = np.stack(list(vectors.values())) if vectors else np.zeros((0, 0), dtype=np.float32)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._path.parent, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.savez(file, keys=keys, vectors=rows)
-                Path(name).replace(self._path)
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
+            with replacing(self._path) as file:
+                np.savez(file, keys=keys, vectors=rows)
         except OSError as error:
             return (
                 f"The knowledge folder's vectors cannot be kept ({error.strerror or error}); each start "
