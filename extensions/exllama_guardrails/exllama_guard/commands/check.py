@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from exllama_guard.commands import command_parser
+from exllama_guard.commands.streams import opened_input, opened_output, write_object
 from exllama_guard.core.json_lines import read_object
 from exllama_guard.core.records import (
     Channel,
@@ -59,8 +59,9 @@ def run(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     try:
         with ExitStack() as stack:
-            source, size = _open_input(stack, options.input)
-            target = _open_output(stack, options.output, options.input)
+            source = opened_input(stack, options.input)
+            size = None if options.input == "-" else Path(options.input).stat().st_size
+            target = opened_output(stack, options.output, options.input)
             return _check_all(source, size, target, options)
     except (UserError, OSError) as error:
         print(f"check: {error}", file=sys.stderr)
@@ -83,33 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _open_input(stack: ExitStack, name: str) -> tuple[IO[bytes], int | None]:
-    if name == "-":
-        return sys.stdin.buffer, None
-    path = Path(name)
-    if not path.is_file():
-        raise UserError(f"there is no file {name}; give a file of JSON lines, or - for standard input")
-    return stack.enter_context(path.open("rb")), path.stat().st_size
-
-
-def _open_output(stack: ExitStack, name: str, input_name: str) -> IO[str]:
-    if name == "-":
-        return sys.stdout
-    refuse_same_file(name, input_name)
-    return stack.enter_context(Path(name).open("w", encoding="utf-8"))
-
-
-def refuse_same_file(output: str, *inputs: str) -> None:
-    """Nothing, when writing `output` leaves the inputs as they are.
-
-    Raises:
-        UserError: It is one of them, which would be emptied before it is read.
-    """
-    for name in inputs:
-        if "-" not in (name, output) and Path(output).exists() and Path(output).samefile(name):
-            raise UserError(f"{output} is the input itself and would be lost; give --output another name")
-
-
 def _check_all(source: IO[bytes], size: int | None, target: IO[str], options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
@@ -120,7 +94,7 @@ def _check_all(source: IO[bytes], size: int | None, target: IO[str], options: ar
     with tqdm(
         total=size, unit="B", unit_scale=True, disable=options.quiet, file=sys.stderr, desc="check"
     ) as bar:
-        for number, line in _lines(source):
+        for number, line in enumerate(source, start=1):
             bar.update(len(line))
             if not line.strip():
                 continue
@@ -133,8 +107,7 @@ def _check_all(source: IO[bytes], size: int | None, target: IO[str], options: ar
             else:
                 result = _measured(monitor, item, started)
                 bad += "error" in result
-            target.write(json.dumps(result, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
-            target.flush()
+            write_object(target, result)
     return 1 if bad else 0
 
 
@@ -144,10 +117,6 @@ def _measured(monitor: Monitor, item: Item, started: float) -> dict[str, Any]:
     except ScoringError as error:
         return {"id": item.id, "error": str(error)}
     return result_of(item, report, time.perf_counter() - started)
-
-
-def _lines(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    yield from enumerate(source, start=1)
 
 
 def read_item(line: bytes, number: int) -> Item:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
 from exllama_guard.commands import command_parser
-from exllama_guard.commands.check import refuse_same_file
+from exllama_guard.commands.streams import opened_input, opened_output, write_object
 from exllama_guard.core.json_lines import read_object
 from exllama_guard.core.json_strict import read_json
 from exllama_guard.core.tool_calls import CallVerdict, Checker, check_call, tool_checker
@@ -46,13 +45,8 @@ def run(argv: Sequence[str]) -> int:
         if options.explain:
             return _explain(tools)
         with ExitStack() as stack:
-            source = _open_input(stack, options.calls)
-            refuse_same_file(options.output, options.calls, options.tools)
-            target = (
-                sys.stdout
-                if options.output == "-"
-                else stack.enter_context(Path(options.output).open("w", encoding="utf-8"))
-            )
+            source = opened_input(stack, options.calls)
+            target = opened_output(stack, options.output, options.calls, options.tools)
             return _check_all(tools, source, target)
     except (UserError, OSError) as error:
         print(f"lock: {error}", file=sys.stderr)
@@ -91,7 +85,7 @@ def read_tools(name: str) -> list[Tool]:
     return [tool_from_openai(entry) for entry in entries]
 
 
-def _check_all(tools: Sequence[Tool], source: Iterator[bytes], target: IO[str]) -> int:
+def _check_all(tools: Sequence[Tool], source: IO[bytes], target: IO[str]) -> int:
     lock = ToolLock()
     statuses = {status.tool.name: status for status in lock.observe(tools)}
     checkers = {status.tool.name: tool_checker(status.tool)[0] for status in statuses.values()}
@@ -110,8 +104,7 @@ def _check_all(tools: Sequence[Tool], source: Iterator[bytes], target: IO[str]) 
                 "valid": verdict.valid,
                 "errors": [error.as_dict() for error in verdict.errors],
             }
-        target.write(json.dumps(result, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
-        target.flush()
+        write_object(target, result)
     unusable = [status for status in statuses.values() if checkers[status.tool.name] is None]
     for status in unusable:
         print(f"lock: {status.tool.name or '(unnamed)'}: {tool_checker(status.tool)[1]}", file=sys.stderr)
@@ -130,15 +123,6 @@ def _verdict(
         arguments = text  # duplicate keys, NaN: named as faults of the call
     known = tuple(statuses)
     return loose.get("id"), check_call(name, arguments, statuses.get(name), checkers.get(name), known=known)
-
-
-def _open_input(stack: ExitStack, name: str) -> Iterator[bytes]:
-    if name == "-":
-        return iter(sys.stdin.buffer)
-    path = Path(name)
-    if not path.is_file():
-        raise UserError(f"there is no file {name}; give a file of JSON lines, or - for standard input")
-    return iter(stack.enter_context(path.open("rb")))
 
 
 def _explain(tools: Sequence[Tool]) -> int:
