@@ -105,7 +105,9 @@ def test_a_load_that_fails_is_told_and_the_next_one_works(server):
 
 @pytest.mark.browser
 def test_unload_and_reload_by_the_page_are_noticed(server):
-    before = len(server.known()["alive"])
+    assert server.has_page()
+    server.wait_for(lambda known: _warm(known, 1))
+    before, warmed = len(server.known()["alive"]), _warm_ups(server.known())
     with real_browser.started() as browser:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.page}", wait_until="domcontentloaded", timeout=120_000)
@@ -114,7 +116,7 @@ def test_unload_and_reload_by_the_page_are_noticed(server):
         server.wait_for(lambda known: not known["loaded"] and known["state"] == "no model")
         server.wait_for(lambda known: not any(known["alive"]), limit_s=30)
         page.get_by_role("button", name="Load", exact=True).click()
-        server.wait_for(lambda known: known["loaded"] and _warm(known, 4))
+        server.wait_for(lambda known: known["loaded"] and _warm(known, warmed + 1))
     assert len(server.known()["alive"]) == before + 1
 
 
