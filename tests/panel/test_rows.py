@@ -14,6 +14,7 @@ from exllama_guard.core.records import (
     Finish,
     Gate,
     NotScored,
+    Origin,
     Reason,
     Span,
     SupportReport,
@@ -25,6 +26,7 @@ from exllama_guard.core.resonance import rolling_mean
 from exllama_guard.core.scoring import unscored_turn
 from exllama_guard.core.trace import record_of
 from exllama_guard.panel.evidence import evidence_row, matching_spans
+from exllama_guard.panel.hints import hint
 from exllama_guard.panel.history import report_of
 from exllama_guard.panel.markup_acted import acted
 from exllama_guard.panel.over_time import drift_limit, plot
@@ -89,6 +91,16 @@ def test_a_carried_answer_that_is_to_review_says_why_and_not_that_all_is_well():
 def test_the_line_says_what_was_done_with_the_answer(done, begins):
     acted_on = replace(checked(GOOD), acted=Acted(done, done, "", (), ""))
     assert glance(acted_on, SETTINGS).reason.startswith(begins)
+
+
+def test_a_long_question_whose_answer_fails_says_that_a_text_inside_it_is_no_snippet():
+    report = scripted_monitor().check_pasted(QUESTION, SNIPPETS, BAD)
+    found = tuple(replace(snippet, origin=Origin.KNOWLEDGE) for snippet in report.request.snippets)
+    asked = replace(report.request, question="A pasted text. " * 20, snippets=found)
+    assert "attach it as a file" in hint(replace(report, request=asked))
+    assert hint(replace(report, request=replace(asked, question=QUESTION))) == ""
+    assert hint(replace(report, request=replace(asked, snippets=report.request.snippets))) == ""
+    assert hint(replace(checked(GOOD), request=asked)) == ""
 
 
 def test_before_the_first_sentence_is_whole_the_line_says_so_instead_of_a_verdict():

@@ -8,6 +8,7 @@ from dataclasses import replace
 from exllama_guard.core.records import Channel, Finish, Gate, TurnReport
 from exllama_guard.panel import markup_acted, markup_turn
 from exllama_guard.panel.evidence import evidence_row
+from exllama_guard.panel.hints import hint
 from exllama_guard.panel.markup import Html, empty
 from exllama_guard.panel.packet import Page, Part, Slot, SlotList
 from exllama_guard.panel.rows import facts, measures, snippet_rows
@@ -40,7 +41,8 @@ def turn_page(
     done = acted_row(report.acted)
     answer = tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report))
     diagnosed = report.request.turn_id if settled and report.request.channel is not Channel.PASTED else ""
-    heading = markup_turn.heading(report.request.question, facts(report), latest, report.notes, diagnosed)
+    notes = (*report.notes, *filter(None, (hint(report),)))
+    heading = markup_turn.heading(report.request.question, facts(report), latest, notes, diagnosed)
     beside = (
         markup_turn.evidence(row)
         if row
