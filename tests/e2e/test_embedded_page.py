@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,3 +147,21 @@ def test_a_request_under_another_name_is_refused(url: str) -> None:
     connection.request("GET", "/v1/models")
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def test_own_documents_are_named_and_no_example_asks_about_others(page: Page, tmp_path: Path) -> None:
+    own, user_data = tmp_path / "own", tmp_path / "user_data"
+    own.mkdir()
+    user_data.mkdir()
+    (own / "museum <1>.md").write_text("# Hours\nThe museum opens at 9.\n", encoding="utf-8")
+    (own / "picture.png").write_bytes(b"")
+    browser = page.context.browser
+    assert browser is not None
+    with served(user_data, f"exllama_guardrails-knowledge_folder: '{own}'\n") as address:
+        fresh = browser.new_page()
+        fresh.goto(address)
+        fresh.wait_for_selector("#chat .welcome")
+        assert "In own: museum <1>.md." in fresh.inner_text("#chat")
+        assert fresh.locator("#examples button").count() == 0
+        assert fresh.locator("#send").count() == 1
+        fresh.close()

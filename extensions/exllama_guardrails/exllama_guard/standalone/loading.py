@@ -37,6 +37,11 @@ class ModelLoading:
         self.done = threading.Event()
 
     @property
+    def is_small(self) -> bool:
+        """True for the model that pip brings, False for one that the user named."""
+        return not self._model
+
+    @property
     def stage(self) -> Stage:
         """The newest stage; the time counts from the start."""
         with self._lock:

@@ -17,6 +17,7 @@ from modules.text_generation import stop_everything_event
 
 from exllama_guard.sources.knowledge_text import SUFFIXES
 from exllama_guard.standalone.loading import ModelLoading
+from exllama_guard.standalone.run import DOCUMENTS
 
 __all__ = ["EXAMPLES", "Page", "build_page"]
 
@@ -76,8 +77,7 @@ def build_page(loading: ModelLoading) -> Page:
 
 def _welcome() -> str:
     """What an empty chat says: which documents there are, and what happens with them."""
-    named = shared.settings.get("exllama_guardrails-knowledge_folder")
-    folder = Path(str(named)).expanduser() if named else None
+    folder = _folder()
     names = documents_in(folder) if folder is not None else []
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     listed = html.escape(", ".join(names[:_MOST_NAMED]) + more)
@@ -87,6 +87,12 @@ def _welcome() -> str:
         "<p>The passages that fit best go to the model. While it answers, the panel shows which of its "
         "sentences they carry.</p></div></div>"
     )
+
+
+def _folder() -> Path | None:
+    """The folder of documents that the page was started with."""
+    named = shared.settings.get("exllama_guardrails-knowledge_folder")
+    return Path(str(named)).expanduser().resolve() if named else None
 
 
 def documents_in(folder: Path) -> list[str]:
@@ -100,9 +106,11 @@ def documents_in(folder: Path) -> list[str]:
 
 def _top(loading: ModelLoading) -> None:
     with gr.Row(elem_id="top"):
+        small = (
+            " with a very small model: to see the panel at work, not to chat." if loading.is_small else "."
+        )
         gr.HTML(
-            "<h1>ExLlama Guardrails</h1><p>A stand-in for TextGen WebUI with a very small model: "
-            "to see the panel at work, not to chat.</p>",
+            f"<h1>ExLlama Guardrails</h1><p>A stand-in for TextGen WebUI{small}</p>",
             elem_id="title",
         )
         gr.HTML(lambda: _model_line(loading), every=1, elem_id="model-line")
@@ -131,7 +139,8 @@ def _chat() -> None:
     shared.gradio["display"] = _hidden(gr.JSON, {})
     shared.gradio["html_display"] = gr.HTML(_welcome, elem_id="chat")
     with gr.Row(elem_id="examples"):
-        examples = [gr.Button(text, size="sm", elem_classes="example") for text in EXAMPLES]
+        shown = EXAMPLES if _folder() == DOCUMENTS else ()  # they ask about the documents that are shipped
+        examples = [gr.Button(text, size="sm", elem_classes="example") for text in shown]
     with gr.Row(elem_id="ask"):
         shared.gradio["textbox"] = gr.Textbox(
             placeholder="Ask the documents …",
