@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from exllama_guard.core.equivalence import Interval, Outcome, drift_against, equivalence, mean_interval
@@ -102,7 +104,9 @@ def test_inconclusive_says_how_many_more_items_would_do():
     half = (found.interval.high - found.interval.low) / 2
     assert found.outcome is Outcome.INCONCLUSIVE
     assert found.more_items == pytest.approx(20 * (half / 0.02) ** 2 - 20, abs=1.5)
-    assert f"about {found.more_items} more items" in found.sentence
+    told = re.search(r"about ([\d,]+) more items", found.sentence)[1].replace(",", "")
+    assert int(told) == pytest.approx(found.more_items, rel=0.05)
+    assert len(told.rstrip("0")) <= 2  # an estimate has no more digits than that
     assert found.gate is Gate.NOT_MEASURED
     many = equivalence(*shifted(0.0, 0.20, 20 + 2 * found.more_items))
     assert many.outcome is not Outcome.INCONCLUSIVE
