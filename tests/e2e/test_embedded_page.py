@@ -163,5 +163,12 @@ def test_own_documents_are_named_and_no_example_asks_about_others(page: Page, tm
         fresh.wait_for_selector("#chat .welcome")
         assert "In own: museum <1>.md." in fresh.inner_text("#chat")
         assert fresh.locator("#examples button").count() == 0
-        assert fresh.locator("#send").count() == 1
+        fresh.wait_for_selector(".dot.ready", timeout=REPLY_S * 1000)  # ready: the documents are read, too
+        fresh.fill("#question textarea, #question input", "When does the museum open?")
+        fresh.click("#send")
+        deadline = time.monotonic() + REPLY_S
+        while not re.search(r"\b(Pass|Review|Fail|Not measured)\b", line := fresh.inner_text(GLANCE)):
+            assert time.monotonic() < deadline, line
+            fresh.wait_for_timeout(200)
+        assert "Nothing was retrieved" not in line
         fresh.close()

@@ -21,6 +21,7 @@ from exllama_guard.standalone.environment import (
     requirement_name,
 )
 from exllama_guard.standalone.launch import commands, main, parser
+from exllama_guard.standalone.loading import ModelLoading
 from exllama_guard.standalone.run import Options, _user_settings, check_paths, free_port, options_of
 from exllama_guard.standalone.webui_install import command_line, install_files, webui_python
 
@@ -266,3 +267,10 @@ def test_a_command_says_nothing_that_only_sounds_like_a_fault(tmp_path):
     command = [sys.executable, str(EXTENSION), "check", "--quiet", "--input", str(asked), "--output"]
     done = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, text=True, timeout=240)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ready_waits_for_what_a_first_question_needs_and_says_so():
+    answers = ["Reading the documents", "Reading the documents", ""]
+    loading = ModelLoading("", lambda: answers.pop(0))
+    loading._await_rest()
+    assert (answers, loading.stage.text, loading.stage.ready) == ([], "Reading the documents", False)

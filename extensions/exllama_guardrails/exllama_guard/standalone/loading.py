@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from exllama_guard.errors import UserError
@@ -13,6 +14,8 @@ from exllama_guard.errors import UserError
 __all__ = ["ModelLoading", "Stage"]
 
 log = logging.getLogger("webui")
+
+_MOST_AWAITED_S = 60.0  # a large folder goes on being read beside the chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +31,13 @@ class Stage:
 class ModelLoading:
     """Loads a model in the background. The lock protects what is said."""
 
-    def __init__(self, model: str) -> None:
-        """Remembers which model: a path, or "" for the small one that pip brings."""
+    def __init__(self, model: str, awaited: Callable[[], str] = lambda: "") -> None:
+        """Remembers which model: a path, or "" for the small one that pip brings.
+
+        `awaited` says what else a first question needs, "" once it is there.
+        """
         self._model = model
+        self._awaited = awaited
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
         self._stage = Stage("Starting")
@@ -72,6 +79,7 @@ class ModelLoading:
             torch.set_num_threads(max(1, _cores() - 1))
             models.on_stage = self.tell
             shared.model, shared.tokenizer = models.load_model(self._model)
+            self._await_rest()
             stage = Stage(str(shared.model_name), ready=True)
         except (UserError, ImportError) as error:
             log.error("%s", error)
@@ -79,6 +87,14 @@ class ModelLoading:
         with self._lock:
             self._stage = stage
         self.done.set()
+
+    def _await_rest(self) -> None:
+        """Waits for what a first question needs besides the model, at most a minute."""
+        deadline_s = time.monotonic() + _MOST_AWAITED_S
+        while (text := self._awaited()) and time.monotonic() < deadline_s:
+            if text != self.stage.text:
+                self.tell(text)
+            time.sleep(0.1)
 
 
 def _cores() -> int:

@@ -65,7 +65,7 @@ def build_page(loading: ModelLoading) -> Page:
         with gr.Tabs():
             with gr.Tab("Chat"), gr.Row(equal_height=False):
                 with gr.Column(scale=6, min_width=380):
-                    _chat()
+                    _chat(loading)
                 with gr.Column(scale=5, min_width=340):
                     extensions.create_extensions_block()
             extensions.create_extensions_tabs()
@@ -134,7 +134,7 @@ def _hidden(component: type[Any], value: object) -> Any:  # noqa: ANN401 - which
     return component(value=value, visible="hidden" if _GRADIO >= 6 else False)
 
 
-def _chat() -> None:
+def _chat(loading: ModelLoading) -> None:
     shared.gradio["history"] = gr.State(chat.empty_history())
     shared.gradio["display"] = _hidden(gr.JSON, {})
     shared.gradio["html_display"] = gr.HTML(_welcome, elem_id="chat")
@@ -173,7 +173,7 @@ def _chat() -> None:
         shared.gradio["custom_system_message"] = gr.Textbox(
             shared.settings["custom_system_message"], label="System message", lines=2
         )
-    _wire(examples)
+    _wire(examples, loading)
 
 
 def _settings() -> list[Any]:
@@ -203,7 +203,7 @@ def _chat_id(history: chat.History) -> str:
 
 def _turn(text: str, history: chat.History, *values: Any, **kind: bool) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - from the page
     if shared.model is None:
-        gr.Warning("The model is still loading; the question is kept. Send it again in a moment.")
+        gr.Warning("The model is still loading. Send it again in a moment.")
         yield {}, history, gr.update()
         return
     for display, changed in chat.generate_chat_reply_wrapper(text, _state(history, *values), **kind):
@@ -223,19 +223,22 @@ def _continue(history: chat.History, *values: Any) -> Iterator[tuple[Any, ...]]:
     yield from _turn("", history, *values, _continue=True)
 
 
-def _taken(text: str) -> tuple[str, str]:
-    """(what stays in the box, what is asked): a question sent before the model is there is not lost."""
-    return (text, "") if shared.model is None else ("", text)
-
-
-def _wire(examples: list[gr.Button]) -> None:
+def _wire(examples: list[gr.Button], loading: ModelLoading) -> None:
     box, history = shared.gradio["textbox"], shared.gradio["history"]
     asked = gr.State("")
     shown = [shared.gradio[name] for name in ("display", "history", "html_display")]
     quiet: dict[str, Any] = {"show_progress": "hidden"}
 
+    def taken_or_warn(text: str) -> tuple[str, str]:
+        """(what stays in the box, what is asked): a question sent before all is ready is not lost."""
+        if loading.stage.ready:
+            return "", text
+        if text.strip():
+            gr.Warning("Not ready yet, see above; your question stays in the box. Send it in a moment.")
+        return text, ""
+
     def on(trigger: Any, source: gr.Textbox | gr.Button, fresh: bool = False) -> None:  # noqa: ANN401 - Gradio's listener
-        taken = trigger(_taken_or_warn, source, [box, asked], **quiet)
+        taken = trigger(taken_or_warn, source, [box, asked], **quiet)
         if fresh:
             taken = taken.then(chat.empty_history, None, history, **quiet)
         taken.then(_send, [asked, history, *_settings()], shown, **quiet)
@@ -248,12 +251,6 @@ def _wire(examples: list[gr.Button]) -> None:
     shared.gradio["Continue"].click(_continue, [history, *_settings()], shown, **quiet)
     shared.gradio["Stop"].click(stop_everything_event, None, None, queue=False)
     shared.gradio["New chat"].click(lambda: ({}, chat.empty_history(), _welcome()), None, shown, **quiet)
-
-
-def _taken_or_warn(text: str) -> tuple[str, str]:
-    if shared.model is None and text.strip():
-        gr.Warning("The model is still loading; your question stays in the box. Send it in a moment.")
-    return _taken(text)
 
 
 def _session() -> None:

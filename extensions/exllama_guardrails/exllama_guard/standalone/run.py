@@ -99,7 +99,19 @@ def boot(options: Options) -> ModelLoading:
     shared.settings.setdefault(f"{EXTENSION.name}-knowledge_folder", str(options.documents))
     extensions.available_extensions[:] = extensions.find_extensions(EXTENSION.parent)
     shared.args.extensions = [EXTENSION.name]
-    return ModelLoading(options.model)
+    return ModelLoading(options.model, _documents_awaited)
+
+
+def _documents_awaited() -> str:
+    """How far the documents are read; "" once questions find their passages, or where nothing will."""
+    from exllama_guard.monitor import get_monitor
+    from exllama_guard.sources.knowledge_folder import KnowledgeFolder
+
+    folder = get_monitor().knowledge
+    if not isinstance(folder, KnowledgeFolder):
+        return ""
+    status = folder.status
+    return "" if status.ready or status.problems else "Reading the documents"
 
 
 def check_paths(options: Options) -> None:
