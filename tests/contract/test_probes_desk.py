@@ -135,7 +135,7 @@ def test_a_checkup_names_all_it_could_not_look_at():
     state = world.desk.doctor_state(ANN)
     assert state.problem == ""
     seen = {one.symptom.id: one for one in state.result.observations}
-    assert seen["PC1"].evidence == "not scored: no model loaded"
+    assert seen["PC1"].evidence == "not measured: no model loaded"
     assert all(one.evidence for one in state.result.not_measured)
     assert "no model" in world.desk.start_doctor(ANN, "/no/such/model")
     assert world.desk.doctor_report(ANN).lines

@@ -41,7 +41,8 @@ def test_a_small_but_sure_rise_is_flat_by_its_size():
 def test_seven_turns_are_too_few():
     found = resonance_trend([0.3] * 7)
     assert isinstance(found, NotScored)
-    assert found.detail.startswith("7 of the 8 turns")
+    assert str(found) == "not measured: not enough data (a slope needs 8 turns, there are 7 so far)"
+    assert resonance_trend([0.3]).detail.endswith("there is 1 so far")
 
 
 def test_noise_is_rarely_called_a_rise():

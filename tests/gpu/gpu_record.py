@@ -53,9 +53,9 @@ def options(purpose: str, extra: Callable[[argparse.ArgumentParser], None] = lam
 
 
 def plain(value: object) -> Any:
-    """`value` as JSON can hold it; a value that was not scored by its reason."""
+    """`value` as JSON can hold it; a value that was not measured by its reason."""
     if isinstance(value, NotScored):
-        return f"not scored: {value}"
+        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {name: plain(getattr(value, name)) for name in asdict(value)}
     if isinstance(value, Enum):

@@ -80,4 +80,4 @@ def test_findings_follow_what_happens(seen):
 
 def test_without_a_model_it_says_so(seen):
     assert seen["no model"].startswith("No model is loaded")
-    assert seen["doctor without model"] == ["NOT_MEASURED", "not scored: no model loaded"]
+    assert seen["doctor without model"] == ["NOT_MEASURED", "not measured: no model loaded"]

@@ -73,8 +73,7 @@ def test_a_long_chat_is_shown_by_turn_with_its_slope_and_what_that_means(monitor
     run_turn(monitor, 1, "It is so and it is so and it is so and it is so and it is so.")
     client.ask()
     assert (
-        "Slope of E_resonance not measured: not enough data yet (1 of the 8 turns of a slope)"
-        in client.html["long"]
+        "Slope of E_resonance not measured: a slope needs 8 turns, there is 1 so far." in client.html["long"]
     )
     assert "loop" in client.html["long"] and "<i" in client.html["long"]
     assert "not measured: this turn or the one before has no ΔS" in client.html["long"]

@@ -50,7 +50,7 @@ class NotScored:
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"not scored: {self.reason.value}" + (f" ({self.detail})" if self.detail else "")
+        return f"not measured: {self.reason.value}" + (f" ({self.detail})" if self.detail else "")
 
 
 Measure: TypeAlias = "float | NotScored"

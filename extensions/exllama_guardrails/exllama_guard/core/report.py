@@ -80,7 +80,7 @@ def shown(value: Measure | None, form: str = ".2f") -> str:
     if value is None:
         return "not measured"
     if isinstance(value, NotScored):
-        return f"not measured: {value.reason.value}" + (f" ({value.detail})" if value.detail else "")
+        return str(value)
     return format(value, form)
 
 

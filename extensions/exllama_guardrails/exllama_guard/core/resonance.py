@@ -71,7 +71,8 @@ def resonance_trend(values: Sequence[Measure], window: int = 5) -> Trend | NotSc
     """
     scored = [value for value in values if not isinstance(value, NotScored)][-MOST_TURNS:]
     if len(scored) < LEAST_TURNS:
-        return NotScored(Reason.NOT_ENOUGH_DATA, f"{len(scored)} of the {LEAST_TURNS} turns of a slope")
+        there = f"there {'is' if len(scored) == 1 else 'are'} {len(scored)} so far"
+        return NotScored(Reason.NOT_ENOUGH_DATA, f"a slope needs {LEAST_TURNS} turns, {there}")
     window = min(window, len(scored))
     series = _averaged(np.asarray(scored, dtype=np.float64), window)
     slope, low, high = _slope(np.asarray(scored, dtype=np.float64), series, window)

@@ -9,7 +9,7 @@ from exllama_guard.core.records import Gate, Measure, NotScored
 from exllama_guard.core.repetition import TOPIC_LOSS, Repetition
 from exllama_guard.core.resonance import Trend
 from exllama_guard.core.stability import RunState
-from exllama_guard.panel.rows import Badge, badge, number
+from exllama_guard.panel.rows import Badge, badge, number, why_not
 
 __all__ = ["Cell", "LongRows", "TurnRow", "long_rows"]
 
@@ -58,7 +58,7 @@ def long_rows(run: LongRun) -> LongRows:
     """The long chat's card."""
     rows = tuple(_row(place, signs) for place, signs in enumerate(run.turns, start=1))
     if isinstance(run.trend, NotScored):
-        told = f"Slope of E_resonance {number(run.trend)}."
+        told = f"Slope of E_resonance not measured: {run.trend.detail or why_not(run.trend)}."
         return LongRows(badge(Gate.NOT_MEASURED), told, "Each turn stands below as it is.", rows[::-1])
     return LongRows(badge(run.trend.gate), run.trend.sentence(), _meaning(run.trend), rows[::-1])
 
