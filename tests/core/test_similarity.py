@@ -8,7 +8,7 @@ from exllama_guard.core.records import Gate, NotScored, Origin, Reason, Zone, ma
 from exllama_guard.core.similarity import (
     cosine_distance,
     distance_gate,
-    first_choice,
+    first_choices,
     measure_distances,
     pair_distance,
     zone_of,
@@ -80,7 +80,7 @@ def test_gate_follows_its_limits(distance, gate):
 
 def test_aggregates_of_three_snippets():
     a, b, c = np.eye(3, dtype=np.float32)
-    pair = pair_distance(a, np.stack([b, a, c]), first=0, cited=(1, 2))
+    pair = pair_distance(a, np.stack([b, a, c]), first=(0,), cited=(1, 2))
     assert pair.each == (1.0, 0.0, 1.0)
     assert (pair.top1, pair.min, pair.cited) == (1.0, 0.0, 0.5)
     assert pair.mean == pytest.approx(2 / 3)
@@ -88,16 +88,38 @@ def test_aggregates_of_three_snippets():
 
 def test_no_citation_is_not_scored():
     a = np.eye(2, dtype=np.float32)
-    assert pair_distance(a[0], a, first=0, cited=()).cited == NotScored(Reason.NO_CITATIONS)
+    assert pair_distance(a[0], a, first=(0,), cited=()).cited == NotScored(Reason.NO_CITATIONS)
 
 
-def test_first_choice_follows_scores_then_order_and_never_a_files_order():
+def test_first_choices_follow_scores_then_order_and_never_a_files_order():
     scored = [make_snippet("a", position=0, score=0.1), make_snippet("b", position=1, score=0.9)]
-    assert first_choice(scored) == 1
-    listed = [make_snippet("a", position=0, origin=Origin.KNOWLEDGE), make_snippet("b", position=1)]
-    assert first_choice(listed) == 0
+    assert first_choices(scored) == (1,)
+    listed = [make_snippet(text, position=0, origin=Origin.KNOWLEDGE) for text in "ab"]
+    assert first_choices(listed) == (0,)
     pages = [make_snippet(text, position=0, origin=Origin.ATTACHMENT) for text in "ab"]
-    assert first_choice(pages) is None
+    assert first_choices(pages) == (0, 1)
+
+
+def test_of_two_sources_the_nearer_first_choice_counts():
+    folder = [
+        make_snippet(text, position=0, score=score, origin=Origin.KNOWLEDGE)
+        for text, score in (("a", 0.9), ("b", 0.2))
+    ]
+    pages = [make_snippet(text, position=0, origin=Origin.ATTACHMENT) for text in "cd"]
+    assert sorted(first_choices([*folder, *pages])) == [0, 2, 3]
+    a, b, c, d = np.eye(4, dtype=np.float32)
+    pair = pair_distance(d, [a, b, c, d], first=first_choices([*folder, *pages]), cited=())
+    assert pair.top1 == pytest.approx(0.0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(list(Origin)), st.none() | st.floats(0, 1)), min_size=1, max_size=8)
+)
+def test_every_source_has_a_first_choice(drawn):
+    snippets = [make_snippet("x", position=0, origin=origin, score=score) for origin, score in drawn]
+    chosen = first_choices(snippets)
+    assert len(set(chosen)) == len(chosen)
+    assert {snippets[index].origin for index in chosen} == {snippet.origin for snippet in snippets}
 
 
 def test_a_files_passages_are_gated_on_the_nearest():

@@ -174,6 +174,16 @@ def test_the_knowledge_folder_goes_before_the_internal_text_only(knowing):
     assert knowing.knowledge.asked[-1] == ("What is it?", 2)
 
 
+def test_a_question_that_brings_its_own_snippets_is_not_given_others(knowing):
+    knowing.knowledge = _Retriever((make_snippet("The fence waits.", position=0),))
+    own = f"{format_block([make_snippet('It waits 9 s.', position=0)])}\n\nHow long?"
+    assert hooks.chat_input_modifier(own, own, {"history": _history()}) == (own, own)
+    assert hooks.input_modifier(f"{own}\nA:", {}) == f"{own}\nA:"
+    assert knowing.knowledge.asked == []
+    begun = "<<<GUARDRAIL_SNIPPETS is a marker. What is it?"  # of a block that never ends
+    assert parse_snippets(hooks.chat_input_modifier(begun, begun, {"history": _history()})[0])
+
+
 def test_an_index_that_is_still_being_built_lets_the_turn_go_on_and_says_so(knowing):
     knowing.knowledge = _Retriever()
     knowing.knowledge.index_hash = ""

@@ -58,34 +58,45 @@ def distance_gate(distance: Measure, accept: float = 0.45, reject: float = 0.60)
     return Gate.FAIL if distance >= reject else Gate.REVIEW
 
 
-def first_choice(snippets: Sequence[Snippet]) -> int | None:
-    """Index of the snippet that a retriever put first, or None where none of them was ranked.
+def first_choices(snippets: Sequence[Snippet]) -> tuple[int, ...]:
+    """Index of the snippet that each source put first, in no order; all of a source that ranks nothing.
 
-    Ranked are snippets with a score (highest first) and, without scores, those of a retrieving source in
-    their order; the passages of an attached file stand in the file's order, which says nothing.
+    A source ranks by score (highest first) or, without scores, by its order; the passages of an attached file
+    stand in the file's order, which says nothing. Ranks of two sources cannot be held against each other.
     """
-    scores = [(snippet.score, -index) for index, snippet in enumerate(snippets) if snippet.score is not None]
-    if scores:
-        return -max(scores)[1]
-    return next((i for i, snippet in enumerate(snippets) if snippet.origin is not Origin.ATTACHMENT), None)
+    ranked = _ranked_first(snippets)
+    origins = {snippets[index].origin for index in ranked}
+    return ranked + tuple(i for i, snippet in enumerate(snippets) if snippet.origin not in origins)
+
+
+def _ranked_first(snippets: Sequence[Snippet]) -> tuple[int, ...]:
+    """The first choice of each source that ranks."""
+    best: dict[Origin, tuple[float, int]] = {}
+    for index, snippet in enumerate(snippets):
+        if snippet.score is None and snippet.origin is Origin.ATTACHMENT:
+            continue
+        rank = (float("-inf") if snippet.score is None else snippet.score, -index)
+        best[snippet.origin] = max(best.get(snippet.origin, rank), rank)
+    return tuple(-place for _, place in best.values())
 
 
 def pair_distance(
-    text: FloatArray, snippets: Sequence[FloatArray | None], *, first: int | None, cited: Sequence[int]
+    text: FloatArray, snippets: Sequence[FloatArray | None], *, first: Sequence[int], cited: Sequence[int]
 ) -> PairDistance:
     """Distances of one vector to each of k snippet vectors (None: not embedded), and their four aggregates.
 
-    `top1` is the first choice's, or the least where nothing was ranked; `cited` the mean over the cited.
+    `top1` is the least of the first choices'; `cited` the mean over the cited.
     """
     each = tuple(_NOT_EMBEDDED if row is None else cosine_distance(text, row) for row in snippets)
     scored = [value for value in each if not isinstance(value, NotScored)]
     nothing = NotScored(Reason.ZERO_VECTOR)
     of_cited = [value for value in (each[index] for index in cited) if not isinstance(value, NotScored)]
-    least = min(scored) if scored else nothing
+    of_first = [value for value in (each[index] for index in first) if not isinstance(value, NotScored)]
+    unscored = each[first[0]] if first else nothing
     return PairDistance(
         each=each,
-        top1=least if first is None else each[first],
-        min=least,
+        top1=min(of_first, default=unscored),
+        min=min(scored, default=nothing),
         mean=sum(scored) / len(scored) if scored else nothing,
         cited=sum(of_cited) / len(of_cited) if of_cited else NotScored(Reason.NO_CITATIONS),
     )
@@ -121,8 +132,7 @@ def _worth_embedding(snippets: Sequence[Snippet], text: str, cited: Sequence[int
     if len(snippets) <= _SNIPPETS_EMBEDDED:
         return list(range(len(snippets)))
     wanted = set(words(text))
-    first = first_choice(snippets)
-    always = {*cited} | ({first} if first is not None else set())
+    always = {*cited, *_ranked_first(snippets)}
     by_overlap = sorted(
         range(len(snippets)),
         key=lambda index: (
@@ -134,8 +144,8 @@ def _worth_embedding(snippets: Sequence[Snippet], text: str, cited: Sequence[int
     return sorted(by_overlap[:_SNIPPETS_EMBEDDED])
 
 
-def _to_anchor(retrieved: Sequence[FloatArray | None], first: int | None, anchored: FloatArray) -> Measure:
-    """Distance of the anchor to the retriever's first choice, or the least one where nothing was ranked."""
+def _to_anchor(retrieved: Sequence[FloatArray | None], first: Sequence[int], anchored: FloatArray) -> Measure:
+    """Distance of the anchor to the nearest of the first choices."""
     return pair_distance(anchored, retrieved, first=first, cited=()).top1
 
 
@@ -183,7 +193,7 @@ def measure_distances(
     retrieved: list[FloatArray | None] = [None] * len(snippets)
     for index, vector in zip(chosen, vectors[2:], strict=True):
         retrieved[index] = vector
-    first = first_choice(snippets)
+    first = first_choices(snippets)
     no_question = None if question.strip() else NotScored(Reason.NO_QUESTION)
     no_answer = None if answer.strip() else NotScored(Reason.EMPTY_ANSWER)
     no_snippets = None if snippets else NotScored(Reason.NO_SNIPPETS)

@@ -19,7 +19,7 @@ from exllama_guard.host.acting_lines import VisibleLines, strip_sent_lines
 from exllama_guard.host.question import question_of_prompt, with_stripped_blocks
 from exllama_guard.host.turn_notes import TurnNotes
 from exllama_guard.host.webui import is_switched_on
-from exllama_guard.sources.marked_block import format_block
+from exllama_guard.sources.marked_block import OPENING, find_blocks, format_block
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
@@ -144,7 +144,7 @@ def chat_input_modifier(text: str, visible_text: str, state: dict[str, Any]) -> 
         return text, visible_text
     note = notes.of(state)
     note.question = text
-    note.knowledge = _knowledge(monitor, text)
+    note.knowledge = _knowledge(monitor, text, text)
     return _with_block(note.knowledge, text), visible_text
 
 
@@ -155,7 +155,7 @@ def input_modifier(text: str, state: dict[str, Any], is_chat: bool = False) -> s
     if monitor is None or is_chat or not monitor.settings.knowledge_folder:
         return text
     note = notes.of(state)
-    note.knowledge = _knowledge(monitor, question_of_prompt(text))
+    note.knowledge = _knowledge(monitor, question_of_prompt(text), text)
     return _with_block(note.knowledge, text)
 
 
@@ -175,14 +175,20 @@ def _with_block(snippets: tuple[Snippet, ...], text: str) -> str:
     return f"{format_block(snippets, short=True)}\n\n{text}" if snippets else text
 
 
-def _nothing(monitor: Monitor, question: str) -> tuple[Snippet, ...]:
+def _nothing(monitor: Monitor, question: str, text: str) -> tuple[Snippet, ...]:
     return ()
 
 
 @guarded(_nothing)
-def _knowledge(monitor: Monitor, question: str) -> tuple[Snippet, ...]:
-    """The knowledge folder's best passages; none where no folder is set or its index is not ready."""
+def _knowledge(monitor: Monitor, question: str, text: str) -> tuple[Snippet, ...]:
+    """The knowledge folder's best passages; none where no folder is set or its index is not ready.
+
+    None, too, where the text of the question brings snippets in a block: who put them there has retrieved
+    already, and two lists would number their passages alike.
+    """
     if not monitor.settings.knowledge_folder or not question.strip():
+        return ()
+    if OPENING in text and find_blocks(text):
         return ()
     retriever = monitor.knowledge
     found = retriever.retrieve(question, monitor.settings.knowledge_snippets) if retriever is not None else ()
