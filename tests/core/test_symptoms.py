@@ -13,7 +13,16 @@ from exllama_guard.core import detect_model as model
 from exllama_guard.core import detect_text as text
 from exllama_guard.core.fix_pages import PAGES
 from exllama_guard.core.logit_drift import LogitDrift
-from exllama_guard.core.records import Gate, NotScored, Reason, TurnRequest, make_snippet
+from exllama_guard.core.records import (
+    Finding,
+    FindingKind,
+    Gate,
+    NotScored,
+    Reason,
+    Severity,
+    TurnRequest,
+    make_snippet,
+)
 from exllama_guard.core.repetition import repetition_of, topic_loss
 from exllama_guard.core.resonance import resonance_trend
 from exllama_guard.core.stability import RunState
@@ -273,6 +282,28 @@ def test_missing_citation_and_orphans():
     assert seen(turn("The cache holds 8192 tokens."))["V1"] is Gate.REVIEW
     assert seen(turn("Penguins like fish."))["RT1"] is Gate.FAIL
     assert seen(turn("Penguins like fish.", snippets=()))["V1"] is Gate.NOT_MEASURED
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "contradicted"),
+    [
+        (FindingKind.NUMBER, Severity.CONFLICT, True),
+        (FindingKind.VERIFIER, Severity.GAP, True),
+        (FindingKind.NOT_FOUND, Severity.GAP, False),
+    ],
+)
+def test_a_sentence_that_a_snippet_contradicts_leads_to_that_snippet(kind, severity, contradicted):
+    report = turn("Penguins like fish.")
+    found = Finding(kind, severity, "The answer says fish; snippet s1 says krill.", None, "s1")
+    claims = tuple(replace(claim, findings=(found,)) for claim in report.support.claims)
+    told = {
+        one.symptom.id: one
+        for one in text.observe_turn(replace(report, support=replace(report.support, claims=claims)))
+    }
+    fails, silent = ("IC1", "RT1") if contradicted else ("RT1", "IC1")
+    assert (told[fails].verdict, told[silent].verdict) == (Gate.FAIL, Gate.PASS)
+    assert ("krill" in told["IC1"].evidence) is contradicted
+    assert told["IC1"].symptom.pages[0].title == "Interpretation collapse"
 
 
 def test_snippets_that_are_cut_badly():

@@ -7,9 +7,12 @@ import re
 from exllama_guard.core.citations import find_citations
 from exllama_guard.core.records import (
     ClaimKind,
+    ClaimSupport,
+    FindingKind,
     Gate,
     Measure,
     NotScored,
+    Severity,
     Snippet,
     TurnReport,
     words,
@@ -37,6 +40,7 @@ def observe_turn(turn: TurnReport) -> tuple[Observation, ...]:
         _near_but_wrong(turn),
         _far(turn),
         _orphans(turn),
+        _contradictions(turn),
         _headers(turn),
         _half_sentences(turn),
         _duplicates(turn),
@@ -99,9 +103,32 @@ def _far(turn: TurnReport) -> Observation:
 def _orphans(turn: TurnReport) -> Observation:
     if not _claims(turn) or not turn.request.snippets:
         return unobserved("RT1", "nothing was retrieved, or the answer claims nothing")
-    orphans = [claim for claim in turn.support.claims if claim.gate is Gate.FAIL]
-    told = f"{len(orphans)} of {_claims(turn)} sentences lead to no snippet."
+    orphans = [claim for claim in _failed(turn) if not _conflicts(claim)]
+    told = f"Sentences that lead to no snippet: {len(orphans)} of {_claims(turn)}."
     return observed("RT1", Gate.FAIL if orphans else Gate.PASS, told, orphans=float(len(orphans)))
+
+
+def _contradictions(turn: TurnReport) -> Observation:
+    if not _claims(turn) or not turn.request.snippets:
+        return unobserved("IC1", "nothing was retrieved, or the answer claims nothing")
+    against = [claim for claim in _failed(turn) if _conflicts(claim)]
+    told = f"Sentences that contradict a snippet: {len(against)} of {_claims(turn)}."
+    if against:
+        told += f" {_conflicts(against[0])[0]}"
+    return observed("IC1", Gate.FAIL if against else Gate.PASS, told, contradicted=float(len(against)))
+
+
+def _failed(turn: TurnReport) -> list[ClaimSupport]:
+    return [claim for claim in turn.support.claims if claim.gate is Gate.FAIL]
+
+
+def _conflicts(claim: ClaimSupport) -> list[str]:
+    """What contradicts the claim, one sentence each; it was compared with a snippet, so it leads to one."""
+    return [
+        found.message
+        for found in claim.findings
+        if found.severity is Severity.CONFLICT or found.kind is FindingKind.VERIFIER
+    ]
 
 
 def _headers(turn: TurnReport) -> Observation:

@@ -78,7 +78,7 @@ _ROWS = (
     ("T2", "Citations lost with extensions", "other snippets are cited with extensions on", _SCHEMA, "retrieval-traceability"),
     ("T3", "ΔS rises with several users", "the same question, alone and beside another reply: ΔS above 0.60 and 0.10 above alone", _REASON, "context-drift entropy-collapse"),
     # retrieval
-    ("RT1", "A sentence leads to no snippet", "a sentence that no snippet carries", _FIND, "retrieval-traceability"),
+    ("RT1", "A sentence leads to no snippet", "a sentence that no snippet carries and none contradicts", _FIND, "retrieval-traceability"),
     ("RT3", "Retrieval is far from the question", "ΔS(question, snippet) from 0.60", _FIND, "rag-arch playbook"),
     ("CH1", "A header or footer is cited", "a cited snippet begins with or is a page header", _FIND, "chunking-checklist"),
     ("CH2", "Same snippet for unrelated questions", "one snippet first for more than one of 5 unrelated questions", _FIND, "chunking-checklist"),
@@ -89,6 +89,7 @@ _ROWS = (
     ("EC2", "Topic loss within an answer", "ΔS to the question of the last third of sentences more than 0.10 above the first", _REASON, "entropy-collapse context-drift"),
     ("CD1", "A chat leaves its goal", "5-turn mean of ΔS more than 0.10 above the first 5", _REASON, "context-drift"),
     ("LC2", "ΔS snaps", "ΔS rises by more than 0.60 in one step", _REASON, "logic-collapse"),
+    ("IC1", "A sentence contradicts a snippet", "a sentence that is not supported and says another number or date than a snippet, or the opposite", _REASON, "retrieval-collapse"),
     ("LC4", "Blind retry", "the same prompt at least 3 times in a row", _REASON, "logic-collapse"),
     ("LD5", "A corrected claim returns", "a sentence of a failed answer stands in a later one", _REASON, "reentry"),
     ("LD6", "Context cut early", "the prompt fills the context to its limit", _REASON, "ldi longctx"),
@@ -124,7 +125,7 @@ _WEIGHT = {Gate.FAIL: 0, Gate.REVIEW: 1}
 
 
 def fired(observations: Iterable[Observation]) -> tuple[Observation, ...]:
-    """The symptoms that were seen, what to repair first in front: boot, schema, retrieval, reasoning."""
+    """The symptoms that were seen; the first one is what to repair first: boot, schema, retrieval, reasoning."""
     seen = [one for one in observations if one.verdict in _WEIGHT]
     return tuple(sorted(seen, key=lambda one: (one.symptom.stage, _WEIGHT[one.verdict], one.symptom.id)))
 
