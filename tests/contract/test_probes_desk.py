@@ -23,12 +23,16 @@ from probe_material import ScriptedMode
 
 ANN, BEN = Reader(username="ann"), Reader(username="ben")
 SNIPPETS = (make_snippet("The cache holds 8192 tokens.", position=0),)
-MODEL = ModelInfo("m", "Transformers", model_hash="h" * 64, shard_hash="s" * 64)
+MODEL = ModelInfo("m", "Transformers", model_hash="h" * 64, shard_hash="s" * 64, devices="1 × cpu")
 
 
 def turn(number, answer="The cache holds 8192 tokens.", question="How large is the cache?", chat="c"):
     request = TurnRequest(
-        f"t{number}", question, SNIPPETS, chat_id=chat, model=dataclasses.replace(MODEL, shard_hash=None)
+        f"t{number}",
+        question,
+        SNIPPETS,
+        chat_id=chat,
+        model=dataclasses.replace(MODEL, shard_hash=None, devices=None),
     )
     return scored(request, answer)
 
@@ -113,7 +117,7 @@ def test_the_prompt_takes_up_the_probe_of_its_own_question_only():
     world.work()
     assert "6 of 6 runs agree" in world.desk.diagnosis(ANN, "t2").prompt
     assert "not measured yet" in world.desk.diagnosis(ANN, "t3").prompt.split("λ over")[1].split("\n")[0]
-    assert f"Devices and split: {'s' * 12}" in world.desk.diagnosis(ANN).prompt  # read after the turn began
+    assert "Devices and split: 1 × cpu" in world.desk.diagnosis(ANN).prompt  # read after the turn began
     assert "Extensions: websearch" in world.desk.diagnosis(ANN).prompt
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from exllama_guard.commands import diagnose
@@ -55,6 +56,8 @@ def test_what_was_not_measured_has_no_number():
     assert "Effect of quantisation: not measured" in found.prompt
     assert "tokens until drift): not measured yet" in found.prompt
     assert len(found.offers) == 3
+    assert "“Measure λ now” in the Doctor tab" in found.offers[0]
+    assert "“Measure drift” in the Model tab" in found.offers[2]
     assert not re.search(r"λ[^\n]*\d of \d", found.prompt)
 
 
@@ -93,7 +96,21 @@ def test_a_page_is_named_only_for_a_far_question_or_a_symptom():
     silent = turn("The cache holds 8192 tokens.", "The cache holds 8192 tokens.")
     seen = diagnosis_of(Findings(silent, observations=observe_turns([silent])))
     assert seen.page.id == "data-contracts"
-    assert "V1 Fluent text" in seen.prompt
+    assert "the first one is what to repair first:\n- V1 Fluent text" in seen.prompt
+    assert seen.page_for == "V1 Fluent text, citations missing"
+    assert f"Fix page for {seen.page_for}: Data contracts" in seen.prompt
+
+
+def test_devices_are_told_in_words_and_the_hash_only_where_there_are_none():
+    for known, told in (
+        (ModelInfo("m", "x"), "not told"),
+        (ModelInfo("m", "x", shard_hash="a" * 64), f"not told in words (hash {'a' * 12})"),
+        (ModelInfo("m", "x", shard_hash="a" * 64, devices="1 × cpu"), "1 × cpu"),
+    ):
+        report = turn()
+        request = replace(report.request, model=known)
+        prompt = diagnosis_of(Findings(replace(report, request=request))).prompt
+        assert f"Devices and split: {told}\n" in prompt
 
 
 def test_command(tmp_path, capsys):

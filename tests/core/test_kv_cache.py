@@ -129,6 +129,22 @@ def test_a_report_states_the_tested_maximum_and_what_a_reset_cannot_cure():
     assert "cures numeric drift only" in text
 
 
+@pytest.mark.parametrize(
+    ("shards", "words"),
+    [
+        (Shards(("cpu",)), "1 × cpu"),
+        (Shards(("GPU-1",)), "1 GPU visible"),
+        (Shards(("GPU-1", "GPU-2")), "2 GPUs visible, split left to the loader"),
+        (
+            Shards(("GPU-1", "GPU-2"), "20,24", True, "nccl"),
+            "2 GPUs visible, split 20,24, tensor parallel nccl",
+        ),
+    ],
+)
+def test_shards_in_words_name_no_device(shards, words):
+    assert shards.in_words() == words
+
+
 def test_the_shard_hash_sees_the_order_of_devices_and_the_way_of_splitting():
     hashes = {
         shard_hash(shards)

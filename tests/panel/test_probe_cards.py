@@ -14,12 +14,17 @@ import pytest
 from exllama_guard.commands import compare
 from exllama_guard.core.records import Reader
 from exllama_guard.errors import UserError
+from exllama_guard.lifecycle import LifecycleSnapshot
+from exllama_guard.lifecycle.fence import FenceState
 from exllama_guard.monitor import Monitor
+from exllama_guard.panel import markup_model
 from exllama_guard.panel.cards_check import Visitor
 from exllama_guard.panel.desk import Desk
+from exllama_guard.panel.rows_model import model_rows
 from exllama_guard.panel.rows_report import report_rows
 from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk import ProbeDesk
+from exllama_guard.testing import FakeBackend
 from hypothesis import given
 from hypothesis import strategies as st
 from panel.scripted import BAD, GOOD, QUESTION, run_turn, scripted_monitor
@@ -84,6 +89,19 @@ def test_a_long_chat_is_shown_by_turn_with_its_slope_and_what_that_means(monitor
     assert "E_resonance is" in shown and "over 10 turns" in shown
     assert shown.index(">10<") < shown.index(">1<")  # the newest first
     assert shown.count("data-act='turn'") == 10
+
+
+def test_every_button_that_the_diagnostic_prompt_offers_is_in_the_tab_that_it_names(monitor):
+    run_turn(monitor, 1, BAD)
+    client = client_of(monitor, probes_over(monitor), "doctor")
+    client.ask()
+    loaded = LifecycleSnapshot(FenceState.WARM, name="m", card=FakeBackend().card())
+    shown = {"Doctor": client.html["prompt"], "Model": str(markup_model.drift(model_rows(loaded)))}
+    offered = re.findall(r"press “([^”]+)” in the (\w+) tab", client.html["prompt"])
+    assert {tab for _, tab in offered} == set(shown)
+    for label, tab in offered:
+        assert f">{label}</button>" in shown[tab]
+    assert "<p>Page for EX1 First run slower or unstable: <a " in client.html["prompt"]
 
 
 def test_a_slow_embedder_does_not_hold_the_page_and_the_rest_follows(monitor, monkeypatch):

@@ -42,6 +42,17 @@ class Shards:
     tensor_parallel: bool = False
     backend: str = ""  # of tensor parallelism: native, nccl, row ...
 
+    def in_words(self) -> str:
+        """Such as `1 × cpu` or `2 GPUs visible, split 20,24, tensor parallel nccl`; names no device."""
+        count = len(self.devices)
+        if set(self.devices) == {"cpu"}:
+            words = f"{count} × cpu"
+        else:
+            words = f"{count} GPU{'' if count == 1 else 's'} visible"
+            words += ", split left to the loader" if count > 1 and not self.split else ""
+        words += f", split {self.split}" if self.split else ""
+        return words + (f", tensor parallel {self.backend}".rstrip() if self.tensor_parallel else "")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:

@@ -35,7 +35,7 @@ _ELSEWHERE = {
 # The same inside the host, where the loaded model and the chats are at hand.
 IN_THE_HOST = {
     **_ELSEWHERE,
-    "EX3": "needs a long run: press “Measure drift”, or chat for 10 turns",
+    "EX3": "needs a long run: press “Measure drift” in the Model tab, or chat for 10 turns",
     "EX4": "no tool was called yet",
     "V5": "no reference was named",
 }
@@ -52,7 +52,7 @@ class Checkup:
 
     @property
     def found(self) -> tuple[Observation, ...]:
-        """What was seen, what to repair first in front."""
+        """What was seen; the first one is what to repair first."""
         return fired(self.observations)
 
     @property

@@ -15,7 +15,7 @@ from exllama_guard.core.kv_cache import DriftReport
 from exllama_guard.core.records import Gate, Measure, ModelInfo, NotScored, TurnReport
 from exllama_guard.core.resonance import answer_side
 from exllama_guard.core.stability import LambdaReport
-from exllama_guard.core.symptoms import CATALOGUE, Observation, fired
+from exllama_guard.core.symptoms import CATALOGUE, Observation, Symptom, fired
 from exllama_guard.errors import UserError
 
 __all__ = ["Diagnosis", "Findings", "ModeSummary", "ReadMode", "diagnosis_of", "modes_of_report"]
@@ -94,11 +94,12 @@ class Diagnosis:
     prompt: str
     page: FixPage | None
     offers: tuple[str, ...]
+    page_for: str = ""  # the symptom whose page it is
 
 
 def diagnosis_of(found: Findings) -> Diagnosis:
     """The prompt for a finished turn, filled from measurements only."""
-    page = _page(found)
+    first = _first(found)
     sections = [
         _setting(found.turn.request.model, found.extensions),
         _quoted("Question", found.turn.request.question),
@@ -108,10 +109,13 @@ def diagnosis_of(found: Findings) -> Diagnosis:
         _quantisation(found.modes),
         _cache(found.drift),
         _seen(found.observations),
-        _named(page, found),
+        _named(first, found),
         _ASK,
     ]
-    return Diagnosis("\n\n".join([_OPENING, *sections]), page, _offers(found))
+    prompt = "\n\n".join([_OPENING, *sections])
+    if first is None:
+        return Diagnosis(prompt, None, _offers(found))
+    return Diagnosis(prompt, first.pages[0], _offers(found), _called(first))
 
 
 _OPENING = (
@@ -143,10 +147,17 @@ def _setting(model: ModelInfo | None, extensions: tuple[str, ...] | None) -> str
             f"Model: {model.name}, loader {model.loader}",
             f"Quantisation: {model.quantisation or 'not told by the loader'}; "
             f"cache {model.cache_type or 'not told'}; context {model.context_tokens or 'not told'} tokens",
-            f"Devices and split: {model.shard_hash[:12] if model.shard_hash else 'not told'}",
+            f"Devices and split: {_devices(model)}",
         ]
     known = "not told" if extensions is None else ", ".join(extensions) or "none besides the guardrails"
     return "\n".join([*lines, f"Extensions: {known}"])
+
+
+def _devices(model: ModelInfo) -> str:
+    """How the model is spread; a trace of an older version knows the hash only, which tells a change."""
+    if model.devices:
+        return model.devices
+    return f"not told in words (hash {model.shard_hash[:12]})" if model.shard_hash else "not told"
 
 
 def _quoted(name: str, text: str, most: int = 1000) -> str:
@@ -204,33 +215,42 @@ def _seen(observations: Sequence[Observation]) -> str:
     seen = fired(observations)
     if not seen:
         return "Known symptoms: none was seen" if observations else "Known symptoms: not looked for"
-    lines = [f"- {one.symptom.id} {one.symptom.title}: {one.evidence}" for one in seen]
-    return "\n".join(["Known symptoms, what to repair first in front:", *lines])
+    lines = [f"- {_called(one.symptom)}: {one.evidence}" for one in seen]
+    return "\n".join(["Known symptoms; the first one is what to repair first:", *lines])
 
 
-def _page(found: Findings) -> FixPage | None:
-    """The page of the fault furthest up, or of a far retrieval; None where nothing asks for one."""
+def _first(found: Findings) -> Symptom | None:
+    """The fault furthest up, which is what to repair first."""
     seen = fired(found.observations)
     if seen:
-        return seen[0].pages[0]
+        return seen[0].symptom
     gated = found.turn.distances.gated
     far = not isinstance(gated, NotScored) and gated >= found.distance_fail
-    return CATALOGUE["RT3"].pages[0] if far else None
+    return CATALOGUE["RT3"] if far else None
 
 
-def _named(page: FixPage | None, found: Findings) -> str:
-    if page is None:
+def _named(symptom: Symptom | None, found: Findings) -> str:
+    if symptom is None:
         return f"Fix page: none; ΔS is below {found.distance_fail:.2f} or unmeasured, and no detector fired"
-    return f"Fix page: {page.title} ({page.when}), {page.url}"
+    page = symptom.pages[0]
+    return f"Fix page for {_called(symptom)}: {page.title} ({page.when}), {page.url}"
+
+
+def _called(symptom: Symptom) -> str:
+    return f"{symptom.id} {symptom.title}"
 
 
 def _offers(found: Findings) -> tuple[str, ...]:
     """What is slow and was not measured, each with how to."""
     offers = []
     if found.lambda_report is None or found.lambda_report.gate is Gate.NOT_MEASURED:
-        offers.append("λ: six short answers; press “λ probe”, or run `probe`.")
+        offers.append(
+            "λ: six short answers; press “Measure λ now” in the Doctor tab, or run `diagnose` with `--model`."
+        )
     if not found.modes:
         offers.append("Quantisation: needs a second model folder or cache type; run `compare`.")
     if found.drift is None:
-        offers.append("Cache stability: some thousand tokens; press “Measure drift”, or run `drift`.")
+        offers.append(
+            "Cache stability: some thousand tokens; press “Measure drift” in the Model tab, or run `drift`."
+        )
     return tuple(offers)

@@ -400,6 +400,7 @@ class ModelInfo:
     context_tokens: int | None = None
     model_hash: str | None = None
     shard_hash: str | None = None
+    devices: str | None = None  # what the hash is of, in words: how many devices, how they are used
 
 
 @dataclass(frozen=True, slots=True)

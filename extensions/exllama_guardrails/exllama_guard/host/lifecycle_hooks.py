@@ -56,6 +56,7 @@ def _tell_card(monitor: Monitor, card: ModelCard, can: Capabilities) -> None:
         context_tokens=card.context_tokens or info.context_tokens,
         model_hash=card.model_hash if isinstance(card.model_hash, str) else None,
         shard_hash=card.shard_hash,
+        devices=card.shards.in_words(),
     )
     monitor.model_changed(known, (*capabilities(info.loader), *can.sentences()))
     monitor.record_event("model", f"{card.name}: {_hashes(monitor, card)}.")

@@ -14,7 +14,7 @@ __all__ = ["checkup", "checkup_form", "findings", "prompt"]
 
 
 def findings(rows: Sequence[DoctorRow], in_checkup: Sequence[DoctorRow] = ()) -> Html:
-    """What showed while the model was used, what to repair first in front, without what is `in_checkup`."""
+    """What showed while the model was used, the first to be repaired first, without what is `in_checkup`."""
     head = el("h4", "Seen while you used it")
     if not rows:
         nothing = "Nothing yet. Faults that show in answers, tools, cache or load appear here by themselves."
@@ -119,7 +119,7 @@ def prompt(row: DiagnosisRow | str, about: str) -> Html:
     page = (
         el(
             "p",
-            "Page that fits: ",
+            f"Page for {row.page_for}: ",
             el("a", row.page_title, href=row.page_url, target="_blank", rel="noopener noreferrer"),
         )
         if row.page_url

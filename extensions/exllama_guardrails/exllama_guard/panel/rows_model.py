@@ -91,17 +91,12 @@ def _status(snapshot: LifecycleSnapshot) -> str:
 def _facts(card: ModelCard | None) -> tuple[ModelRow, ...]:
     if card is None:
         return ()
-    devices = card.shards.devices
-    spread = f"{len(devices)} × {devices[0]}" if len(set(devices)) == 1 else ", ".join(devices)
-    if card.shards.split:
-        spread += f", split {card.shards.split}"
-    if card.shards.tensor_parallel:
-        spread += f", tensor parallel {card.shards.backend}".rstrip()
+    gpus = [device for device in card.shards.devices if device != "cpu"]
     return (
         ModelRow("Loader", card.loader),
         ModelRow("Weights", card.quantisation.label),
         ModelRow("Cache type", card.cache_type or "not told by the loader"),
-        ModelRow("Devices", spread),
+        ModelRow("Devices", card.shards.in_words(), ", ".join(gpus)),
         ModelRow("Context", f"{card.context_tokens} tokens" if card.context_tokens else "not told"),
         ModelRow("LoRAs", ", ".join(card.loras) or "none"),
         ModelRow("Chat template", {True: "yes", False: "none", None: "not told"}[card.chat_template]),

@@ -92,6 +92,7 @@ class DiagnosisRow:
     page_title: str
     page_url: str
     offers: tuple[str, ...]
+    page_for: str  # the symptom whose page it is
 
 
 def editable_forms(question: str) -> tuple[str, ...]:
@@ -186,5 +187,9 @@ def diagnosis_row(diagnosis: Diagnosis) -> DiagnosisRow:
     """The diagnostic prompt's card."""
     page = diagnosis.page
     return DiagnosisRow(
-        diagnosis.prompt, page.title if page else "", page.url if page else "", diagnosis.offers
+        diagnosis.prompt,
+        page.title if page else "",
+        page.url if page else "",
+        diagnosis.offers,
+        diagnosis.page_for,
     )

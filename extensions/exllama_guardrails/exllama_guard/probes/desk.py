@@ -135,7 +135,7 @@ class ProbeDesk:
         return None if checkup is None else checkup_report(checkup, self._parts.environment())
 
     def findings(self, reader: Reader) -> tuple[Observation, ...]:
-        """What use has shown so far without asking anything, what to repair first in front. Cheap to poll."""
+        """What use has shown so far without asking anything, the first to repair first. Cheap to poll."""
         signs, turns = self._parts.signs(reader), self._parts.turns(reader)
         more = self._replayed(reader)
         key = (reader, signs, tuple(turn.request.turn_id for turn in turns), self._replay.state.version)
