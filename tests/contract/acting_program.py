@@ -103,8 +103,11 @@ def refuse_notebook(host):
 
 def repair_page(host):
     host.settings(on_fail="repair")
+    doing = []
+    host.model.on_again = lambda text: doing.append(host.monitor.snapshot(None).doing)
     said = page(host, asked(FAR, PASSAGE))
-    return {**said, **host.turn(), "states": host.model.states[-2:], "prompt": host.model.prompts[-1]}
+    told = {**said, **host.turn(), "states": host.model.states[-2:], "prompt": host.model.prompts[-1]}
+    return {**told, "doing": [*dict.fromkeys(doing)], "doing_after": host.monitor.snapshot(None).doing}
 
 
 def repair_attachment(host):

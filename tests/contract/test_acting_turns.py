@@ -119,6 +119,12 @@ def test_a_repair_streams_in_the_answers_place_and_the_better_try_is_kept(got):
     assert second["support"] > first["support"]
 
 
+def test_while_a_repair_runs_the_page_says_that_it_is_another_try(got):
+    turn = got["repair_page"]
+    assert turn["doing"] == ["The first answer failed; another one is being written from the passages."]
+    assert turn["doing_after"] == ""
+
+
 def test_a_repair_varies_less_and_rests_on_the_near_snippets_with_the_anchor_first(got):
     turn = got["repair_page"]
     _, again = turn["states"]

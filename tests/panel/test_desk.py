@@ -112,6 +112,25 @@ def test_a_new_answer_does_not_stand_under_the_verdict_of_the_one_before(monitor
     assert "Pass" in client.html["glance"] and client.last["live"] is False
 
 
+@pytest.mark.parametrize("scored_live", [False, True])
+def test_a_second_try_is_told_until_the_turn_ends(monitor, scored_live):
+    client = Client(Desk(monitor))
+    handle = open_turn(monitor, 1)
+    if scored_live:
+        handle.due_at_s = 0.0
+        handle.chunk(BAD)
+    monitor.wait_until_idle(10)
+    client.ask()
+    assert (handle.report is not None) is scored_live
+    handle.tell("Another one is being written.")
+    client.ask()
+    assert "Another one is being written." in client.html["glance"] and client.last["live"] is True
+    handle.close(GOOD, Finish.COMPLETE)
+    monitor.wait_until_idle(10)
+    client.ask()
+    assert "Pass" in client.html["glance"] and client.last["live"] is False
+
+
 def test_nothing_is_sent_while_nothing_has_changed(monitor):
     run_turn(monitor, 1, GOOD)
     client = Client(Desk(monitor))

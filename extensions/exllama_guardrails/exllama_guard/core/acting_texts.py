@@ -46,6 +46,12 @@ def annotation(report: TurnReport, *, citations: bool = False) -> str:
     return f"{fence}\n\n{_MARK}{_what_is_wrong(report)}{cited}"
 
 
+def second_try(report: TurnReport) -> str:
+    """What the page says while a repair of that first answer runs."""
+    why = "failed" if report.verdict.gate is Gate.FAIL else "needs a second look"
+    return f"The first answer {why}; another one is being written from the passages."
+
+
 def without_annotation(text: str) -> str:
     """`text` without the lines that `annotation` writes: an API client sends them back as history."""
     if _MARK not in text:

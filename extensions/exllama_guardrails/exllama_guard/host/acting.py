@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.core.acting import Decision, Way, decide
-from exllama_guard.core.acting_texts import annotation, refusal
+from exllama_guard.core.acting_texts import annotation, refusal, second_try
 from exllama_guard.core.records import Acted, Action, Finish, TurnReport
 from exllama_guard.core.reply_text import answer_of
 from exllama_guard.host import webui
@@ -104,6 +104,7 @@ class Acting:
                 prompt=self.prompt,
                 history=self.history,
             )
+            self._tell(handle, report)
             repaired = yield from repair.run(text, report)
             done = Action.REPAIR if repaired.is_new else Action.SHOW
             handle.acted = replace(acted, done=done, why=repaired.why, tries=repaired.tries)
@@ -117,6 +118,11 @@ class Acting:
         elif self._holding:
             yield given
         return text
+
+    @guarded(lambda self, handle, first: None)
+    def _tell(self, handle: TurnHandle, first: TurnReport) -> None:
+        """Has the panel say that another answer is being written."""
+        handle.tell(second_try(first))
 
     # --- the verdict ------------------------------------------------------------------------------------
 

@@ -138,6 +138,7 @@ class Monitor:
                 enabled=self.settings.enabled,
                 live=self._worker.live(reader),
                 coming=self._worker.coming(reader, turns[0].request if turns else None),
+                doing=self._worker.doing(reader),
                 turns=turns,
                 problems=self._memory.problems(reader),
                 events=self._memory.events,

@@ -34,6 +34,7 @@ class Snapshot:
     enabled: bool
     live: TurnReport | None
     coming: bool  # a newer answer is being written or waits for its first score
+    doing: str  # what is done with the newest answer beyond writing it, such as a second try
     turns: tuple[TurnReport, ...]
     problems: tuple[str, ...]
     events: tuple[Event, ...]

@@ -132,6 +132,16 @@ class ScoringWorker:
                 for handle in self._open.values()
             )
 
+    def doing(self, reader: Reader | None) -> str:
+        """What is done with the newest open turn of `reader` beyond writing it; "" where nothing is."""
+        with self._lock:
+            told = (h.doing for h in reversed(self._open.values()) if may_see(h.request, reader))
+            return next(told, "")
+
+    def told(self) -> None:
+        """Takes note that a turn has something new to tell."""
+        self._memory.touch()
+
     def score_live(self, handle: TurnHandle) -> None:
         """Queues a scoring of the text so far; called by the handle a few times a second."""
         if not self._start_ahead(self._score_live, handle):

@@ -24,6 +24,10 @@ class Scoring(Protocol):
         """Queues the scoring of the finished reply."""
         ...
 
+    def told(self) -> None:
+        """Takes note that a turn has something new to tell."""
+        ...
+
     def score_ahead(self, handle: TurnHandle, text: str, finish: Finish) -> Future[TurnReport]:
         """Scores a whole reply of an open turn, keeping nothing."""
         ...
@@ -51,6 +55,7 @@ class TurnHandle:
         self.scheduled = False
         self.closed = False
         self.acted: Acted | None = None
+        self.doing = ""  # what is done beyond writing the answer, one sentence
         self.beside = 0  # other replies that ran while this one did
         self.opened_at_s = time.monotonic()
         self.first_token_s: float | None = None
@@ -65,6 +70,11 @@ class TurnHandle:
         if not self.scheduled and now >= self.due_at_s and text:
             self.scheduled = True
             self._scoring.score_live(self)
+
+    def tell(self, doing: str) -> None:
+        """Has the panel say, until the turn ends, what is done beyond writing the answer: one sentence."""
+        self.doing = doing
+        self._scoring.told()
 
     def score(self, text: str, finish: Finish) -> Future[TurnReport]:
         """The report of `text` as the whole reply, some time soon; the turn stays open."""

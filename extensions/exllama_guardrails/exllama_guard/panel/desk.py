@@ -181,6 +181,8 @@ class Desk:
     def _glance(self, snapshot: Snapshot, newest: TurnReport | None) -> Html:
         if not snapshot.enabled:
             return markup_turn.glance_empty("Off", f"{self._while_off()} The switch turns it on again.")
+        if snapshot.doing:
+            return markup_turn.glance_empty("Checking", snapshot.doing)
         if snapshot.coming and snapshot.live is None:
             return markup_turn.glance_empty("Checking", "A new answer is being written.")
         if newest is None and snapshot.model is None:
