@@ -92,7 +92,7 @@ class DiagnosisRow:
     page_title: str
     page_url: str
     offers: tuple[str, ...]
-    page_for: str  # the symptom whose page it is
+    page_for: str = ""  # the symptom whose page it is
 
 
 def editable_forms(question: str) -> tuple[str, ...]:
