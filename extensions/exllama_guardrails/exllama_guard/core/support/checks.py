@@ -58,7 +58,8 @@ def _numbers(measured: Measured, library: Library, start: int, language: str) ->
         span = Span(start + quantity.start, start + quantity.end)
         rival = _rival(quantity, stated, near) if measured.found.window.overlap >= _SAME_MATTER else None
         if rival is None:
-            message = f"The answer says {quantity.text}; no snippet holds this number."
+            kind = "time" if quantity.unit == "clock" else "number"
+            message = f"The answer says {quantity.text}; no snippet holds this {kind}."
             yield Finding(FindingKind.NUMBER, Severity.GAP, message, span)
             continue
         sentence, other = rival

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from exllama_guard.core.support.clock import clock_times
 from exllama_guard.core.support.dates import dates_of
 
 _MAGNITUDE = {
@@ -65,7 +66,10 @@ _SCALE_WORDS = frozenset(["hundred", "thousand", "million", "billion", "trillion
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One number with what it counts. `low` and `high` are the values that its digits stand for."""
+    """One number with what it counts. `low` and `high` are the values that its digits stand for.
+
+    A time of day is its minutes since midnight; it is approximate where the half of the day is not told.
+    """
 
     start: int
     end: int
@@ -73,12 +77,14 @@ class Quantity:
     value: float
     low: float
     high: float
-    unit: str  # "%", a currency code, a dimension, "year", "ordinal" or ""
+    unit: str  # "%", a currency code, a dimension, "clock", "year", "ordinal" or ""
     noun: str  # the word after it, case-folded; "" where there is none
     approximate: bool
 
     def agrees(self, other: Quantity) -> bool:
         """True when both may stand for one value: equal, or equal after rounding to the coarser of both."""
+        if "clock" in (self.unit, other.unit):
+            return self._is_time_of(other)
         if (
             self.unit
             and other.unit
@@ -97,6 +103,21 @@ class Quantity:
             self.low - slack <= other.value <= self.high + slack
             or other.low - slack <= self.value <= other.high + slack
         )
+
+    def _is_time_of(self, other: Quantity) -> bool:
+        """Whether both may be one time of day; a bare number may be an hour ("open from 9")."""
+        mine, theirs = self._minutes(), other._minutes()
+        if mine is None or theirs is None:
+            return False
+        if self._counts_what_the_other_measures(other) or other._counts_what_the_other_measures(self):
+            return False
+        half_told = self.unit == other.unit and not (self.approximate or other.approximate)
+        return (mine - theirs) % (1440 if half_told else 720) == 0
+
+    def _minutes(self) -> float | None:
+        if self.unit == "clock":
+            return self.value
+        return 60.0 * self.value if not self.unit and 0 <= self.value <= 24 else None
 
     def _counts_what_the_other_measures(self, other: Quantity) -> bool:
         """True for "two processes" beside "2 seconds": a plural of things is no amount of a unit."""
@@ -130,7 +151,9 @@ def quantities_of(text: str, language: str = "en") -> tuple[Quantity, ...]:
     """The numbers of `text` in order, in digits or words, outside its dates."""
     text = without_markers(text)
     taken = [(date.start, date.end) for date in dates_of(text)]
-    found = [q for q in _in_digits(text) if not _overlaps(q, taken)]
+    times = [q for q in _times(text) if not _overlaps(q, taken)]
+    taken += [(q.start, q.end) for q in times]
+    found = times + [q for q in _in_digits(text) if not _overlaps(q, taken)]
     taken += [(q.start, q.end) for q in found]
     found += [q for q in _in_words(text, language) if not _overlaps(q, taken)]
     return tuple(sorted(found, key=lambda quantity: quantity.start))
@@ -138,6 +161,23 @@ def quantities_of(text: str, language: str = "en") -> tuple[Quantity, ...]:
 
 def _overlaps(quantity: Quantity, taken: list[tuple[int, int]]) -> bool:
     return any(quantity.start < end and start < quantity.end for start, end in taken)
+
+
+def _times(text: str) -> list[Quantity]:
+    return [
+        Quantity(
+            t.start,
+            t.end,
+            text[t.start : t.end],
+            t.minutes,
+            t.minutes,
+            t.minutes,
+            "clock",
+            "",
+            not t.half_told,
+        )
+        for t in clock_times(text)
+    ]
 
 
 def _in_digits(text: str) -> list[Quantity]:
