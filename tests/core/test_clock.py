@@ -55,6 +55,23 @@ def test_other_numbers_are_no_times(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "9:00-17:30",
+        "9:00 - 17:30",
+        "9:00–17:30",
+        "9:00am-5:30pm",
+        "9 am-5:30 pm",
+        "9h00-17h30",
+        "9-17.30 Uhr",
+    ],
+)
+def test_both_ends_of_a_range_of_hours_are_times(text):
+    last = quantities_of(f"It is open {text} on Mondays.")[-1]
+    assert (last.value, last.unit) == (1050, "clock")
+
+
+@pytest.mark.parametrize(
     ("one", "other", "agree"),
     [
         ("9:30", "at 9:30 am", True),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 _HOUR, _MINUTE = r"(?P<h>[01]?\d|2[0-3])", r"(?P<m>[0-5]\d)"
 _HALF = r"(?P<half>[ap])(?:\.\s?m\.|m\b)"
 _TIMES = tuple(
-    re.compile(rf"(?<![\w:.,/$€£-]){pattern}", re.IGNORECASE)
+    re.compile(rf"(?<![\w:.,/$€£]){pattern}", re.IGNORECASE)
     for pattern in (
         rf"{_HOUR}:{_MINUTE}(?::[0-5]\d(?:[.,]\d+)?)?(?![\d:])(?:\s?{_HALF})?",
         rf"(?P<h>1[0-2]|0?[1-9])(?:\.{_MINUTE})?\s?{_HALF}",
