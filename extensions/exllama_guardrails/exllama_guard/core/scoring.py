@@ -128,18 +128,17 @@ def _anchor(request: TurnRequest, support: SupportReport) -> tuple[Snippet | Non
 def _verdict(support: SupportReport, distance: Gate, relevance: Relevance, finish: Finish) -> Verdict:
     """Grounded rests on support (docs/measures.md).
 
-    A far retrieval, or an answer beside the question, turns a pass into a review.
+    A far retrieval, or an answer beside the question, turns a pass into a review. What decided stands first.
     """
-    reasons = list(_reasons(support))
+    reasons, doubts = list(_reasons(support)), []
     gate = support.gate
     if distance is Gate.FAIL and gate is not Gate.NOT_MEASURED:
-        reasons.append("The question is far from the retrieved text (ΔS at or above the limit).")
-        if gate is Gate.PASS:
-            gate = Gate.REVIEW
+        doubts.append("The question is far from the retrieved text (ΔS at or above the limit).")
     if relevance.gate is Gate.REVIEW:
-        reasons.append("The answer may be beside the question: it takes up little of what was asked.")
-        if gate is Gate.PASS:
-            gate = Gate.REVIEW
+        doubts.append("The answer may be beside the question: it takes up little of what was asked.")
+    lowered = gate is Gate.PASS and bool(doubts)
+    gate = Gate.REVIEW if lowered else gate
+    reasons = doubts + reasons if lowered else reasons + doubts
     if finish in (Finish.STOPPED, Finish.DISCONNECTED, Finish.FAILED):
         reasons.append("The reply ended early; only the text so far was checked.")
     return Verdict(gate, tuple(dict.fromkeys(reasons)))

@@ -136,7 +136,7 @@ def glance(report: TurnReport, settings: Settings) -> GlanceRow:
     worst = report.support.worst
     shown = worst is not None and worst.gate in (Gate.FAIL, Gate.REVIEW)
     early = streaming and isinstance(report.support.support, NotScored) and bool(report.request.snippets)
-    reasons = ("The first sentence is still being written.",) if early else _deciding(report)
+    reasons = ("The first sentence is still being written.",) if early else report.verdict.reasons
     why = claim_reason(worst) if shown and worst is not None else (reasons[0] if reasons else "")
     done = _DONE.get(report.acted.done, "") if report.acted is not None else ""
     return GlanceRow(
@@ -147,13 +147,6 @@ def glance(report: TurnReport, settings: Settings) -> GlanceRow:
         reason=done + why,
         streaming=streaming,
     )
-
-
-def _deciding(report: TurnReport) -> tuple[str, ...]:
-    """The verdict's reasons, without the one that all is carried where the verdict is below that."""
-    reasons = report.verdict.reasons
-    lowered = report.support.gate is Gate.PASS and report.verdict.gate is not Gate.PASS
-    return reasons[1:] or reasons if lowered else reasons
 
 
 def claim_reason(claim: ClaimSupport) -> str:
