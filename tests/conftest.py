@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from no_network import refused
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
@@ -29,3 +32,18 @@ def shared_dir() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no development data at {SHARED / 'data'}: set GUARDRAILS_SHARED_DIR to its folder")
     return SHARED
+
+
+# Rooms that need no network: each of their tests runs without one.
+WITHOUT_NETWORK = {
+    *("acting", "backends", "commands", "core", "grounding", "lifecycle", "monitor"),
+    *("probes", "report", "sources", "structure", "tools", "trace"),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Refuses every connection in the rooms above; whoever catches the refusal fails here."""
+    with refused() if request.path.parent.name in WITHOUT_NETWORK else nullcontext([]) as tried:
+        yield tried
+    assert tried == []

@@ -6,9 +6,9 @@ import random
 from typing import Any
 
 import numpy as np
-from exllama_guard.core.tool_schema import Tool, tool_from_openai
-from exllama_guard.locks.compiled import CompiledLock
-from exllama_guard.locks.run import LockRun, Phase
+from exllama_guard.tools.locks.compiled import CompiledLock
+from exllama_guard.tools.locks.run import LockRun, Phase
+from exllama_guard.tools.registry import Tool, tool_from_openai
 
 WORDS = (
     "city",

@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from exllama_guard.core.comparison import ItemRun, ModeRun
-from exllama_guard.core.logit_drift import LogitDrift
-from exllama_guard.core.records import FloatArray, NotScored
-from exllama_guard.core.stability import Answer, LambdaReport, judge_runs
+from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
+from exllama_guard.probes.measures.comparison import ItemRun, ModeRun
+from exllama_guard.probes.measures.logit_drift import LogitDrift
+from exllama_guard.probes.measures.stability import Answer, LambdaReport, judge_runs
 from exllama_guard.probes.writer import Sampling, Written
 
 VOCABULARY = 32

@@ -106,8 +106,8 @@ def run(results: Path, first: int, count: int) -> None:
     if not chunk:
         return
     chat, shared, monitor = started()
-    from exllama_guard.core.trace import record_of
-    from exllama_guard.core.trace_line import to_line
+    from exllama_guard.trace.line import to_line
+    from exllama_guard.trace.record import record_of
 
     with results.open("a", encoding="utf-8") as out:
         for question in chunk:
@@ -178,9 +178,10 @@ def speed(rounds: int) -> None:
     An answer of 8 sentences over 5 snippets of 120 words grows word by word, 50 a second, and is scored live
     meanwhile, as in a chat.
     """
+    from exllama_guard.acting.texts import annotation, refusal
     from exllama_guard.assembly import build_monitor
-    from exllama_guard.core.acting_texts import annotation, refusal
-    from exllama_guard.core.records import Finish, TurnRequest, make_snippet
+    from exllama_guard.core.snippets import make_snippet
+    from exllama_guard.core.turns import Finish, TurnRequest
     from exllama_guard.settings import Settings
 
     documents = [path.read_text("utf-8") for path in sorted((EXTENSION / "docs_example").glob("*.md"))]

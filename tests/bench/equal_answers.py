@@ -25,8 +25,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
 
-from exllama_guard.core.agreement import EQUAL_COSINE, numbers_of, polarity_of  # noqa: E402 - needs the path
 from exllama_guard.embedders.sentence_transformers import load_embedder  # noqa: E402
+from exllama_guard.probes.measures.agreement import EQUAL_COSINE, numbers_of, polarity_of  # noqa: E402 - needs the path
 
 PAIRS = 400  # of one kind from one set
 CUTS = np.round(np.arange(0.50, 0.991, 0.01), 2)

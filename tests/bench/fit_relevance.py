@@ -1,4 +1,4 @@
-"""Fits relevance (core/relevance.py) on public question/paragraph pairs and writes it with its figures.
+"""Fits relevance (grounding/relevance.py) on public question/paragraph pairs and writes it with its figures.
 
     python tests/bench/fit_relevance.py ../shared/data/xquad_en.json [--write]
 
@@ -22,9 +22,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
 
-from exllama_guard.core.relevance import SHORTEST_ANSWER_WORDS, WEIGHTS_FILE, shared_words  # noqa: E402
-from exllama_guard.core.support.text import sentence_ranges  # noqa: E402
 from exllama_guard.embedders.sentence_transformers import load_embedder  # noqa: E402
+from exllama_guard.grounding.relevance import SHORTEST_ANSWER_WORDS, WEIGHTS_FILE, shared_words  # noqa: E402
+from exllama_guard.grounding.support.text import sentence_ranges  # noqa: E402
 
 FOLDS = 5
 FALSE_ALARMS = 0.02

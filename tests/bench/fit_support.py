@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
 
 from exllama_guard.core.ports import Embedder  # noqa: E402
-from exllama_guard.core.records import make_snippet  # noqa: E402
-from exllama_guard.core.support.evidence import Encoder, Library  # noqa: E402
-from exllama_guard.core.support.model import WEIGHTS_FILE  # noqa: E402
-from exllama_guard.core.support.scorer import measure_pieces  # noqa: E402
+from exllama_guard.core.snippets import make_snippet  # noqa: E402
+from exllama_guard.grounding.support.evidence import Encoder, Library  # noqa: E402
+from exllama_guard.grounding.support.model import WEIGHTS_FILE  # noqa: E402
+from exllama_guard.grounding.support.scorer import measure_pieces  # noqa: E402
 
 FOLDS_FILE = Path(__file__).parent / "support_folds.json"
 ASPECTS = 4

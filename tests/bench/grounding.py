@@ -31,10 +31,11 @@ from auroc import auroc
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
 
+from exllama_guard.core.measures import FloatArray  # noqa: E402
 from exllama_guard.core.ports import TokenVectors  # noqa: E402
-from exllama_guard.core.records import FloatArray, make_snippet, words  # noqa: E402
-from exllama_guard.core.support import AnswerScorer  # noqa: E402
-from exllama_guard.core.support.model import read_weights  # noqa: E402
+from exllama_guard.core.snippets import make_snippet, words  # noqa: E402
+from exllama_guard.grounding.support import AnswerScorer  # noqa: E402
+from exllama_guard.grounding.support.model import read_weights  # noqa: E402
 
 FOLDS_FILE = Path(__file__).parent / "support_folds.json"
 

@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=2_000)
     runs = parser.parse_args().runs
     host = _host()
-    from exllama_guard.core.passages import split_passages
+    from exllama_guard.grounding.passages import split_passages
     from exllama_guard.host import hooks
 
     state = _state()
@@ -128,7 +128,8 @@ def _host():
     sys.modules.update(
         {"modules": package, "modules.shared": shared, "modules.text_generation": text_generation}
     )
-    from exllama_guard.host import hooks, observe, start
+    from exllama_guard.host import hooks, start
+    from exllama_guard.host.turn import observe
     from exllama_guard.monitor import get_monitor
 
     monitor = get_monitor()

@@ -36,8 +36,8 @@ def one_load(fence: bool, turns: int) -> dict[str, object]:
     """Times of one load in this process, through the embedded host's own generation."""
     import modules.shared as shared
     import modules.text_generation as text_generation
-    from exllama_guard.host.host_path import HostPath
-    from exllama_guard.host.lifecycle_hooks import gating, loaded_model
+    from exllama_guard.host.lifecycle.hooks import gating, loaded_model
+    from exllama_guard.host.lifecycle.path import HostPath
     from exllama_guard.lifecycle import Lifecycle
     from exllama_guard.settings import Settings
     from exllama_guard.standalone.small_model import load_small_model

@@ -18,7 +18,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "extensions" / "exllama_guardrails")]
 
-from exllama_guard.core.records import make_snippet  # noqa: E402 - needs the path
+from exllama_guard.core.snippets import make_snippet  # noqa: E402 - needs the path
 from exllama_guard.sources.marked_block import format_block  # noqa: E402 - needs the path
 from load_clients import run_clients  # noqa: E402 - needs the path
 

@@ -99,9 +99,9 @@ def _streamed(tab: str, sentences: int) -> list[str]:
 
 
 def history() -> None:
-    from exllama_guard.core.trace_files import TraceWriter
     from exllama_guard.panel.desk import Desk
     from exllama_guard.settings import Settings
+    from exllama_guard.trace.files import TraceWriter
     from panel.scripted import BAD, GOOD, run_turn, scripted_monitor
     from panel.test_desk import Client
 

@@ -15,11 +15,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "extensions" / "exllama_guardrails"))
 
-from exllama_guard.core.equivalence import Outcome, equivalence
-from exllama_guard.core.records import Gate
-from exllama_guard.core.resonance import Trend, resonance_trend
-from exllama_guard.core.stability import Answer
+from exllama_guard.core.measures import Gate
 from exllama_guard.probes.lambda_probe import LambdaProbe, judge_answers
+from exllama_guard.probes.measures.equivalence import Outcome, equivalence
+from exllama_guard.probes.measures.resonance import Trend, resonance_trend
+from exllama_guard.probes.measures.stability import Answer
 from exllama_guard.testing import FakeEmbedder
 
 RUNS = 15

@@ -21,9 +21,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "extensions" / "exllama_guardrails"))
 
-from exllama_guard.core.records import make_snippet
-from exllama_guard.core.support import AnswerScorer
-from exllama_guard.core.support.model import read_weights
+from exllama_guard.core.snippets import make_snippet
+from exllama_guard.grounding.support import AnswerScorer
+from exllama_guard.grounding.support.model import read_weights
 from grounding import FOLDS_FILE, TimedEmbedder
 
 

@@ -20,17 +20,17 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "extensions" / "exllama_guardrails"
 sys.path.insert(0, str(EXTENSION))
 
-from exllama_guard.core.detect_files import BETTER_NATS  # noqa: E402 - needs the path
-from exllama_guard.core.fixed_text import LONG_ENGLISH, PLAIN_ENGLISH  # noqa: E402
-from exllama_guard.core.logit_drift import KL_LIMITS, logit_drift  # noqa: E402
-from exllama_guard.probes.local_mode import LocalMode, ModeSpec  # noqa: E402
-from exllama_guard.probes.model_check import (  # noqa: E402
+from exllama_guard.probes.doctor.detectors.files import BETTER_NATS  # noqa: E402 - needs the path
+from exllama_guard.probes.doctor.model_check import (  # noqa: E402
     BASES,
     LONG_TOKENS,
     TOKENS,
     _base,
     _with_base,
 )
+from exllama_guard.probes.measures.fixed_text import LONG_ENGLISH, PLAIN_ENGLISH  # noqa: E402
+from exllama_guard.probes.measures.logit_drift import KL_LIMITS, logit_drift  # noqa: E402
+from exllama_guard.probes.modes.transformers import LocalMode, ModeSpec  # noqa: E402
 from exllama_guard.standalone.small_model import bundled_gguf  # noqa: E402
 
 LENGTHS = (TOKENS, 480, LONG_TOKENS)

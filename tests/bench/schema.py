@@ -23,12 +23,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
 
-from exllama_guard.core.tool_attempts import find_attempts  # noqa: E402 - needs the path
-from exllama_guard.core.tool_calls import check_call, tool_checker  # noqa: E402 - needs the path
-from exllama_guard.core.tool_schema import Tool, ToolLock, tool_from_openai  # noqa: E402 - needs the path
-from exllama_guard.locks.compiled import compile_plan, plan_calls  # noqa: E402 - needs the path
-from exllama_guard.locks.transformers_processor import LockProcessor  # noqa: E402 - needs the path
-from exllama_guard.locks.vocabulary import Vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
+from exllama_guard.tools.attempts import find_attempts  # noqa: E402 - needs the path
+from exllama_guard.tools.calls import check_call, tool_checker  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.compiled import compile_plan, plan_calls  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.transformers_processor import LockProcessor  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.vocabulary import Vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
+from exllama_guard.tools.registry import Tool, ToolLock, tool_from_openai  # noqa: E402 - needs the path
 
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": None}
 COLUMNS = ("unlocked", "locked")

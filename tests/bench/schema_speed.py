@@ -25,14 +25,14 @@ sys.path[:0] = [
     str(ROOT / "tests" / "bench"),
 ]
 
-from exllama_guard.core.json_strict import read_json  # noqa: E402 - needs the path
-from exllama_guard.core.tool_calls import check_call, tool_checker  # noqa: E402 - needs the path
-from exllama_guard.core.tool_closed import close_schema  # noqa: E402 - needs the path
-from exllama_guard.core.tool_schema import ToolLock, tool_from_openai  # noqa: E402 - needs the path
-from exllama_guard.locks.compiled import compile_plan, plan_answer, plan_calls  # noqa: E402 - needs the path
-from exllama_guard.locks.run import LockRun, Phase  # noqa: E402 - needs the path
-from exllama_guard.locks.transformers_processor import LockProcessor, apply_mask  # noqa: E402 - needs the path
-from exllama_guard.locks.vocabulary import byte_vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
+from exllama_guard.tools.calls import check_call, tool_checker  # noqa: E402 - needs the path
+from exllama_guard.tools.grammar.closed import close_schema  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.compiled import compile_plan, plan_answer, plan_calls  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.run import LockRun, Phase  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.transformers_processor import LockProcessor, apply_mask  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.vocabulary import byte_vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
+from exllama_guard.tools.registry import ToolLock, tool_from_openai  # noqa: E402 - needs the path
+from exllama_guard.tools.strict_json import read_json  # noqa: E402 - needs the path
 from lock_material import random_tools, uniform_reply  # noqa: E402 - needs the path
 from schema import (  # noqa: E402 - needs the path
     items_of,

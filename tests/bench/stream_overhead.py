@@ -21,7 +21,8 @@ sys.path[:0] = [str(ROOT / place) for place in ("extensions/exllama_guardrails",
 
 from beside import lost_beside, told_jobs  # noqa: E402 - needs the path
 from exllama_guard.assembly import build_monitor  # noqa: E402 - needs the path
-from exllama_guard.core.records import Finish, TurnRequest, make_snippet  # noqa: E402 - needs the path
+from exllama_guard.core.snippets import make_snippet  # noqa: E402 - needs the path
+from exllama_guard.core.turns import Finish, TurnRequest  # noqa: E402 - needs the path
 from exllama_guard.settings import Settings  # noqa: E402 - needs the path
 from turn import answer_of, snippets_of  # noqa: E402 - needs the path
 

@@ -19,8 +19,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "extensions" / "exllama_guardrails"))
 sys.path.insert(0, str(HERE))
 
-from exllama_guard.core.records import make_snippet  # noqa: E402
-from exllama_guard.core.support import AnswerScorer  # noqa: E402
+from exllama_guard.core.snippets import make_snippet  # noqa: E402
+from exllama_guard.grounding.support import AnswerScorer  # noqa: E402
 from grounding import TimedEmbedder  # noqa: E402
 
 FACTS = (

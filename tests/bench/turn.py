@@ -22,9 +22,10 @@ EXTENSION = ROOT / "extensions" / "exllama_guardrails"
 sys.path.insert(0, str(EXTENSION))
 
 from exllama_guard.assembly import build_monitor, make_scorer  # noqa: E402 - needs the path
-from exllama_guard.core.records import Finish, TurnRequest, make_snippet  # noqa: E402 - needs the path
-from exllama_guard.core.scoring import Limits, score_turn  # noqa: E402 - needs the path
-from exllama_guard.core.similarity import embed_ahead  # noqa: E402 - needs the path
+from exllama_guard.core.snippets import make_snippet  # noqa: E402 - needs the path
+from exllama_guard.core.turns import Finish, TurnRequest  # noqa: E402 - needs the path
+from exllama_guard.grounding.scoring import Limits, score_turn  # noqa: E402 - needs the path
+from exllama_guard.grounding.similarity import embed_ahead  # noqa: E402 - needs the path
 from exllama_guard.settings import Settings  # noqa: E402 - needs the path
 from exllama_guard.testing import make_monitor  # noqa: E402 - needs the path
 

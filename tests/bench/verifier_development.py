@@ -128,9 +128,10 @@ def development_rows(path: Path, chooser: EvidenceChooser, budgets: Sequence[int
 
 def add_product_windows(records: Sequence[Row], path: Path) -> None:
     """Adds to each record the claims and the evidence windows the extension itself would ask about."""
-    from exllama_guard.core.records import ClaimKind, make_snippet
-    from exllama_guard.core.support.claims import pieces_of
-    from exllama_guard.core.support.evidence import Encoder, Library
+    from exllama_guard.core.snippets import make_snippet
+    from exllama_guard.core.turns import ClaimKind
+    from exllama_guard.grounding.support.claims import pieces_of
+    from exllama_guard.grounding.support.evidence import Encoder, Library
 
     libraries: dict[tuple[str, ...], Library] = {}
     snippets = {

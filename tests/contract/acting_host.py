@@ -93,7 +93,7 @@ class ActingHost(Host):
 
 
 def asked(*passages):
-    from exllama_guard.core.records import make_snippet
+    from exllama_guard.core.snippets import make_snippet
     from exllama_guard.sources.marked_block import format_block
 
     given = passages or (PASSAGE,)

@@ -290,10 +290,10 @@ def client_goes_during_repair(host):
 
 FAULTS = (
     ("acting", "decide", "refuse"), ("acting", "refusal", "refuse"), ("acting", "annotation", "annotate"),
-    ("acting", "answer_of", "refuse"), ("acting_repair", "choose", "repair"),
-    ("acting_repair", "repair_message", "repair"), ("acting_repair", "repair_snippets", "repair"),
-    ("acting_repair", "chat_prompt", "repair"), ("acting_repair", "repair_state", "repair"),
-    ("acting_repair", "watched_lock", "repair"), ("acting_repair", "answer_of", "repair"),
+    ("acting", "answer_of", "refuse"), ("repair", "choose", "repair"),
+    ("repair", "repair_message", "repair"), ("repair", "repair_snippets", "repair"),
+    ("repair", "chat_prompt", "repair"), ("repair", "repair_state", "repair"),
+    ("repair", "watched_lock", "repair"), ("repair", "answer_of", "repair"),
 )  # fmt: skip
 
 
@@ -305,7 +305,7 @@ def faults(host):
 
     got = {}
     for place, name, mode in FAULTS:
-        module = importlib.import_module(f"exllama_guard.host.{place}")
+        module = importlib.import_module(f"exllama_guard.host.acting.{place}")
         original = getattr(module, name)
         setattr(module, name, fail)
         host.settings(on_fail=mode)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from exllama_guard.locks.vocabulary import byte_vocabulary
+from exllama_guard.tools.locks.vocabulary import byte_vocabulary
 
 
 @pytest.fixture(scope="session")

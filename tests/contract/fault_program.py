@@ -39,7 +39,7 @@ class RealHost(Host):
 
     def load(self):
         from exllama_guard import assembly
-        from exllama_guard.core.records import make_snippet
+        from exllama_guard.core.snippets import make_snippet
         from exllama_guard.monitor import get_monitor
         from exllama_guard.sources.marked_block import format_block
         from exllama_guard.testing import FakeEmbedder

@@ -130,7 +130,7 @@ def handed_over(host):
 
 
 def marked_block(host):
-    from exllama_guard.core.records import make_snippet
+    from exllama_guard.core.snippets import make_snippet
     from exllama_guard.sources.marked_block import format_block
 
     block = format_block([make_snippet(CHUNKS[0], position=0, section_id="Warm-up", source_url="warm.md")])
@@ -201,8 +201,9 @@ def unticked(host):
 
 def unticked_alone(host):
     """As where it was the only extension: the host's own list is empty, its hooks are called all the same."""
-    from exllama_guard.core.records import make_snippet
-    from exllama_guard.host import hooks, tool_guard, webui
+    from exllama_guard.core.snippets import make_snippet
+    from exllama_guard.host import hooks, webui
+    from exllama_guard.host.tools import guard as tool_guard
     from exllama_guard.settings import Settings
     from exllama_guard.sources.marked_block import format_block
 

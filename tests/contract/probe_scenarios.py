@@ -15,7 +15,7 @@ def our_probe(host):
 
 def probe_writes(host):
     """Two generations of a probe; a user who asks during the first goes before the second."""
-    from exllama_guard.host.probe_writer import HostWriter, users_first
+    from exllama_guard.host.probes.writer import HostWriter, users_first
     from exllama_guard.probes.run import Job, Runner
     from exllama_guard.probes.writer import DRAWN
 
@@ -44,11 +44,12 @@ def probe_writes(host):
 
 def replayed(host):
     """A question asked with another extension off and on, while a user, for whom it is on, asks too."""
-    from exllama_guard.core.records import Finish, Reason
-    from exllama_guard.core.scoring import unscored_turn
-    from exllama_guard.core.trace import record_of
-    from exllama_guard.host.replay_host import ReplayingHost
+    from exllama_guard.core.measures import Reason
+    from exllama_guard.core.turns import Finish
+    from exllama_guard.grounding.scoring import unscored_turn
+    from exllama_guard.host.probes.replay import ReplayingHost
     from exllama_guard.probes.writer import GREEDY
+    from exllama_guard.trace.record import record_of
 
     extensions = sys.modules["modules.extensions"]
     noise = types.ModuleType("noise_script")

@@ -71,7 +71,7 @@ def main():
     sys.stdout, out = sys.stderr, sys.stdout  # the host prints; our result stands alone
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as data:
         host = RealHost(Path(sys.argv[1]).resolve(), Path(data))
-        from exllama_guard.host import tool_guard
+        from exllama_guard.host.tools import guard as tool_guard
         from exllama_guard.monitor import get_monitor
 
         embedded = hasattr(part_of_api("completions"), "chat_texts")  # it reads no response_format

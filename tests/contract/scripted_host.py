@@ -148,7 +148,7 @@ class Recorder:
         self.models.append(model.name if model else None)
 
     def reader_for(self, username, session):
-        from exllama_guard.core.records import Reader
+        from exllama_guard.core.turns import Reader
 
         return Reader(username, session)
 

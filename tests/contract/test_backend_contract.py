@@ -21,7 +21,7 @@ from contract import exllama_shapes, llama_server
 from exllama_guard.backends import backend_for
 from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
 from exllama_guard.core.backend import Backend, CacheUsage
-from exllama_guard.core.records import NotScored
+from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.lifecycle.fence import run_fence
 from exllama_guard.lifecycle.path import BackendPath

@@ -12,17 +12,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gpu"))
 
 import dry_exllama
-from exllama_guard.core.fixed_text import PLAIN_ENGLISH
-from exllama_guard.core.records import Gate, NotScored, Reason
+from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.errors import BackendError, UserError
-from exllama_guard.locks.compiled import compile_plan, plan_answer
-from exllama_guard.locks.run import LockRun, Phase
-from exllama_guard.locks.vocabulary import from_tokenizer_file
-from exllama_guard.probes.causality import check_causality, remedy_of
-from exllama_guard.probes.exllama_mode import ExLlamaMode, bits_of, kind_of, read_exllama_form
-from exllama_guard.probes.exllama_open import ExLlamaSpec
-from exllama_guard.probes.model_check import read_plain_english
+from exllama_guard.probes.doctor.causality import check_causality, remedy_of
+from exllama_guard.probes.doctor.model_check import read_plain_english
+from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
+from exllama_guard.probes.modes.exllama import ExLlamaMode, bits_of, kind_of, read_exllama_form
+from exllama_guard.probes.modes.exllama_open import ExLlamaSpec
 from exllama_guard.probes.writer import GREEDY, Sampling
+from exllama_guard.tools.locks.compiled import compile_plan, plan_answer
+from exllama_guard.tools.locks.run import LockRun, Phase
+from exllama_guard.tools.locks.vocabulary import from_tokenizer_file
 from lock_material import allowed_tokens
 
 SCHEMA = {

@@ -8,12 +8,12 @@ import types
 import numpy as np
 import pytest
 import torch
-from exllama_guard.core.tool_schema import tool_from_openai
-from exllama_guard.locks.compiled import compile_plan, plan_answer, plan_calls
-from exllama_guard.locks.exllamav2_filter import build_filter as build_v2
-from exllama_guard.locks.exllamav3_filter import build_filter as build_v3
-from exllama_guard.locks.run import Phase
-from exllama_guard.locks.transformers_processor import LockProcessor, apply_mask
+from exllama_guard.tools.locks.compiled import compile_plan, plan_answer, plan_calls
+from exllama_guard.tools.locks.exllamav2_filter import build_filter as build_v2
+from exllama_guard.tools.locks.exllamav3_filter import build_filter as build_v3
+from exllama_guard.tools.locks.run import Phase
+from exllama_guard.tools.locks.transformers_processor import LockProcessor, apply_mask
+from exllama_guard.tools.registry import tool_from_openai
 
 SCHEMA = {
     "type": "object",

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 from contract.llama_server import binary, real_server
-from exllama_guard.core.json_strict import canonical_sha256, read_json
-from exllama_guard.core.tool_attempts import find_attempts
-from exllama_guard.core.tool_calls import compile_checker, tool_checker
-from exllama_guard.core.tool_schema import tool_from_openai
 from exllama_guard.errors import SchemaError
 from exllama_guard.host.patches import Patches
-from exllama_guard.host.tool_constrain import Constrainer, _asking
-from exllama_guard.locks.compiled import plan_answer, plan_calls
-from exllama_guard.locks.llamacpp_grammar import lock_for_server, not_held
+from exllama_guard.host.tools.constrain import Constrainer, _asking
 from exllama_guard.standalone.small_model import bundled_gguf
+from exllama_guard.tools.attempts import find_attempts
+from exllama_guard.tools.calls import compile_checker, tool_checker
+from exllama_guard.tools.locks.compiled import plan_answer, plan_calls
+from exllama_guard.tools.locks.llamacpp_grammar import lock_for_server, not_held
+from exllama_guard.tools.registry import tool_from_openai
+from exllama_guard.tools.strict_json import canonical_sha256, read_json
 
 RECORDING = Path(__file__).with_name("llama_lock_recorded.json")
 WEATHER = tool_from_openai(
@@ -211,7 +211,7 @@ class LlamaServer:
 
 
 def test_the_hosts_request_gets_the_lock_and_keeps_a_users_own_grammar(server, monkeypatch):
-    from exllama_guard.host import tool_constrain
+    from exllama_guard.host.tools import constrain as tool_constrain
 
     monkeypatch.setattr(tool_constrain, "_asking", lambda port: server.ask)
     turn = types.SimpleNamespace(plan=plan_calls((WEATHER,), TAGGED, always=False), enforced=False)

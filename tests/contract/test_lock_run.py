@@ -6,12 +6,12 @@ import dataclasses
 import json
 
 import pytest
-from exllama_guard.core.tool_formats import BARE, FORMATS
-from exllama_guard.core.tool_schema import tool_from_openai
-from exllama_guard.locks.cache import LockCache
-from exllama_guard.locks.compiled import compile_plan, compile_reason, plan_answer, plan_calls
-from exllama_guard.locks.run import LockRun, Phase
-from exllama_guard.locks.vocabulary import from_tokenizer_json
+from exllama_guard.tools.grammar.formats import BARE, FORMATS
+from exllama_guard.tools.locks.cache import LockCache
+from exllama_guard.tools.locks.compiled import compile_plan, compile_reason, plan_answer, plan_calls
+from exllama_guard.tools.locks.run import LockRun, Phase
+from exllama_guard.tools.locks.vocabulary import from_tokenizer_json
+from exllama_guard.tools.registry import tool_from_openai
 from lock_material import allowed_tokens
 
 WEATHER = tool_from_openai(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from exllama_guard.core.json_strict import read_json
-from exllama_guard.core.tool_attempts import find_attempts
-from exllama_guard.core.tool_calls import tool_checker
-from exllama_guard.core.tool_closed import close_schema
-from exllama_guard.core.tool_formats import BARE, FORMATS
 from exllama_guard.errors import SchemaError
-from exllama_guard.locks.closing import shortest_end
-from exllama_guard.locks.compiled import LockPlan, compile_plan, plan_answer
+from exllama_guard.tools.attempts import find_attempts
+from exllama_guard.tools.calls import tool_checker
+from exllama_guard.tools.grammar.closed import close_schema
+from exllama_guard.tools.grammar.formats import BARE, FORMATS
+from exllama_guard.tools.locks.closing import shortest_end
+from exllama_guard.tools.locks.compiled import LockPlan, compile_plan, plan_answer
+from exllama_guard.tools.strict_json import read_json
 from lock_material import random_tools, uniform_reply
 
 

@@ -6,17 +6,18 @@ import threading
 from dataclasses import replace
 
 import pytest
-from exllama_guard.core.comparison import compare_modes, observe_modes
-from exllama_guard.core.equivalence import Outcome
-from exllama_guard.core.gold import GoldItem, read_gold
-from exllama_guard.core.probe_reports import compare_report
-from exllama_guard.core.records import Gate, NotScored, make_snippet
-from exllama_guard.core.stability import RunState
+from exllama_guard.core.measures import Gate, NotScored
+from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes import kept as kept_module
 from exllama_guard.probes.compare import CompareJob, ModeSource, compare
+from exllama_guard.probes.gold import GoldItem, read_gold
 from exllama_guard.probes.kept import KeptRuns, run_key
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
+from exllama_guard.probes.measures.comparison import compare_modes, observe_modes
+from exllama_guard.probes.measures.equivalence import Outcome
+from exllama_guard.probes.measures.stability import RunState
+from exllama_guard.probes.reports.probe import compare_report
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.writer import GREEDY, Sampling, Written
 from exllama_guard.testing import FakeEmbedder

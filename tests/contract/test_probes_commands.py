@@ -11,11 +11,12 @@ from xml.etree import ElementTree
 
 import pytest
 from exllama_guard.commands import compare, probe, replay, report, verify
-from exllama_guard.core.records import TurnRequest, make_snippet
-from exllama_guard.core.trace_files import TraceWriter
+from exllama_guard.core.snippets import make_snippet
+from exllama_guard.core.turns import TurnRequest
 from exllama_guard.errors import BackendError
-from exllama_guard.probes.opening import Choice
+from exllama_guard.probes.modes.opening import Choice
 from exllama_guard.testing import FakeEmbedder, scored
+from exllama_guard.trace.files import TraceWriter
 from probe_material import ScriptedMode
 
 

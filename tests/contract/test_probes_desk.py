@@ -5,19 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from exllama_guard.core.model_signs import Fence, ModelSigns
-from exllama_guard.core.records import (
-    Gate,
-    ModelInfo,
-    NotScored,
-    Reader,
-    Reason,
-    TurnRequest,
-    make_snippet,
-)
-from exllama_guard.core.verification import VerifyLimits
+from exllama_guard.core.measures import Gate, NotScored, Reason
+from exllama_guard.core.snippets import make_snippet
+from exllama_guard.core.turns import ModelInfo, Reader, TurnRequest
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.desk_parts import DeskParts
+from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns
+from exllama_guard.probes.measures.verification import VerifyLimits
 from exllama_guard.testing import FakeEmbedder, scored
 from probe_material import ScriptedMode
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from exllama_guard.commands.doctor import run
-from exllama_guard.core.checkup import checkup_of
-from exllama_guard.core.records import Gate
-from exllama_guard.probes.model_check import check_reading
-from exllama_guard.probes.model_files import observe_bases, observe_files
-from exllama_guard.probes.opening import choose_mode
+from exllama_guard.core.measures import Gate
+from exllama_guard.probes.doctor.checkup import checkup_of
+from exllama_guard.probes.doctor.model_check import check_reading
+from exllama_guard.probes.doctor.model_files import observe_bases, observe_files
+from exllama_guard.probes.modes.opening import choose_mode
 
 SMALL_FILES = (
     "config.json",

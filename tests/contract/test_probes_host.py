@@ -10,14 +10,14 @@ import types
 from types import ModuleType
 
 import pytest
-from exllama_guard.core.checkup import checkup_of
-from exllama_guard.core.diagnosis import Diagnosis
-from exllama_guard.core.records import Gate
-from exllama_guard.core.symptoms import observed
+from exllama_guard.core.measures import Gate
 from exllama_guard.errors import BackendError
-from exllama_guard.host.probe_writer import HostWriter, users_first
-from exllama_guard.host.replay_host import ReplayingHost
-from exllama_guard.panel.rows_probes import diagnosis_row, doctor_rows, editable_forms, probe_rows
+from exllama_guard.host.probes.replay import ReplayingHost
+from exllama_guard.host.probes.writer import HostWriter, users_first
+from exllama_guard.panel.probes.rows import diagnosis_row, doctor_rows, editable_forms, probe_rows
+from exllama_guard.probes.doctor.checkup import checkup_of
+from exllama_guard.probes.doctor.diagnosis import Diagnosis
+from exllama_guard.probes.doctor.symptoms import observed
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.service import ProbeService
 from exllama_guard.probes.writer import GREEDY, Sampling

@@ -6,13 +6,14 @@ import threading
 
 import pytest
 from contract.llama_server import binary
-from exllama_guard.core.comparison import compare_modes
-from exllama_guard.core.gold import GoldItem
-from exllama_guard.core.records import Gate, NotScored, make_snippet
+from exllama_guard.core.measures import Gate, NotScored
+from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes.compare import CompareJob, ModeSource, compare
-from exllama_guard.probes.llama_mode import SERVER, LlamaMode, LlamaSpec
-from exllama_guard.probes.opening import choose_mode
+from exllama_guard.probes.gold import GoldItem
+from exllama_guard.probes.measures.comparison import compare_modes
+from exllama_guard.probes.modes.llama_cpp import SERVER, LlamaMode, LlamaSpec
+from exllama_guard.probes.modes.opening import choose_mode
 from exllama_guard.probes.run import Runner
 from exllama_guard.probes.writer import Sampling, prompt_for
 from exllama_guard.standalone.small_model import bundled_gguf

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from exllama_guard.core.records import Gate, TurnRequest, make_snippet
-from exllama_guard.core.use_reports import replay_report
+from exllama_guard.core.measures import Gate
+from exllama_guard.core.snippets import make_snippet
+from exllama_guard.core.turns import TurnRequest
 from exllama_guard.probes.replay import OFF, ReplayJob, run_replay
+from exllama_guard.probes.reports.use import replay_report
 from exllama_guard.testing import FakeEmbedder, scored
 
 SNIPPETS = (make_snippet("The cache holds 8192 tokens.", position=0),)

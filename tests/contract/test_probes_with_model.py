@@ -6,10 +6,11 @@ import json
 
 import pytest
 from exllama_guard.commands import diagnose, probe, verify
-from exllama_guard.core.records import TurnRequest, make_snippet
-from exllama_guard.core.trace_files import TraceWriter
+from exllama_guard.core.snippets import make_snippet
+from exllama_guard.core.turns import TurnRequest
 from exllama_guard.standalone.small_model import bundled_gguf
 from exllama_guard.testing import scored
+from exllama_guard.trace.files import TraceWriter
 
 pytestmark = pytest.mark.model
 

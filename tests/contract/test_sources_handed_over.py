@@ -10,9 +10,9 @@ from contextvars import ContextVar
 import numpy as np
 import pytest
 from exllama_guard import hand_over
-from exllama_guard.core.records import Origin
+from exllama_guard.core.snippets import Origin
 from exllama_guard.errors import UserError
-from exllama_guard.host.hand_over import taken_for
+from exllama_guard.host.turn.hand_over import taken_for
 from exllama_guard.sources.handed_over import Inbox, snippets_from
 from hypothesis import given
 from hypothesis import strategies as st

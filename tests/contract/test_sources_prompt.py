@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from exllama_guard.core.records import Origin, make_snippet
+from exllama_guard.core.snippets import Origin, make_snippet
 from exllama_guard.sources.attachments import Attachment, attachment_snippets, from_history, in_prompt
 from exllama_guard.sources.collect import Gathered, collect_snippets
 from exllama_guard.sources.injected import injected_snippets, unaccounted

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from conftest import EXTENSION
 from exllama_guard.core.private_file import replacing
-from exllama_guard.core.records import Finish, TurnRequest
-from exllama_guard.core.trace_files import TraceWriter
+from exllama_guard.core.turns import Finish, TurnRequest
 from exllama_guard.probes.command_line import _write
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.run import Written
 from exllama_guard.settings import Settings
 from exllama_guard.sources.knowledge_cache import VectorCache
 from exllama_guard.testing import make_monitor
+from exllama_guard.trace.files import TraceWriter
 
 PACKAGE = EXTENSION / "exllama_guard"
 # Files that a user names on the command line, and what the set-up makes of packages and models.

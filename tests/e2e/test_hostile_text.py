@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import EXTENSION
-from exllama_guard.core.records import Finish, Gate, ModelInfo, Offsets, Origin, Snippet, TurnRequest
-from exllama_guard.core.report import Chart, ChartLine, ChartRange, Line, Report, Table, as_json
-from exllama_guard.core.report_html import as_html
-from exllama_guard.core.trace_files import TraceWriter
-from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.core.measures import Gate
+from exllama_guard.core.snippets import Offsets, Origin, Snippet
+from exllama_guard.core.turns import Finish, ModelInfo, TurnRequest
+from exllama_guard.panel.check.cards import Visitor
 from exllama_guard.panel.desk import Desk
-from exllama_guard.panel.markup_shell import script, shell
 from exllama_guard.panel.message import TABS
+from exllama_guard.panel.shell import script, shell
 from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.report.html import as_html
+from exllama_guard.report.json import as_json
+from exllama_guard.report.values import Chart, ChartLine, ChartRange, Line, Report, Table
 from exllama_guard.settings import Settings
 from exllama_guard.testing import FakeEmbedder, make_monitor
+from exllama_guard.trace.files import TraceWriter
 from hostile_texts import ELEMENTS, TEXTS
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ for place in (EXTENSION, HERE, ROOT / "tests"):
     if str(place) not in sys.path:
         sys.path.insert(0, str(place))
 
-from exllama_guard.core.records import NotScored  # noqa: E402 - needs the path
+from exllama_guard.core.measures import NotScored  # noqa: E402 - needs the path
 
 LIBRARIES = (
     "torch", "transformers", "exllamav2", "exllamav3", "flash-attn", "xformers", "triton", "llguidance",

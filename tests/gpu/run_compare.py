@@ -15,20 +15,20 @@ from dataclasses import replace
 from functools import partial
 
 import gpu_record  # noqa: F401 - puts the extension on the path
-from exllama_guard.core.comparison import ModeRun, compare_modes
-from exllama_guard.core.fixed_text import PLAIN_ENGLISH
-from exllama_guard.core.gold import read_gold_file
-from exllama_guard.core.probe_reports import compare_report
-from exllama_guard.core.records import NotScored
-from exllama_guard.core.report import as_json
+from exllama_guard.core.measures import NotScored
 from exllama_guard.embedders.sentence_transformers import load_embedder
 from exllama_guard.probes.compare import CompareJob, ModeSource, compare, probe_of
-from exllama_guard.probes.exllama_mode import ExLlamaMode, bits_of, kind_of
-from exllama_guard.probes.exllama_open import ExLlamaSpec
+from exllama_guard.probes.gold import read_gold_file
 from exllama_guard.probes.kept import KeptRuns, run_key
 from exllama_guard.probes.lambda_probe import jobs_of
+from exllama_guard.probes.measures.comparison import ModeRun, compare_modes
+from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
+from exllama_guard.probes.modes.exllama import ExLlamaMode, bits_of, kind_of
+from exllama_guard.probes.modes.exllama_open import ExLlamaSpec
+from exllama_guard.probes.reports.probe import compare_report
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.report.json import as_json
 from gpu_record import HERE, Record, options, plain, side_by_side
 from sections import spec_of
 

@@ -36,9 +36,9 @@ def main() -> int:
 def _reference(spec, values, record: Record) -> None:
     """SDPA on (what a load takes by default without flash-attn) and off; then what `doctor` says."""
     from exllama_guard.commands.doctor import in_words
-    from exllama_guard.core.checkup import checkup_of
-    from exllama_guard.core.version_skew import observe_versions
-    from exllama_guard.probes.model_files import installed_versions, observe_files
+    from exllama_guard.probes.doctor.checkup import checkup_of
+    from exllama_guard.probes.doctor.detectors.version_skew import observe_versions
+    from exllama_guard.probes.doctor.model_files import installed_versions, observe_files
 
     logs = None
     for name, sdpa in (("sdpa", True), ("no_sdpa", False)):

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import gpu_record  # noqa: F401 - puts the extension on the path
-from exllama_guard.core.json_strict import read_json
-from exllama_guard.core.tool_calls import compile_checker
-from exllama_guard.core.tool_closed import close_schema
 from exllama_guard.errors import SchemaError
-from exllama_guard.locks.compiled import compile_plan, plan_answer
-from exllama_guard.locks.vocabulary import from_tokenizer_file
-from exllama_guard.probes.exllama_mode import ExLlamaMode
+from exllama_guard.probes.modes.exllama import ExLlamaMode
 from exllama_guard.probes.writer import Sampling
+from exllama_guard.tools.calls import compile_checker
+from exllama_guard.tools.grammar.closed import close_schema
+from exllama_guard.tools.locks.compiled import compile_plan, plan_answer
+from exllama_guard.tools.locks.vocabulary import from_tokenizer_file
+from exllama_guard.tools.strict_json import read_json
 from gpu_record import Record, options, side_by_side
 from lock_material import random_object
 from sections import opened, spec_of, spread

@@ -15,8 +15,8 @@ from pathlib import Path
 import gpu_record  # noqa: F401 - puts the extension on the path
 import numpy as np
 from exllama_guard.backends.loaded import cuda_devices
-from exllama_guard.core.detect_model import shards
-from exllama_guard.core.logit_drift import LogitDrift, logit_drift
+from exllama_guard.probes.doctor.detectors.model import shards
+from exllama_guard.probes.measures.logit_drift import LogitDrift, logit_drift
 from gpu_record import Record, options
 from sections import one_pass, opened, prose, spec_of
 

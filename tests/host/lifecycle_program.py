@@ -14,7 +14,7 @@ from embedded_program import load, shared, start, text_generation
 from exllama_guard import lifecycle
 from exllama_guard.errors import BackendError
 from exllama_guard.host import logits
-from exllama_guard.host.host_path import HostPath
+from exllama_guard.host.lifecycle.path import HostPath
 from exllama_guard.monitor import get_monitor
 
 PROMPT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 from embedded_program import load, shared, text_generation
-from exllama_guard.host import lifecycle_hooks
-from exllama_guard.host.host_path import HostPath
+from exllama_guard.host.lifecycle import hooks as lifecycle_hooks
+from exllama_guard.host.lifecycle.path import HostPath
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.settings import Settings
 

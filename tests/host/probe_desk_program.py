@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from embedded_program import chat, extensions, load, shared, start
 from exllama_guard import lifecycle
-from exllama_guard.core.diagnosis import Diagnosis
-from exllama_guard.core.records import Reader
+from exllama_guard.core.turns import Reader
 from exllama_guard.probes import desk as probe_desk
+from exllama_guard.probes.doctor.diagnosis import Diagnosis
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.writer import GREEDY, Sampling
 from exllama_guard.standalone.small_model import bundled_gguf

@@ -5,9 +5,10 @@ from __future__ import annotations
 import types
 
 import pytest
-from exllama_guard.core.records import Channel, Finish, Reader, TurnRequest, make_snippet
-from exllama_guard.host import acting_api
-from exllama_guard.host.acting_lines import VisibleLines, strip_sent_lines
+from exllama_guard.core.snippets import make_snippet
+from exllama_guard.core.turns import Channel, Finish, Reader, TurnRequest
+from exllama_guard.host.acting import api as acting_api
+from exllama_guard.host.acting.lines import VisibleLines, strip_sent_lines
 from exllama_guard.host.patches import Patches
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor

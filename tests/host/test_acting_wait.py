@@ -6,7 +6,7 @@ import threading
 import time
 import types
 
-from exllama_guard.host.generation_lock import WatchedLock, watched_lock
+from exllama_guard.host.turn.generation_lock import WatchedLock, watched_lock
 
 
 def test_nobody_waits_for_a_free_lock_or_one_that_is_only_held():

@@ -7,7 +7,7 @@ import types
 import pytest
 from exllama_guard.host import hooks
 from exllama_guard.host.patches import Patches
-from exllama_guard.host.tool_constrain import Constrainer
+from exllama_guard.host.tools.constrain import Constrainer
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_stream_of_exllamav2_begins_without_the_filter(constrainer, told):
 
 def test_the_limit_of_a_reply_reaches_the_filter_of_either_library(constrainer, monkeypatch):
     from exllama_guard.host import webui
-    from exllama_guard.locks import exllamav2_filter, exllamav3_filter
+    from exllama_guard.tools.locks import exllamav2_filter, exllamav3_filter
 
     limits = []
     for module in (exllamav2_filter, exllamav3_filter):

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from exllama_guard.core.records import make_snippet
+from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import EmbedderError
 from exllama_guard.host import hooks, webui
 from exllama_guard.settings import Settings, to_params

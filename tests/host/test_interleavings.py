@@ -10,9 +10,10 @@ import threading
 import types
 from dataclasses import dataclass, field
 
-from exllama_guard.core.records import Finish, Reader
-from exllama_guard.host import hooks, observe
-from exllama_guard.host.hand_over import hand_over
+from exllama_guard.core.turns import Finish, Reader
+from exllama_guard.host import hooks
+from exllama_guard.host.turn import observe
+from exllama_guard.host.turn.hand_over import hand_over
 from exllama_guard.settings import Settings
 from exllama_guard.testing import ListTrace, make_monitor
 from hypothesis import settings

@@ -8,16 +8,16 @@ import time
 import types
 
 import pytest
-from exllama_guard.core.canary import recipe_of
 from exllama_guard.errors import BackendError
-from exllama_guard.host.generation_lock import WatchedLock, take_wait, unwatch_lock, watched_lock
-from exllama_guard.host.host_path import HostPath
-from exllama_guard.host.lifecycle_hooks import gating, loaded_model
-from exllama_guard.host.load_watch import watch_loads
-from exllama_guard.host.model_watch import ModelWatch
-from exllama_guard.host.observe import PROBE
+from exllama_guard.host.lifecycle.hooks import gating, loaded_model
+from exllama_guard.host.lifecycle.load_watch import watch_loads
+from exllama_guard.host.lifecycle.model_watch import ModelWatch
+from exllama_guard.host.lifecycle.path import HostPath
 from exllama_guard.host.patches import Patches
+from exllama_guard.host.turn.generation_lock import WatchedLock, take_wait, unwatch_lock, watched_lock
+from exllama_guard.host.turn.observe import PROBE
 from exllama_guard.lifecycle import Lifecycle
+from exllama_guard.lifecycle.canary import recipe_of
 from exllama_guard.lifecycle.fence import FenceState
 from exllama_guard.settings import Settings
 from exllama_guard.testing import FakeBackend

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from exllama_guard.core.records import make_snippet
-from exllama_guard.core.trace_files import read_traces
+from exllama_guard.core.snippets import make_snippet
 from exllama_guard.sources.marked_block import format_block
+from exllama_guard.trace.files import read_traces
 from load_clients import MARKER, run_clients
 
 pytest.importorskip("fastapi")

@@ -13,7 +13,7 @@ HOST = EXTENSION / "exllama_guard" / "host"
 OPTIONAL = {
     "user_data_dir": "since 4.0; `user_data` before",
     "default_settings": "only compared with",
-    "waiting": "of the lock that we put in the place of the host's (host/generation_lock.py)",
+    "waiting": "of the lock that we put in the place of the host's (host/turn/generation_lock.py)",
 }
 MODULES = {"shared": "modules.shared", "text_generation": "modules.text_generation"}
 

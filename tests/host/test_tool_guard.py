@@ -8,14 +8,14 @@ import types
 
 import pytest
 from contract.scripted_host import ADD
-from exllama_guard.core.tool_rows import AnswerOutcome
-from exllama_guard.core.tool_schema import ToolState
 from exllama_guard.host import hooks
-from exllama_guard.host import tool_guard as guard_module
-from exllama_guard.host import tool_turn as turn_module
-from exllama_guard.host.tool_guard import ToolGuard
-from exllama_guard.host.tool_reply import current_turn
+from exllama_guard.host.tools import guard as guard_module
+from exllama_guard.host.tools import turn as turn_module
+from exllama_guard.host.tools.guard import ToolGuard
+from exllama_guard.host.tools.reply import current_turn
 from exllama_guard.settings import Settings
+from exllama_guard.tools.ledger import AnswerOutcome
+from exllama_guard.tools.registry import ToolState
 from host.tool_host import parse, tool_host
 
 

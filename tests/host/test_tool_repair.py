@@ -6,13 +6,13 @@ import types
 from dataclasses import replace
 
 import pytest
-from exllama_guard.core.tool_rows import AnswerOutcome
 from exllama_guard.host import hooks
-from exllama_guard.host import tool_guard as guard_module
-from exllama_guard.host.tool_guard import ToolGuard
-from exllama_guard.host.tool_repair import repairing
-from exllama_guard.host.tool_reply import current_turn
+from exllama_guard.host.tools import guard as guard_module
+from exllama_guard.host.tools.guard import ToolGuard
+from exllama_guard.host.tools.repair import repairing
+from exllama_guard.host.tools.reply import current_turn
 from exllama_guard.settings import Settings
+from exllama_guard.tools.ledger import AnswerOutcome
 from host_modules import host_modules
 
 SCHEMA = '{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}'
@@ -223,7 +223,7 @@ def test_a_streamed_answer_that_the_loader_holds_to_the_schema_is_sent_as_it_com
 
 
 def test_a_fault_of_ours_leaves_the_reply_as_it_is(host, guard, monkeypatch):
-    from exllama_guard.host import tool_repair
+    from exllama_guard.host.tools import repair as tool_repair
 
     monkeypatch.setattr(tool_repair, "judge", lambda *_args: 1 / 0)
     assert say(host, BAD, GOOD)[-1] == BAD

@@ -49,7 +49,7 @@ def serve(monitor: Monitor, port: int, auth: list[tuple[str, ...]] | None) -> gr
 
 
 def obey(monitor: Monitor, line: str) -> None:
-    from exllama_guard.core.records import Reader
+    from exllama_guard.core.turns import Reader
     from scripted import BAD, GOOD, run_turn, stream_turn
 
     what, *rest = line.split()

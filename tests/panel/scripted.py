@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.core.ports import Embedder
-from exllama_guard.core.records import (
+from exllama_guard.core.snippets import Snippet, Span, make_snippet, words
+from exllama_guard.core.turns import (
     Channel,
     ClaimKind,
     ClaimSupport,
@@ -16,23 +18,16 @@ from exllama_guard.core.records import (
     Finding,
     FindingKind,
     Finish,
-    Gate,
     ModelInfo,
-    NotScored,
     Reader,
-    Reason,
     Severity,
-    Snippet,
-    Span,
     SupportReport,
     TurnRequest,
-    make_snippet,
-    words,
 )
-from exllama_guard.core.trace_files import TraceWriter
 from exllama_guard.monitor import Monitor, TurnHandle
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor
+from exllama_guard.trace.files import TraceWriter
 
 _SENTENCE = re.compile(r"[^.!?]+[.!?]+")
 _NUMBER = re.compile(r"\d[\d,.]*\d|\d")

@@ -6,15 +6,15 @@ import threading
 from typing import Any
 
 from exllama_guard.backends.loaded import LoadedModel, reference
-from exllama_guard.core.tool_promise import LockMode, promise_on
-from exllama_guard.core.tool_rows import ToolRow
-from exllama_guard.host.tool_guard import ToolGuard
-from exllama_guard.host.tool_turn import ToolTurn
+from exllama_guard.host.tools.guard import ToolGuard
+from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.lifecycle.path import BackendPath
 from exllama_guard.monitor import Monitor
 from exllama_guard.settings import Settings
 from exllama_guard.testing import FakeBackend
+from exllama_guard.tools.ledger import ToolRow
+from exllama_guard.tools.promise import LockMode, promise_on
 
 CHAT = "page::20261122-10-15-33"
 

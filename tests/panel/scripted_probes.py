@@ -7,13 +7,13 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from exllama_guard.core.model_signs import Fence, ModelSigns
-from exllama_guard.core.records import NotScored, Reason
-from exllama_guard.core.verification import VerifyLimits
+from exllama_guard.core.measures import NotScored, Reason
 from exllama_guard.monitor import Monitor
 from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.desk_parts import DeskParts
+from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns
+from exllama_guard.probes.measures.verification import VerifyLimits
 from exllama_guard.probes.writer import Sampling, Written
 from exllama_guard.testing import FakeEmbedder
 

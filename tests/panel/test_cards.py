@@ -9,14 +9,15 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from exllama_guard.core.records import FloatArray, ModelInfo, Reader
-from exllama_guard.core.tool_rows import AnswerOutcome
+from exllama_guard.core.measures import FloatArray
+from exllama_guard.core.turns import ModelInfo, Reader
 from exllama_guard.host import hooks
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.panel.check.cards import Visitor
 from exllama_guard.panel.desk import Desk
-from exllama_guard.panel.rows_tools import may_see, tools_card
+from exllama_guard.panel.tools.rows import may_see, tools_card
 from exllama_guard.testing import FakeEmbedder
+from exllama_guard.tools.ledger import AnswerOutcome
 from panel.scripted import scripted_monitor
 from panel.scripted_model import CHAT, ScriptedTools, followed
 from panel.test_desk import Client, act

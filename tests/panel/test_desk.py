@@ -6,14 +6,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from exllama_guard.core.records import Finish, Reader
-from exllama_guard.core.trace_files import TraceWriter
+from exllama_guard.core.turns import Finish, Reader
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.panel.check.cards import Visitor
 from exllama_guard.panel.desk import Desk
-from exllama_guard.panel.history import HistoryBook
+from exllama_guard.panel.history.archive import HistoryBook
 from exllama_guard.panel.message import TABS, read_message
 from exllama_guard.settings import Settings
+from exllama_guard.trace.files import TraceWriter
 from hypothesis import given
 from hypothesis import strategies as st
 from panel.scripted import BAD, GOOD, open_turn, run_turn, scripted_monitor

@@ -6,37 +6,38 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from exllama_guard.core.records import (
+from exllama_guard.core.measures import Gate
+from exllama_guard.core.snippets import Span, make_snippet
+from exllama_guard.core.turns import (
     ClaimKind,
     ClaimSupport,
     Evidence,
     Finding,
     FindingKind,
-    Gate,
     ModelInfo,
     Severity,
-    Span,
     SupportReport,
     TurnReport,
     Verdict,
-    make_snippet,
 )
-from exllama_guard.core.trace import record_of
-from exllama_guard.panel.history import Filter, Past, page_of, row_of
-from exllama_guard.panel.markup import el, source_link
-from exllama_guard.panel.markup_cards import history, problems, report_page, settings_form
-from exllama_guard.panel.markup_doctor import prompt as prompt_markup
-from exllama_guard.panel.markup_model import model
-from exllama_guard.panel.markup_plot import plot as plot_markup
-from exllama_guard.panel.markup_shell import shell
-from exllama_guard.panel.markup_turn import glance as glance_markup
-from exllama_guard.panel.markup_turn import snippet as snippet_markup
-from exllama_guard.panel.over_time import plot
+from exllama_guard.panel.history.archive import Filter, Past, page_of, row_of
+from exllama_guard.panel.history.markup import history, report_page
+from exllama_guard.panel.html import el, source_link
+from exllama_guard.panel.model.markup import model
+from exllama_guard.panel.over_time.markup import plot as plot_markup
+from exllama_guard.panel.over_time.rows import plot
 from exllama_guard.panel.packet import Part, Slot
-from exllama_guard.panel.rows import SnippetRow, glance
-from exllama_guard.panel.rows_probes import DiagnosisRow
-from exllama_guard.panel.turn_page import turn_page
+from exllama_guard.panel.probes.markup_doctor import prompt as prompt_markup
+from exllama_guard.panel.probes.rows import DiagnosisRow
+from exllama_guard.panel.problems import problems
+from exllama_guard.panel.settings_form import settings_form
+from exllama_guard.panel.shell import shell
+from exllama_guard.panel.turn.markup import glance as glance_markup
+from exllama_guard.panel.turn.markup import snippet as snippet_markup
+from exllama_guard.panel.turn.page import turn_page
+from exllama_guard.panel.turn.rows import SnippetRow, glance
 from exllama_guard.settings import Settings
+from exllama_guard.trace.record import record_of
 from hypothesis import given
 from hypothesis import strategies as st
 from panel.scripted import scripted_monitor

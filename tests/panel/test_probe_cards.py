@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 from exllama_guard.commands import compare
-from exllama_guard.core.records import Reader
+from exllama_guard.core.turns import Reader
 from exllama_guard.errors import UserError
 from exllama_guard.lifecycle import LifecycleSnapshot
 from exllama_guard.lifecycle.fence import FenceState
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel import markup_model
-from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.panel.check.cards import Visitor
 from exllama_guard.panel.desk import Desk
-from exllama_guard.panel.rows_model import model_rows
-from exllama_guard.panel.rows_report import report_rows
+from exllama_guard.panel.model import markup as markup_model
+from exllama_guard.panel.model.rows import model_rows
+from exllama_guard.panel.report.rows import report_rows
 from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.testing import FakeBackend

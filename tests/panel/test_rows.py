@@ -6,35 +6,28 @@ import re
 from dataclasses import fields, replace
 
 import pytest
-from exllama_guard.core.records import (
+from exllama_guard.core.measures import Gate, NotScored, Reason, Zone
+from exllama_guard.core.snippets import Origin, Span
+from exllama_guard.core.turns import (
     Acted,
     Action,
     ClaimKind,
     ClaimSupport,
     Finish,
-    Gate,
-    NotScored,
-    Origin,
-    Reason,
-    Span,
     SupportReport,
     Try,
     TurnReport,
-    Zone,
 )
-from exllama_guard.core.resonance import rolling_mean
-from exllama_guard.core.scoring import unscored_turn
-from exllama_guard.core.trace import record_of
-from exllama_guard.panel.evidence import evidence_row, matching_spans
-from exllama_guard.panel.hints import hint
-from exllama_guard.panel.history import report_of
-from exllama_guard.panel.markup_acted import acted
-from exllama_guard.panel.over_time import drift_limit, plot
+from exllama_guard.grounding.scoring import unscored_turn
+from exllama_guard.panel.over_time.rows import drift_limit, plot
 from exllama_guard.panel.packet import Slot
-from exllama_guard.panel.rows import gauge, glance, measures, number, snippet_rows, why_not
-from exllama_guard.panel.rows_acted import acted_row
-from exllama_guard.panel.segments import segments
-from exllama_guard.panel.turn_page import turn_page
+from exllama_guard.panel.turn.evidence import evidence_row, matching_spans
+from exllama_guard.panel.turn.hints import hint
+from exllama_guard.panel.turn.markup_acted import acted
+from exllama_guard.panel.turn.page import turn_page
+from exllama_guard.panel.turn.rows import gauge, glance, measures, number, snippet_rows, why_not
+from exllama_guard.panel.turn.rows_acted import acted_row
+from exllama_guard.panel.turn.segments import segments
 from exllama_guard.panel.words import (
     EXPLANATIONS,
     GATE_TONES,
@@ -45,7 +38,10 @@ from exllama_guard.panel.words import (
     SETTING_HINTS,
     SETTINGS_ELSEWHERE,
 )
+from exllama_guard.probes.measures.resonance import rolling_mean
 from exllama_guard.settings import Settings
+from exllama_guard.trace.record import record_of
+from exllama_guard.trace.report_of import report_of
 from hypothesis import given
 from hypothesis import strategies as st
 from panel.scripted import BAD, GOOD, QUESTION, SNIPPETS, scripted_monitor

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 from exllama_guard.core.backend import Capabilities
-from exllama_guard.core.canary import CanaryFinding
-from exllama_guard.core.kv_cache import Action, Cause, Decision, DriftReport
 from exllama_guard.lifecycle import LifecycleSnapshot
+from exllama_guard.lifecycle.canary import CanaryFinding
 from exllama_guard.lifecycle.fence import FenceState, run_fence
+from exllama_guard.lifecycle.kv_cache import Action, Cause, Decision, DriftReport
 from exllama_guard.lifecycle.path import BackendPath
 from exllama_guard.lifecycle.rotation import Rotated
 from exllama_guard.lifecycle.upkeep import UpkeepSnapshot
-from exllama_guard.panel.rows_model import model_rows
+from exllama_guard.panel.model.rows import model_rows
 from exllama_guard.testing import FakeBackend
 
 

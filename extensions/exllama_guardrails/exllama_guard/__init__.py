@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from exllama_guard.checking import check
-    from exllama_guard.host.hand_over import hand_over
+    from exllama_guard.host.turn.hand_over import hand_over
 
 __version__ = "0.1.0"
 __all__ = ["check", "hand_over"]
 
-_PLACES = {"check": "exllama_guard.checking", "hand_over": "exllama_guard.host.hand_over"}
+_PLACES = {"check": "exllama_guard.checking", "hand_over": "exllama_guard.host.turn.hand_over"}
 
 
 def __getattr__(name: str) -> object:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
-from exllama_guard.core.records import Snippet
-from exllama_guard.core.trace_files import TraceWriter
+from exllama_guard.core.snippets import Snippet
 from exllama_guard.embedders.sentence_transformers import SentenceTransformerEmbedder, load_embedder
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
+from exllama_guard.trace.files import TraceWriter
 from exllama_guard.verifiers import load_verifier
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ def make_scorer(
     snippets: Sequence[Snippet], question: str, parts: Parts, settings: Settings
 ) -> SupportScorer:
     """The support scorer of one turn."""
-    from exllama_guard.core.support import AnswerScorer
+    from exllama_guard.grounding.support import AnswerScorer
 
     return AnswerScorer(
         snippets,

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exllama_guard.core.records import Snippet, TurnReport
+    from exllama_guard.core.snippets import Snippet
+    from exllama_guard.core.turns import TurnReport
     from exllama_guard.monitor import Monitor
     from exllama_guard.settings import Settings
 
@@ -37,7 +38,8 @@ def check(
     Raises:
         ScoringError: A fault of ours; it is logged with its traceback.
     """
-    from exllama_guard.core.records import Channel, TurnRequest, with_unique_ids
+    from exllama_guard.core.snippets import with_unique_ids
+    from exllama_guard.core.turns import Channel, TurnRequest
 
     request = TurnRequest(
         turn_id=f"check-{time.time_ns()}",
@@ -51,7 +53,7 @@ def check(
 
 
 def _snippet(given: str | Snippet, position: int) -> Snippet:
-    from exllama_guard.core.records import make_snippet
+    from exllama_guard.core.snippets import make_snippet
 
     return make_snippet(given, position=position) if isinstance(given, str) else given
 

@@ -77,7 +77,7 @@ class Settings:
     hold_api_stream: bool = True
     # API responses carry a `guardrails` object with the verdict; they then wait `act_wait_ms` for it.
     api_report: bool = False
-    # Relevance below this is beside the question; None: the fitted limit (core/relevance.py).
+    # Relevance below this is beside the question; None: the fitted limit (grounding/relevance.py).
     relevance_limit: float | None = None
 
 

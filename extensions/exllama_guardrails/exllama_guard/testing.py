@@ -8,23 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from exllama_guard.backends.fake import FakeBackend
+from exllama_guard.core.measures import FloatArray, Gate, NotScored, Reason
 from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
-from exllama_guard.core.records import (
-    ClaimKind,
-    ClaimSupport,
-    Finish,
-    FloatArray,
-    Gate,
-    NotScored,
-    Reason,
-    Snippet,
-    Span,
-    SupportReport,
-    TurnReport,
-    TurnRequest,
-    words,
-)
-from exllama_guard.core.scoring import Limits, score_turn
+from exllama_guard.core.snippets import Snippet, Span, words
+from exllama_guard.core.turns import ClaimKind, ClaimSupport, Finish, SupportReport, TurnReport, TurnRequest
+from exllama_guard.grounding.scoring import Limits, score_turn
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
 

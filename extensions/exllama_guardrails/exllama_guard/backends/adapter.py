@@ -16,7 +16,7 @@ from exllama_guard.core.backend import (
     not_possible,
     shard_hash,
 )
-from exllama_guard.core.records import FloatArray, NotScored
+from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
 
 __all__ = ["Adapter", "card_from_files", "required"]

@@ -14,7 +14,7 @@ from exllama_guard.backends.adapter import Adapter, card_from_files, required
 from exllama_guard.backends.hf_cache import HeldSequence
 from exllama_guard.backends.logits import forced_logprobs, write_greedily
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
-from exllama_guard.core.records import FloatArray, NotScored, Reason
+from exllama_guard.core.measures import FloatArray, NotScored, Reason
 
 __all__ = ["ExLlamaV2Backend", "ExLlamaV2HFBackend"]
 

@@ -17,7 +17,7 @@ from exllama_guard.core.backend import (
     Shards,
     shard_hash,
 )
-from exllama_guard.core.records import FloatArray, NotScored
+from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
 
 __all__ = ["FakeBackend"]

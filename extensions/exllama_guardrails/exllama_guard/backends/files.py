@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from exllama_guard.core.backend import Quantisation
-from exllama_guard.core.records import NotScored, Reason
+from exllama_guard.core.measures import NotScored, Reason
 
 __all__ = ["model_hash", "quantisation", "tokenizer_hash", "weight_files"]
 

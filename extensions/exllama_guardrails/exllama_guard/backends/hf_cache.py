@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from exllama_guard.backends.adapter import Adapter, card_from_files, required
 from exllama_guard.backends.logits import write_greedily
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
-from exllama_guard.core.records import NotScored
+from exllama_guard.core.measures import NotScored
 
 __all__ = ["HeldSequence"]
 

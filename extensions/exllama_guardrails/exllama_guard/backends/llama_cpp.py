@@ -15,7 +15,7 @@ import numpy as np
 
 from exllama_guard.backends.adapter import Adapter, card_from_files, required
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard, not_possible
-from exllama_guard.core.records import FloatArray, NotScored, Reason
+from exllama_guard.core.measures import FloatArray, NotScored, Reason
 from exllama_guard.errors import BackendError
 
 __all__ = ["LlamaCppBackend"]

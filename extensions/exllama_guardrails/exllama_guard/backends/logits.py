@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exllama_guard.core.backend import Greedy
-from exllama_guard.core.records import FloatArray
+from exllama_guard.core.measures import FloatArray
 
 if TYPE_CHECKING:
     import torch

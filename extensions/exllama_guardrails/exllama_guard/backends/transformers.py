@@ -9,7 +9,7 @@ from typing import Any
 from exllama_guard.backends.adapter import Adapter, card_from_files, required
 from exllama_guard.backends.logits import forced_logprobs, write_greedily
 from exllama_guard.core.backend import Capabilities, Greedy, ModelCard
-from exllama_guard.core.records import FloatArray, NotScored
+from exllama_guard.core.measures import FloatArray, NotScored
 
 __all__ = ["TransformersBackend"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.commands import command_parser
-from exllama_guard.core.calibration import Calibration, Verdict, calibrate, read_pairs
 from exllama_guard.errors import EmbedderError, UserError
+from exllama_guard.probes.measures.calibration import Calibration, Verdict, calibrate, read_pairs
 from exllama_guard.settings import Settings
 
 _HELP = """\

@@ -13,23 +13,13 @@ from typing import IO, Any
 
 from exllama_guard.commands import command_parser
 from exllama_guard.commands.streams import opened_input, opened_output, write_object
-from exllama_guard.core.json_lines import read_object
-from exllama_guard.core.records import (
-    Channel,
-    ClaimSupport,
-    Distances,
-    NotScored,
-    Offsets,
-    PairDistance,
-    Snippet,
-    TurnReport,
-    TurnRequest,
-    make_snippet,
-    with_unique_ids,
-)
+from exllama_guard.core.measures import NotScored
+from exllama_guard.core.snippets import Offsets, Snippet, make_snippet, with_unique_ids
+from exllama_guard.core.turns import Channel, ClaimSupport, Distances, PairDistance, TurnReport, TurnRequest
 from exllama_guard.errors import ScoringError, UserError
 from exllama_guard.monitor import Monitor
 from exllama_guard.settings import Settings
+from exllama_guard.trace.json_lines import read_object
 
 _HELP = """\
 Each input line is one JSON object:

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.commands import command_parser
-from exllama_guard.core.fixed_text import PLAIN_ENGLISH
-from exllama_guard.core.probe_reports import compare_report
-from exllama_guard.core.report import Report
 from exllama_guard.errors import UserError
 from exllama_guard.probes.command_line import (
     add_report_options,
@@ -22,8 +19,11 @@ from exllama_guard.probes.command_line import (
     running,
 )
 from exllama_guard.probes.compare import CompareJob, ModeSource, compare
-from exllama_guard.probes.opening import MODE_HELP, Choice, choose_mode
+from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
+from exllama_guard.probes.modes.opening import MODE_HELP, Choice, choose_mode
+from exllama_guard.probes.reports.probe import compare_report
 from exllama_guard.probes.writer import Sampling
+from exllama_guard.report.values import Report
 
 _HELP = f"""\
 {MODE_HELP}

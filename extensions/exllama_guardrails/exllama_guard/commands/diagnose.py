@@ -9,14 +9,14 @@ from pathlib import Path
 
 from exllama_guard.backends.files import read_json
 from exllama_guard.commands import command_parser
-from exllama_guard.core.checkup import observe_turns
-from exllama_guard.core.diagnosis import Findings, ReadMode, diagnosis_of, modes_of_report
-from exllama_guard.core.records import TurnReport
-from exllama_guard.core.stability import LambdaReport
-from exllama_guard.core.trace import TraceRecord
-from exllama_guard.core.trace_files import read_traces
+from exllama_guard.core.turns import TurnReport
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.command_line import add_run_options, opened, running
+from exllama_guard.probes.doctor.checkup import observe_turns
+from exllama_guard.probes.doctor.diagnosis import Findings, ReadMode, diagnosis_of, modes_of_report
+from exllama_guard.probes.measures.stability import LambdaReport
+from exllama_guard.trace.files import read_traces
+from exllama_guard.trace.record import TraceRecord
 
 _HELP = """\
 Prints a prompt for a model: paste it into a chat. The numbers come from the turn's trace; --model lets λ be
@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
     """Exit status: 0 printed, 2 could not run."""
     options = _parser().parse_args(argv)
     try:
-        from exllama_guard.panel.history import report_of
+        from exllama_guard.trace.report_of import report_of
 
         record, chat = _chosen(options.traces, options.turn)
         turn = report_of(record)

@@ -13,10 +13,10 @@ from typing import Any
 
 from exllama_guard.commands import command_parser
 from exllama_guard.core.backend import Backend
-from exllama_guard.core.kv_cache import DriftReport
-from exllama_guard.core.records import NotScored
+from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import GuardError
 from exllama_guard.lifecycle.drift import measure_drift, steps_up_to
+from exllama_guard.lifecycle.kv_cache import DriftReport
 from exllama_guard.lifecycle.path import BackendPath
 
 _HELP = """\

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.commands import command_parser
-from exllama_guard.core.probe_reports import lambda_report
-from exllama_guard.core.records import Snippet, make_snippet
-from exllama_guard.core.report import Report
+from exllama_guard.core.snippets import Snippet, make_snippet
 from exllama_guard.errors import UserError
 from exllama_guard.probes.command_line import (
     add_report_options,
@@ -20,7 +18,9 @@ from exllama_guard.probes.command_line import (
     running,
 )
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
+from exllama_guard.probes.reports.probe import lambda_report
 from exllama_guard.probes.writer import Sampling
+from exllama_guard.report.values import Report
 
 _HELP = """\
 Forms of the question are made without a model; --form names your own (the question itself is always first).

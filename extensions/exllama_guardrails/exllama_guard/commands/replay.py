@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.commands import command_parser
-from exllama_guard.core.replay import replay_of
-from exllama_guard.core.report import Report
-from exllama_guard.core.trace import TraceRecord
-from exllama_guard.core.trace_files import read_traces
-from exllama_guard.core.use_reports import replay_report
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.command_line import add_report_options, environment, report_command
+from exllama_guard.probes.measures.replay import replay_of
+from exllama_guard.probes.reports.use import replay_report
+from exllama_guard.report.values import Report
+from exllama_guard.trace.files import read_traces
+from exllama_guard.trace.record import TraceRecord
 
 _HELP = """\
 1. With the other extensions off, chat (or ask again with --url); copy the traces folder aside: the baseline.

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from exllama_guard.backends.files import read_json
 from exllama_guard.commands import command_parser
-from exllama_guard.core.recorded_runs import is_recording, recorded_report
-from exllama_guard.core.report import Report
-from exllama_guard.core.trace_files import read_traces
-from exllama_guard.core.use_reports import chat_report
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.command_line import add_report_options, environment, write_reports
+from exllama_guard.probes.reports.recorded_runs import is_recording, recorded_report
+from exllama_guard.probes.reports.use import chat_report
+from exllama_guard.report.values import Report
+from exllama_guard.trace.files import read_traces
 
 _HELP = """\
 Exit status: 0 written, 2 could not run.
@@ -51,7 +51,7 @@ def _of_turns(options: argparse.Namespace) -> Report:
     Raises:
         UserError: There are no traces.
     """
-    from exllama_guard.panel.history import report_of
+    from exllama_guard.trace.report_of import report_of
 
     records = [r for r in read_traces(options.traces) if options.chat in (None, r.chat_id)]
     if not records:

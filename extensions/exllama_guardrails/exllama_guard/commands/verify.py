@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
 from exllama_guard.commands import command_parser
-from exllama_guard.core.gold import GoldSet
-from exllama_guard.core.records import Gate
-from exllama_guard.core.report import Report
-from exllama_guard.core.use_reports import verify_report
-from exllama_guard.core.verification import ItemResult, VerifyLimits
+from exllama_guard.core.measures import Gate
 from exllama_guard.errors import UserError
 from exllama_guard.probes.command_line import (
     add_report_options,
@@ -25,8 +21,12 @@ from exllama_guard.probes.command_line import (
     report_command,
     running,
 )
+from exllama_guard.probes.gold import GoldSet
+from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits
+from exllama_guard.probes.reports.use import verify_report
 from exllama_guard.probes.verify import VerifyJob, verify
 from exllama_guard.probes.writer import Sampling
+from exllama_guard.report.values import Report
 
 if TYPE_CHECKING:
     from exllama_guard.core.ports import Embedder, Retriever

@@ -12,10 +12,10 @@ from typing import Any
 
 from exllama_guard.commands import command_parser
 from exllama_guard.core.backend import ModelCard
-from exllama_guard.core.canary import CanaryFinding, CanaryStore
 from exllama_guard.core.folders import user_cache_folder
-from exllama_guard.core.records import NotScored
+from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import GuardError
+from exllama_guard.lifecycle.canary import CanaryFinding, CanaryStore
 from exllama_guard.lifecycle.canary_keeper import CanaryKeeper
 from exllama_guard.lifecycle.fence import FenceReport, run_fence
 from exllama_guard.lifecycle.path import BackendPath

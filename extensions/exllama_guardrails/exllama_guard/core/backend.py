@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from exllama_guard.core.records import FloatArray, NotScored, Reason
+from exllama_guard.core.measures import FloatArray, NotScored, Reason
 
 __all__ = [
     "Backend",

@@ -9,7 +9,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from exllama_guard.core.records import FloatArray, Snippet, SupportReport, TurnReport
+from exllama_guard.core.measures import FloatArray
+from exllama_guard.core.snippets import Snippet
+from exllama_guard.core.turns import SupportReport, TurnReport
 
 
 class Embedder(Protocol):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.ports import TokenVectors
-from exllama_guard.core.records import FloatArray
 from exllama_guard.errors import EmbedderError
 
 if TYPE_CHECKING:

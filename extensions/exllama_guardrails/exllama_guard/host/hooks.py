@@ -13,11 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from exllama_guard.core.faults import FaultLog
-from exllama_guard.core.records import Snippet
+from exllama_guard.core.snippets import Snippet
 from exllama_guard.errors import GuardError
-from exllama_guard.host.acting_lines import VisibleLines, strip_sent_lines
-from exllama_guard.host.question import question_of_prompt, with_stripped_blocks
-from exllama_guard.host.turn_notes import TurnNotes
+from exllama_guard.host.acting.lines import VisibleLines, strip_sent_lines
+from exllama_guard.host.turn.notes import TurnNotes
+from exllama_guard.host.turn.question import question_of_prompt, with_stripped_blocks
 from exllama_guard.host.webui import is_switched_on
 from exllama_guard.sources.marked_block import OPENING, find_blocks, format_block
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from exllama_guard import lifecycle
-from exllama_guard.host import tool_guard
 from exllama_guard.host.hooks import guarded
-from exllama_guard.host.lifecycle_hooks import BadLogitsWatch
+from exllama_guard.host.lifecycle.hooks import BadLogitsWatch
+from exllama_guard.host.tools import guard as tool_guard
 from exllama_guard.host.webui import is_switched_on
 
 __all__ = ["logits_processor_modifier"]

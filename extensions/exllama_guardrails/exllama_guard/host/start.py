@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from exllama_guard import lifecycle
 from exllama_guard.host import names, webui
-from exllama_guard.host.acting_api import install_api
-from exllama_guard.host.generation_lock import unwatch_lock
+from exllama_guard.host.acting.api import install_api
 from exllama_guard.host.hooks import guarded, report, use_monitor
-from exllama_guard.host.lifecycle_hooks import gating, lifecycle_for, loaded_model
-from exllama_guard.host.load_watch import watch_loads
+from exllama_guard.host.lifecycle.hooks import gating, lifecycle_for, loaded_model
+from exllama_guard.host.lifecycle.load_watch import watch_loads
+from exllama_guard.host.lifecycle.model_watch import ModelWatch
 from exllama_guard.host.loaders import capabilities
-from exllama_guard.host.model_watch import ModelWatch
-from exllama_guard.host.observe import observing, seeing_prompt
 from exllama_guard.host.patches import Patches
-from exllama_guard.host.tool_guard import get_tool_guard, uninstall_tool_guard
-from exllama_guard.host.tool_repair import repairing
+from exllama_guard.host.tools.guard import get_tool_guard, uninstall_tool_guard
+from exllama_guard.host.tools.repair import repairing
+from exllama_guard.host.turn.generation_lock import unwatch_lock
+from exllama_guard.host.turn.observe import observing, seeing_prompt
 from exllama_guard.monitor import get_monitor
 from exllama_guard.probes import desk
 from exllama_guard.settings import Settings, from_params
@@ -153,7 +153,7 @@ def _install_api(monitor: Monitor) -> None:
 @guarded(lambda monitor: None)
 def _open_desk(monitor: Monitor) -> None:
     """The probes' desk, which the panel finds."""
-    from exllama_guard.host.probe_desk import desk_for
+    from exllama_guard.host.probes.desk import desk_for
 
     if desk.current() is None:
         desk.use(desk_for(monitor))

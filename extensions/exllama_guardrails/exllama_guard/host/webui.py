@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from exllama_guard.core.records import ModelInfo
+from exllama_guard.core.turns import ModelInfo
 from exllama_guard.host.loaders import quantisation_in
 
 __all__ = [

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from exllama_guard.backends.loaded import library_versions, surroundings
 from exllama_guard.core.backend import ModelCard
-from exllama_guard.core.canary import Canary, CanaryFinding, CanaryStore, compare, digest_of, recipe_of
-from exllama_guard.core.warmup import PROBE_TOKENS
 from exllama_guard.errors import BackendError
+from exllama_guard.lifecycle.canary import Canary, CanaryFinding, CanaryStore, compare, digest_of, recipe_of
 from exllama_guard.lifecycle.fence import FenceReport
 from exllama_guard.lifecycle.path import GenerationPath, alone
+from exllama_guard.lifecycle.warmup import PROBE_TOKENS
 
 __all__ = ["CanaryKeeper"]
 

@@ -6,15 +6,16 @@ import threading
 from collections.abc import Callable, Sequence
 
 from exllama_guard.core.backend import Backend
-from exllama_guard.core.kv_cache import (
+from exllama_guard.core.measures import Measure, NotScored, Reason
+from exllama_guard.core.turns import TurnReport
+from exllama_guard.errors import BackendError
+from exllama_guard.lifecycle.kv_cache import (
     DriftPoint,
     DriftReport,
     context_drift_at,
     mismatch,
     numeric_drift_at,
 )
-from exllama_guard.core.records import Measure, NotScored, Reason, TurnReport
-from exllama_guard.errors import BackendError
 from exllama_guard.lifecycle.path import GenerationPath, alone
 
 __all__ = ["Progress", "context_of", "measure_drift", "steps_up_to"]

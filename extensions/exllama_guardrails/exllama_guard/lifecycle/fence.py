@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from exllama_guard.core.canary import digest_of
-from exllama_guard.core.records import Measure, NotScored, Reason
-from exllama_guard.core.warmup import (
+from exllama_guard.core.measures import Measure, NotScored, Reason
+from exllama_guard.errors import BackendError
+from exllama_guard.lifecycle.canary import digest_of
+from exllama_guard.lifecycle.path import GenerationPath
+from exllama_guard.lifecycle.warmup import (
     EX1_RATIO,
     PROBE_TOKENS,
     Run,
@@ -20,8 +22,6 @@ from exllama_guard.core.warmup import (
     probe_prompts,
     tokens_per_s,
 )
-from exllama_guard.errors import BackendError
-from exllama_guard.lifecycle.path import GenerationPath
 
 __all__ = ["FenceReport", "FenceState", "Gate", "run_fence"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from exllama_guard.core.backend import Backend
-from exllama_guard.core.warmup import Run
+from exllama_guard.lifecycle.warmup import Run
 
 __all__ = ["BackendPath", "GenerationPath", "Turnstile", "alone"]
 

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 
 from exllama_guard.core.backend import Backend, CacheUsage
-from exllama_guard.core.kv_cache import Action, Cause, Decision, decide, evaluated_tokens
-from exllama_guard.core.records import Measure, NotScored, Reason
+from exllama_guard.core.measures import Measure, NotScored, Reason
 from exllama_guard.errors import BackendError
+from exllama_guard.lifecycle.kv_cache import Action, Cause, Decision, decide, evaluated_tokens
 from exllama_guard.lifecycle.path import GenerationPath, alone
 
 __all__ = ["Rotated", "Rotation"]

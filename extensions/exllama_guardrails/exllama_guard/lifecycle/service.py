@@ -11,11 +11,11 @@ from typing import Any
 from exllama_guard.backends import backend_for
 from exllama_guard.backends.loaded import LoadedModel
 from exllama_guard.core.backend import Backend, Capabilities, ModelCard
-from exllama_guard.core.canary import CanaryFinding, CanaryStore
-from exllama_guard.core.kv_cache import Cause
 from exllama_guard.errors import BackendError, TraceError
+from exllama_guard.lifecycle.canary import CanaryFinding, CanaryStore
 from exllama_guard.lifecycle.canary_keeper import CanaryKeeper
 from exllama_guard.lifecycle.fence import FenceReport, FenceState, Gate, run_fence
+from exllama_guard.lifecycle.kv_cache import Cause
 from exllama_guard.lifecycle.path import GenerationPath, Turnstile
 from exllama_guard.lifecycle.tell import Spawn, Tell
 from exllama_guard.lifecycle.upkeep import Upkeep, UpkeepSnapshot

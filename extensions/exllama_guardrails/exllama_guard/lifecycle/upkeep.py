@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from exllama_guard.core.backend import Backend
-from exllama_guard.core.kv_cache import Cause, DriftReport
 from exllama_guard.errors import BackendError
 from exllama_guard.lifecycle.drift import measure_drift
+from exllama_guard.lifecycle.kv_cache import Cause, DriftReport
 from exllama_guard.lifecycle.path import GenerationPath
 from exllama_guard.lifecycle.rotation import Rotated, Rotation
 from exllama_guard.lifecycle.tell import Spawn, Tell

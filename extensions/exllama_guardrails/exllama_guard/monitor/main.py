@@ -11,18 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one only since Python 3.11
 
+from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.ports import Retriever, Verifier
-from exllama_guard.core.records import (
-    Channel,
-    Finish,
-    FloatArray,
-    ModelInfo,
-    Reader,
-    Snippet,
-    TurnReport,
-    TurnRequest,
-    make_snippet,
-)
+from exllama_guard.core.snippets import Snippet, make_snippet
+from exllama_guard.core.turns import Channel, Finish, ModelInfo, Reader, TurnReport, TurnRequest
 from exllama_guard.errors import EmbedderError, ScoringError, Stopped
 from exllama_guard.monitor.memory import Memory, Snapshot
 from exllama_guard.monitor.parts import MakeParts, MakeScorer, Outfit

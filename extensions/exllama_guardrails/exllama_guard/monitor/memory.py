@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from exllama_guard.core.records import ModelInfo, Reader, TurnReport, TurnRequest
+from exllama_guard.core.turns import ModelInfo, Reader, TurnReport, TurnRequest
 
 _READERS_KEPT = 64  # readers whose turns are remembered; the least recent is forgotten first
 _EVENTS_KEPT = 200
@@ -142,7 +142,7 @@ def _concerns(key: str, reader: Reader | None) -> bool:
     kind, _, rest = key.partition(":")
     if reader is None or reader == Reader() or kind not in _KINDS_OF_A_CHAT:
         return True
-    from exllama_guard.core.tool_rows import may_see as chat_is_of
+    from exllama_guard.tools.ledger import may_see as chat_is_of
 
     return chat_is_of(":".join(rest.split(":")[:3]), reader)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
-from exllama_guard.core.records import Snippet
+from exllama_guard.core.snippets import Snippet
 from exllama_guard.settings import Settings
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.ports import Embedder, Verifier
-from exllama_guard.core.records import FloatArray
 from exllama_guard.errors import Stopped
 from exllama_guard.monitor.parts import Parts
 

@@ -8,7 +8,8 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from exllama_guard.core.ports import SupportScorer
-from exllama_guard.core.records import Acted, Finish, Snippet, TurnReport, TurnRequest
+from exllama_guard.core.snippets import Snippet
+from exllama_guard.core.turns import Acted, Finish, TurnReport, TurnRequest
 
 
 class Scoring(Protocol):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from exllama_guard.core.records import Reader
+from exllama_guard.core.turns import Reader
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.lifecycle.drift import context_of
 from exllama_guard.monitor import Snapshot
-from exllama_guard.panel import markup_model, markup_tools
+from exllama_guard.panel.model import markup as markup_model
+from exllama_guard.panel.model.rows import model_rows
 from exllama_guard.panel.packet import Page, Slot
-from exllama_guard.panel.rows_model import model_rows
-from exllama_guard.panel.rows_tools import may_see, tools_card
 from exllama_guard.panel.source import PanelSource, ToolSource
+from exllama_guard.panel.tools import markup as markup_tools
+from exllama_guard.panel.tools.rows import may_see, tools_card
 
 __all__ = ["CARD_ACTIONS", "Cards"]
 

@@ -7,20 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 
 from exllama_guard import lifecycle
-from exllama_guard.core.records import Finish, Reader, TurnReport
-from exllama_guard.core.trace import record_of
+from exllama_guard.core.turns import Finish, Reader, TurnReport
 from exllama_guard.errors import GuardError
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.monitor import Snapshot
-from exllama_guard.panel import (
-    markup_cards,
-    markup_plot,
-    markup_turn,
-)
 from exllama_guard.panel.cards import CARD_ACTIONS, Cards
-from exllama_guard.panel.cards_check import CalibrateCard, CheckCard, Visitor
-from exllama_guard.panel.cards_probes import ProbeCards
-from exllama_guard.panel.history import (
+from exllama_guard.panel.check.cards import CalibrateCard, CheckCard, Visitor
+from exllama_guard.panel.history import markup as history_markup
+from exllama_guard.panel.history.archive import (
     READING_S,
     HistoryBook,
     HistoryRow,
@@ -31,17 +25,23 @@ from exllama_guard.panel.history import (
     page_of,
     row_of,
 )
-from exllama_guard.panel.markup import Html
+from exllama_guard.panel.html import Html
 from exllama_guard.panel.message import Message, read_message
-from exllama_guard.panel.over_time import plot
+from exllama_guard.panel.over_time import markup as markup_plot
+from exllama_guard.panel.over_time.rows import plot
 from exllama_guard.panel.packet import STREAMED_BYTES, Page, Slot, packet
-from exllama_guard.panel.rows import glance
+from exllama_guard.panel.probes.cards import ProbeCards
+from exllama_guard.panel.problems import problems
+from exllama_guard.panel.settings_form import settings_form
 from exllama_guard.panel.source import PanelSource, ToolSource
-from exllama_guard.panel.turn_page import turn_page
+from exllama_guard.panel.turn import markup as markup_turn
+from exllama_guard.panel.turn.page import turn_page
+from exllama_guard.panel.turn.rows import glance
 from exllama_guard.panel.words import SETTINGS_ELSEWHERE
 from exllama_guard.probes import desk as probe_desk
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.settings import Settings
+from exllama_guard.trace.record import record_of
 
 _UNVERSIONED = frozenset(
     {"tools", "model", "probes", "doctor"}
@@ -150,7 +150,7 @@ class Desk:
         texts: dict[object, tuple[str, Callable[[tuple[HistoryRow, ...]], str]]] = {
             "json": ("application/json", as_json),
             "csv": ("text/csv", as_csv),
-            "html": ("text/html", markup_cards.report_page),
+            "html": ("text/html", history_markup.report_page),
         }
         if kind not in texts:
             return {"say": "Choose JSON, CSV or HTML."}
@@ -168,7 +168,7 @@ class Desk:
         newest = snapshot.live or (snapshot.turns[0] if snapshot.turns else None)
         always = (
             Slot("glance", self._glance(snapshot, newest)),
-            Slot("problems", markup_cards.problems(snapshot.problems, snapshot.shed)),
+            Slot("problems", problems(snapshot.problems, snapshot.shed)),
         )
         live = snapshot.live is not None or snapshot.coming or snapshot.waiting > 0
         told: dict[str, object] = {"v": snapshot.version, "on": snapshot.enabled, "live": live, **said}
@@ -204,15 +204,15 @@ class Desk:
             rows = [row_of(record_of(turn)) for turn in snapshot.turns]
             drawn = markup_plot.plot(plot(snapshot.turns, snapshot.events, settings))
             long = self._probes.long_chat(self._reader(visitor))
-            listed = Slot("turns", markup_cards.turn_list(rows))
+            listed = Slot("turns", history_markup.turn_list(rows))
             return Page((Slot("plot", drawn), *long.parts, listed), long.facts)
         if message.tab == "history":
             past = self._history(visitor)
-            shown_rows = markup_cards.history(page_of(past, message.filter), message.filter)
+            shown_rows = history_markup.history(page_of(past, message.filter), message.filter)
             unread = {"busy": True, "more": True} if past.unread else {}
             return Page((Slot("history", shown_rows),), unread)
         if message.tab == "settings":
-            form = Slot("settings", markup_cards.settings_form(settings))
+            form = Slot("settings", settings_form(settings))
             placed = self._calibrate.page(visitor)
             return Page((form, *placed.parts), placed.facts)
         if message.tab == "probes":

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exllama_guard.panel.history import Filter
+from exllama_guard.panel.history.archive import Filter
 
 TABS = ("turn", "time", "history", "probes", "doctor", "check", "tools", "model", "settings")
 

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from exllama_guard.core.records import FloatArray, Reader, TurnReport
-from exllama_guard.core.tool_rows import ToolLedger, ToolRow
-from exllama_guard.core.tool_schema import ToolLocks
+from exllama_guard.core.measures import FloatArray
+from exllama_guard.core.turns import Reader, TurnReport
 from exllama_guard.monitor import Snapshot
 from exllama_guard.settings import Settings
+from exllama_guard.tools.ledger import ToolLedger, ToolRow
+from exllama_guard.tools.registry import ToolLocks
 
 
 class PanelSource(Protocol):

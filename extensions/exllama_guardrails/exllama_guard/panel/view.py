@@ -12,10 +12,10 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from exllama_guard.panel.cards_check import Visitor
+from exllama_guard.panel.check.cards import Visitor
 from exllama_guard.panel.compat import accepted, hidden_event
 from exllama_guard.panel.desk import Desk
-from exllama_guard.panel.markup_shell import script, shell
+from exllama_guard.panel.shell import script, shell
 from exllama_guard.panel.source import PanelSource, ToolSource
 
 

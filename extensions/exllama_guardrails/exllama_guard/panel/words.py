@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exllama_guard.core.records import Gate, Reason, Zone
+from exllama_guard.core.measures import Gate, Reason, Zone
 
 GATE_WORDS = {
     Gate.PASS: "Pass",

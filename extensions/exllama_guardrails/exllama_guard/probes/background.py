@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from exllama_guard.core.records import Reader
+from exllama_guard.core.turns import Reader
 from exllama_guard.errors import GuardError
 from exllama_guard.probes.run import Progress
 

@@ -14,17 +14,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exllama_guard.core.gold import GoldSet, read_gold_file
+from exllama_guard.core.measures import Gate
 from exllama_guard.core.private_file import replacing
-from exllama_guard.core.records import Gate
-from exllama_guard.core.report import Report, as_json, as_markdown
-from exllama_guard.core.report_html import as_html
 from exllama_guard.errors import GuardError, UserError
+from exllama_guard.probes.gold import GoldSet, read_gold_file
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.run import Progress, Runner
+from exllama_guard.report.html import as_html
+from exllama_guard.report.json import as_json
+from exllama_guard.report.markdown import as_markdown
+from exllama_guard.report.values import Report
 
 if TYPE_CHECKING:
-    from exllama_guard.probes.opening import Opened
+    from exllama_guard.probes.modes.opening import Opened
 
 __all__ = [
     "add_report_options",
@@ -98,7 +100,7 @@ def opened(text: str | None) -> Iterator[Opened]:
         UserError: The form is unknown or the model is not there.
         BackendError: It cannot be loaded.
     """
-    from exllama_guard.probes.opening import bundled, choose_mode
+    from exllama_guard.probes.modes.opening import bundled, choose_mode
 
     mode = (bundled() if text is None else choose_mode(text)).open()
     try:

@@ -6,23 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from exllama_guard.core.agreement import EQUAL_COSINE, same_meaning
-from exllama_guard.core.citations import find_citations
-from exllama_guard.core.comparison import ItemRun, ModeRun
-from exllama_guard.core.gold import GoldItem
-from exllama_guard.core.json_strict import read_json
-from exllama_guard.core.logit_drift import LogitDrift, logit_drift, pooled
+from exllama_guard.core.measures import FloatArray, Measure, NotScored, Reason
 from exllama_guard.core.ports import Embedder, Verifier
-from exllama_guard.core.records import FloatArray, Measure, NotScored, Reason, content_hash
-from exllama_guard.core.reply_text import answer_of
-from exllama_guard.core.resonance import answer_side_of
-from exllama_guard.core.similarity import measure_distances
-from exllama_guard.core.stability import LambdaReport
+from exllama_guard.core.snippets import content_hash
 from exllama_guard.errors import BackendError
+from exllama_guard.grounding.citations import find_citations
+from exllama_guard.grounding.reply_text import answer_of
+from exllama_guard.grounding.similarity import measure_distances
+from exllama_guard.probes.gold import GoldItem
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
+from exllama_guard.probes.measures.agreement import EQUAL_COSINE, same_meaning
+from exllama_guard.probes.measures.comparison import ItemRun, ModeRun
+from exllama_guard.probes.measures.logit_drift import LogitDrift, logit_drift, pooled
+from exllama_guard.probes.measures.resonance import answer_side_of
+from exllama_guard.probes.measures.stability import LambdaReport
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.timing import TIMED_TOKENS, token_seconds
 from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
+from exllama_guard.tools.strict_json import read_json
 
 __all__ = ["CompareJob", "Mode", "ModeSource", "compare", "probe_of"]
 

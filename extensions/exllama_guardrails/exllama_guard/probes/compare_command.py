@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exllama_guard.backends.files import read_json
-from exllama_guard.core.records import Gate, Reader
-from exllama_guard.core.symptoms import Observation, observed
+from exllama_guard.core.measures import Gate
+from exllama_guard.core.turns import Reader
 from exllama_guard.errors import UserError
-from exllama_guard.probes.opening import choose_mode
+from exllama_guard.probes.doctor.symptoms import Observation, observed
+from exllama_guard.probes.modes.opening import choose_mode
 
 __all__ = ["PICKED_FORMS", "Comparison"]
 

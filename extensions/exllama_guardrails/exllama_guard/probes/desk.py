@@ -6,16 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from exllama_guard.core.checkup import Checkup, checkup_of
-from exllama_guard.core.diagnosis import Diagnosis, Findings, diagnosis_of
-from exllama_guard.core.gold import read_gold
-from exllama_guard.core.long_run import LongRun
-from exllama_guard.core.probe_reports import lambda_report
-from exllama_guard.core.records import Reader, TurnReport
-from exllama_guard.core.report import Report
-from exllama_guard.core.stability import LambdaReport
-from exllama_guard.core.symptoms import Observation
-from exllama_guard.core.use_reports import checkup_report, replay_report, verify_report
+from exllama_guard.core.turns import Reader, TurnReport
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.background import Spawn, Task, Tell, on_a_thread
 from exllama_guard.probes.compare_command import Comparison
@@ -28,16 +19,25 @@ from exllama_guard.probes.desk_parts import (
     VerifyState,
     with_hashes,
 )
-from exllama_guard.probes.examine import Patient, by_chat, examine, observe_use
+from exllama_guard.probes.doctor.checkup import Checkup, checkup_of
+from exllama_guard.probes.doctor.diagnosis import Diagnosis, Findings, diagnosis_of
+from exllama_guard.probes.doctor.examine import Patient, by_chat, examine, observe_use
+from exllama_guard.probes.doctor.symptoms import Observation
+from exllama_guard.probes.gold import read_gold
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.long_view import LongView
-from exllama_guard.probes.opening import choose_mode
+from exllama_guard.probes.measures.long_run import LongRun
+from exllama_guard.probes.measures.stability import LambdaReport
+from exllama_guard.probes.modes.opening import choose_mode
 from exllama_guard.probes.replay import Replayed, ReplayJob, run_replay
+from exllama_guard.probes.reports.probe import lambda_report
+from exllama_guard.probes.reports.use import checkup_report, replay_report, verify_report
 from exllama_guard.probes.run import Runner
 from exllama_guard.probes.service import ProbeService, ProbeState
 from exllama_guard.probes.verify import VerifyJob, verify
 from exllama_guard.probes.writer import GREEDY
+from exllama_guard.report.values import Report
 
 __all__ = ["ProbeDesk", "current", "use"]
 
@@ -92,7 +92,7 @@ class ProbeDesk:
         return self._lambda.state_for(reader)
 
     def probe_report(self, reader: Reader) -> Report | None:
-        """The last probe as a report (core/report_html.as_html makes a file of it)."""
+        """The last probe as a report (report/html.as_html makes a file of it)."""
         result = self.probe_state(reader).result
         if result is None:
             return None

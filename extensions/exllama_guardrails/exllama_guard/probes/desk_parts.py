@@ -7,19 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exllama_guard.core.baseline import BaselineStore
-from exllama_guard.core.checkup import Checkup
-from exllama_guard.core.diagnosis import ModeSummary
-from exllama_guard.core.gold import GoldSet
-from exllama_guard.core.kv_cache import DriftReport
-from exllama_guard.core.model_signs import ModelSigns
+from exllama_guard.core.measures import NotScored
 from exllama_guard.core.ports import Embedder, Retriever, Verifier
-from exllama_guard.core.records import ModelInfo, NotScored, Reader, TurnReport
-from exllama_guard.core.verification import ItemResult, VerifyLimits
+from exllama_guard.core.turns import ModelInfo, Reader, TurnReport
+from exllama_guard.lifecycle.kv_cache import DriftReport
 from exllama_guard.probes.background import TaskState
 from exllama_guard.probes.compare_command import Comparison
-from exllama_guard.probes.examine import Patient
-from exllama_guard.probes.model_check import Reading
+from exllama_guard.probes.doctor.baseline import BaselineStore
+from exllama_guard.probes.doctor.checkup import Checkup
+from exllama_guard.probes.doctor.diagnosis import ModeSummary
+from exllama_guard.probes.doctor.examine import Patient
+from exllama_guard.probes.doctor.model_check import Reading
+from exllama_guard.probes.doctor.model_signs import ModelSigns
+from exllama_guard.probes.gold import GoldSet
+from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits
 from exllama_guard.probes.replay import Replayed, ReplayHost, ReplayJob
 from exllama_guard.probes.writer import Writer
 

@@ -6,14 +6,20 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from exllama_guard.core.agreement import EQUAL_COSINE, clusters_of, is_refusal, load_statistics, same_meaning
-from exllama_guard.core.citations import find_citations
-from exllama_guard.core.paraphrase import forms_of
 from exllama_guard.core.ports import Embedder, Verifier
-from exllama_guard.core.records import Snippet
-from exllama_guard.core.reply_text import answer_of
-from exllama_guard.core.stability import FORMS, SEEDS, Answer, LambdaReport, judge_runs
+from exllama_guard.core.snippets import Snippet
 from exllama_guard.errors import UserError
+from exllama_guard.grounding.citations import find_citations
+from exllama_guard.grounding.reply_text import answer_of
+from exllama_guard.probes.measures.agreement import (
+    EQUAL_COSINE,
+    clusters_of,
+    is_refusal,
+    load_statistics,
+    same_meaning,
+)
+from exllama_guard.probes.measures.paraphrase import forms_of
+from exllama_guard.probes.measures.stability import FORMS, SEEDS, Answer, LambdaReport, judge_runs
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
 

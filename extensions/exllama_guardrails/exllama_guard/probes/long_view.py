@@ -7,10 +7,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from exllama_guard.core.long_run import LongRun, long_run_of, topic_loss_of
+from exllama_guard.core.measures import Measure, NotScored, Reason
 from exllama_guard.core.ports import Embedder
-from exllama_guard.core.records import Measure, NotScored, Reason, TurnReport
+from exllama_guard.core.turns import TurnReport
 from exllama_guard.errors import EmbedderError
+from exllama_guard.probes.measures.long_run import LongRun, long_run_of, topic_loss_of
 
 __all__ = ["MEASURING", "LongView"]
 

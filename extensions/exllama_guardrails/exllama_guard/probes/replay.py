@@ -10,14 +10,14 @@ from statistics import median
 from typing import Protocol
 
 from exllama_guard.core.ports import Embedder, Verifier
-from exllama_guard.core.records import TurnReport
-from exllama_guard.core.replay import Replay, replay_of
-from exllama_guard.core.stability import Answer, LambdaReport
-from exllama_guard.core.trace import TraceRecord, record_of
+from exllama_guard.core.turns import TurnReport
 from exllama_guard.probes.background import Tell
 from exllama_guard.probes.lambda_probe import LambdaProbe, judge_answers
+from exllama_guard.probes.measures.replay import Replay, replay_of
+from exllama_guard.probes.measures.stability import Answer, LambdaReport
 from exllama_guard.probes.run import Progress
 from exllama_guard.probes.writer import DRAWN, GREEDY, Sampling
+from exllama_guard.trace.record import TraceRecord, record_of
 
 __all__ = ["OFF", "Replayed", "ReplayHost", "ReplayJob", "run_replay"]
 

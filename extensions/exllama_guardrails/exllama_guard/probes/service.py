@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exllama_guard.core.ports import Embedder, Verifier
-from exllama_guard.core.records import Reader
+from exllama_guard.core.turns import Reader
 from exllama_guard.errors import GuardError
 from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_thread
 from exllama_guard.probes.kept import KeptRuns

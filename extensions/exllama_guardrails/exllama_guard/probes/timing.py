@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from exllama_guard.core.records import NotScored, Reason
+from exllama_guard.core.measures import NotScored, Reason
 from exllama_guard.probes.writer import Sampling, Writer
 
 __all__ = ["TIMED_RUNS", "TIMED_TOKENS", "token_seconds"]

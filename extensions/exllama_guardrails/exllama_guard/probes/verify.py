@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exllama_guard.core.gold import GoldItem
-from exllama_guard.core.paraphrase import forms_of
 from exllama_guard.core.ports import Embedder, Retriever
-from exllama_guard.core.records import Snippet
-from exllama_guard.core.reply_text import answer_of
-from exllama_guard.core.verification import ItemResult, VerifyLimits, item_result, measure_form
+from exllama_guard.core.snippets import Snippet
+from exllama_guard.grounding.reply_text import answer_of
+from exllama_guard.probes.gold import GoldItem
+from exllama_guard.probes.measures.paraphrase import forms_of
+from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits, item_result, measure_form
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.writer import GREEDY, Sampling, Writer, prompt_for
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from exllama_guard.core.records import Snippet
+from exllama_guard.core.snippets import Snippet
 
 __all__ = ["DRAWN", "GREEDY", "Sampling", "Writer", "Written", "prompt_for"]
 

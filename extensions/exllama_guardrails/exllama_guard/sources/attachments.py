@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exllama_guard.core.records import Origin, Snippet
+from exllama_guard.core.snippets import Origin, Snippet
 from exllama_guard.sources.cut import snippets_of
 
 __all__ = ["Attachment", "from_history", "in_prompt", "attachment_snippets"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exllama_guard.core.records import Origin, Snippet, with_unique_ids
+from exllama_guard.core.snippets import Origin, Snippet, with_unique_ids
 from exllama_guard.sources.attachments import attachment_snippets, from_history, in_prompt
 from exllama_guard.sources.injected import injected_snippets
 from exllama_guard.sources.marked_block import OPENING, parse_snippets, without_blocks

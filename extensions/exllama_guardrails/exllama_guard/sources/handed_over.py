@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from exllama_guard.core.records import Offsets, Origin, Snippet, make_snippet
+from exllama_guard.core.snippets import Offsets, Origin, Snippet, make_snippet
 from exllama_guard.errors import UserError
 
 __all__ = ["Inbox", "snippets_from"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from exllama_guard.core.records import Origin, Snippet, Span
+from exllama_guard.core.snippets import Origin, Snippet, Span
 from exllama_guard.sources.cut import snippets_of
 
 __all__ = ["injected_snippets", "unaccounted"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.private_file import replacing
-from exllama_guard.core.records import FloatArray
 
 __all__ = ["VectorCache"]
 

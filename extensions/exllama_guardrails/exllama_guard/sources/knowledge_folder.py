@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from exllama_guard.core.folders import user_cache_folder
+from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.ports import Embedder
-from exllama_guard.core.records import FloatArray, Offsets, Origin, Snippet, make_snippet
+from exllama_guard.core.snippets import Offsets, Origin, Snippet, make_snippet
 from exllama_guard.errors import EmbedderError, SourceError
 from exllama_guard.sources.knowledge_cache import VectorCache
 from exllama_guard.sources.knowledge_index import Index

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exllama_guard.core.records import FloatArray, Snippet, content_hash
+from exllama_guard.core.measures import FloatArray
+from exllama_guard.core.snippets import Snippet, content_hash
 from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA
 
 __all__ = ["Index"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from exllama_guard.core.records import Span
+from exllama_guard.core.snippets import Span
 
 __all__ = ["CHUNK_SCHEMA", "Splitter", "sentence_spans", "snippet_spans"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exllama_guard.core.records import Span
+from exllama_guard.core.snippets import Span
 from exllama_guard.errors import SourceError
 
 __all__ = ["SUFFIXES", "MAX_FILE_BYTES", "Section", "Source", "read_source"]

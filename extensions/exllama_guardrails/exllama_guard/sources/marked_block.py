@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from exllama_guard.core.records import Offsets, Origin, Snippet, Span, make_snippet
+from exllama_guard.core.snippets import Offsets, Origin, Snippet, Span, make_snippet
 
 __all__ = [
     "OPENING",

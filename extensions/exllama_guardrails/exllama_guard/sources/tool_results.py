@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from exllama_guard.core.records import Origin, Snippet
+from exllama_guard.core.snippets import Origin, Snippet
 from exllama_guard.sources.cut import snippets_of
 
 __all__ = ["ToolResult", "results", "tool_snippets"]

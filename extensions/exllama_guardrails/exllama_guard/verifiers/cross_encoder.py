@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from exllama_guard.core.records import FloatArray
+from exllama_guard.core.measures import FloatArray
 from exllama_guard.errors import VerifierError
 
 if TYPE_CHECKING:

@@ -1,0 +1,47 @@
+"""A turn's report as a small JSON object, for API clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exllama_guard.core.measures import NotScored
+from exllama_guard.core.turns import ClaimSupport, TurnReport
+
+VERSION = 1
+
+
+def summary_of(report: TurnReport) -> dict[str, Any]:
+    """The object `guardrails` (docs/acting.md): plain JSON values; a value that was not scored is null."""
+    acted = report.acted
+    return {
+        "version": VERSION,
+        "turn_id": report.request.turn_id,
+        "verdict": report.verdict.gate.value,
+        "reasons": list(report.verdict.reasons),
+        "support": _number(report.support.support),
+        "relevance": _number(report.relevance.relevance),
+        "delta_s": _number(report.distances.gated),
+        "statements": [
+            _statement(claim) for claim in report.support.claims if isinstance(claim.support, float)
+        ],
+        "snippets": [
+            {"snippet_id": snippet.snippet_id, "source": snippet.source_url}
+            for snippet in report.request.snippets
+        ],
+        "action": None
+        if acted is None
+        else {"wanted": acted.wanted.value, "done": acted.done.value, "why": acted.why},
+    }
+
+
+def _statement(claim: ClaimSupport) -> dict[str, Any]:
+    return {
+        "text": claim.text,
+        "verdict": claim.gate.value,
+        "support": _number(claim.support),
+        "snippet_id": claim.evidence.snippet_id if claim.evidence is not None else None,
+    }
+
+
+def _number(value: float | NotScored) -> float | None:
+    return None if isinstance(value, NotScored) else round(value, 4)

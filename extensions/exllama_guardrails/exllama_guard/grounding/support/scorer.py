@@ -1,0 +1,285 @@
+"""Support of a whole or a growing answer by fixed snippets; claims once scored are remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from exllama_guard.core.measures import Gate, NotScored, Reason
+from exllama_guard.core.ports import Embedder, Verifier
+from exllama_guard.core.snippets import Snippet, Span
+from exllama_guard.core.turns import (
+    ClaimKind,
+    ClaimSupport,
+    Evidence,
+    Finding,
+    FindingKind,
+    Severity,
+    SupportReport,
+)
+from exllama_guard.errors import EmbedderError, VerifierError
+from exllama_guard.grounding.support.alignment import align, sentences_read
+from exllama_guard.grounding.support.answer_checks import (
+    bare_number_findings,
+    citation_findings,
+    quote_findings,
+)
+from exllama_guard.grounding.support.checks import findings_of
+from exllama_guard.grounding.support.claims import Piece, pieces_of
+from exllama_guard.grounding.support.disagreement import disagreements
+from exllama_guard.grounding.support.evidence import Encoder, Library
+from exllama_guard.grounding.support.features import Measured, features_of
+from exllama_guard.grounding.support.language import language_of
+from exllama_guard.grounding.support.markup import without_markup
+from exllama_guard.grounding.support.model import Points, Weights, load_weights, probability, variant_for
+from exllama_guard.grounding.support.text import words_of
+
+_MOST_CLAIMS = 400  # of a longer answer the first so many are scored; the report says so
+_MOST_ASKED = 4  # claims a verifier is asked about, the least supported: an answer is its worst claim
+_CONTRADICTS = 0.9  # probability from which a verifier's contradiction is named
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A claim's outcome with places counted from its own start."""
+
+    logit: float
+    weights: Weights
+    evidence: Evidence
+    findings: tuple[Finding, ...]
+    reading: str  # what a verifier is given to read
+    verified: bool = False
+
+    @property
+    def points(self) -> Points:
+        return self.weights.verifier.points if self.verified else self.weights.points
+
+
+def counts(piece: Piece) -> bool:
+    """True for a piece that is scored: a claim with words that tell something."""
+    return piece.kind is ClaimKind.CLAIM and any(word.is_content for word in piece.words)
+
+
+def measure(pieces: Sequence[Piece], library: Library, encoder: Encoder) -> Iterator[Measured]:
+    """Each piece beside its evidence; all are encoded in one batch. Needs a library with a sentence.
+
+    Raises:
+        EmbedderError: The embedder is missing or failed.
+    """
+    encoded = encoder.encode([(piece.text, piece.words) for piece in pieces])
+    for index, piece in enumerate(pieces):
+        claim = encoded[index] if encoded else None
+        found = library.find(piece.words, claim)
+        top = library.encoded(sentences_read(found)) if claim is not None else None
+        yield Measured(piece.words, found, align(piece.words, library, found, claim, top), piece.text)
+
+
+def measure_pieces(
+    answer: str, library: Library, encoder: Encoder, language: str
+) -> list[tuple[Piece, dict[str, float]]]:
+    """Every scored piece of `answer` with its features: what the weights are fitted on.
+
+    Raises:
+        EmbedderError: The embedder is missing or failed.
+    """
+    pieces = [piece for piece in pieces_of(answer, language) if counts(piece)]
+    return [
+        (piece, features_of(one, library, findings_of(one, library, 0, language), language))
+        for piece, one in zip(pieces, measure(pieces, library, encoder), strict=True)
+    ]
+
+
+class AnswerScorer:
+    """Scores one answer against fixed snippets. Keeps prepared snippets and scored claims; for one thread."""
+
+    def __init__(
+        self,
+        snippets: Sequence[Snippet],
+        question: str = "",
+        embedder: Embedder | None = None,
+        verifier: Verifier | None = None,
+        *,
+        support_pass: float | None = None,
+        support_fail: float | None = None,
+        weights: Weights | None = None,
+    ) -> None:
+        """Remembers the snippets; they are prepared at the first score.
+
+        Args:
+            snippets: What the answer must rest on.
+            question: The user's question; helps to tell the language.
+            embedder: Gives similarities; without one only words are compared, by weights fitted for that.
+            verifier: Asked about undecided claims of a finished answer, in one batch.
+            support_pass: Support from which a claim passes; None: the fitted point.
+            support_fail: Support below which a claim fails; None: the fitted point.
+            weights: Other weights than those shipped, for benchmarks.
+        """
+        self._snippets = tuple(snippets)
+        self._question = question
+        self._asked: frozenset[str] = frozenset()  # stems of the question's telling words
+        self._verifier = verifier
+        self._accept = support_pass
+        self._reject = support_fail
+        self._weights = weights
+        self._encoder = Encoder(embedder)
+        self._library: Library | None = None
+        self._language = "en"
+        self._scored: dict[str, _Scored] = {}
+
+    def prepare(self) -> Iterator[None]:
+        """Cuts and encodes the snippets ahead, step by step; `score` tells of an embedder that fails."""
+        library = self._prepared()
+        yield
+        with suppress(EmbedderError):
+            yield from library.encode_ahead()
+
+    def score(self, answer: str, *, final: bool = True) -> SupportReport:
+        """Support of `answer`; while `final` is False an unfinished last sentence is left out.
+
+        The verifier is asked only when `final`.
+        """
+        if not answer.strip():
+            return _not_scored(Reason.EMPTY_ANSWER)
+        library = self._prepared()
+        if not library.sentences:
+            return _not_scored(Reason.NO_SNIPPETS)
+        plain = without_markup(answer, self._snippets)
+        pieces = pieces_of(plain, self._language)
+        if not final:
+            pieces = tuple(piece for piece in pieces if plain[piece.sentence_end :].strip())
+        counted = [piece for piece in pieces if counts(piece)]
+        notes = _too_long(counted)
+        counted = counted[:_MOST_CLAIMS]
+        self._measure([piece for piece in counted if piece.text not in self._scored])
+        if final:
+            self._verify(counted)
+        scored = {piece.span: self._scored[piece.text] for piece in counted}
+        claims = tuple(self._claim(answer, piece, scored.get(piece.span)) for piece in pieces)
+        whole = (*notes, *citation_findings(answer, self._snippets, claims), *self._disagreements(counted))
+        worst = min((claim.support for claim in claims if isinstance(claim.support, float)), default=None)
+        if worst is None:
+            return SupportReport(NotScored(Reason.NO_CLAIMS), Gate.NOT_MEASURED, None, claims, whole)
+        gates = [claim.gate for claim in claims]
+        gate = next(gate for gate in (Gate.FAIL, Gate.REVIEW, Gate.PASS) if gate in gates)
+        supported = all(probability(one.logit) >= one.points.cut for one in scored.values())
+        return SupportReport(worst, gate, supported, claims, whole)
+
+    def _prepared(self) -> Library:
+        if self._library is None:
+            sample = " ".join([self._question, *(snippet.text[:500] for snippet in self._snippets[:8])])
+            self._language = language_of(sample)
+            self._asked = frozenset(
+                w.stem for w in words_of(self._question) if w.is_content and not w.is_number
+            )
+            self._library = Library(self._snippets, self._language, self._encoder)
+        return self._library
+
+    def _measure(self, pieces: Sequence[Piece]) -> None:
+        """Scores pieces that were not scored before; without the embedder where it fails."""
+        if not pieces:
+            return
+        library = self._prepared()
+        try:
+            measured = list(measure(pieces, library, self._encoder))
+        except EmbedderError:
+            self._encoder = Encoder(None)
+            self._library = library = Library(self._snippets, self._language, self._encoder)
+            measured = list(measure(pieces, library, self._encoder))
+        for one in measured:
+            self._scored[one.text] = self._outcome(one, library)
+
+    def _outcome(self, measured: Measured, library: Library) -> _Scored:
+        window = measured.found.window
+        findings = findings_of(measured, library, 0, self._language)
+        features = features_of(measured, library, findings, self._language)
+        weights = self._weights or load_weights(variant_for(features))
+        text, span = library.text(window)
+        snippet_id = library.snippets[library.owner[window.first]].snippet_id
+        return _Scored(
+            weights.logit(features),
+            weights,
+            Evidence(snippet_id, span, text, min(1.0, window.overlap), window.similarity),
+            (
+                *findings,
+                *quote_findings(measured.text, self._snippets),
+                *bare_number_findings(measured, library, self._asked, self._language),
+            ),
+            library.reading(measured.found),
+        )
+
+    def _verify(self, pieces: Sequence[Piece]) -> None:
+        """Asks the verifier about the least supported undecided claims; changes nothing where it fails."""
+        if self._verifier is None:
+            return
+        undecided = [text for text in dict.fromkeys(p.text for p in pieces) if _undecided(self._scored[text])]
+        undecided = sorted(undecided, key=lambda text: self._scored[text].logit)[:_MOST_ASKED]
+        if not undecided:
+            return
+        try:
+            said = self._verifier.entailment([(self._scored[text].reading, text) for text in undecided])
+        except VerifierError:
+            return
+        for text, (contradiction, _, entailment) in zip(undecided, said.tolist(), strict=True):
+            one = self._scored[text]
+            findings = one.findings
+            if contradiction >= _CONTRADICTS:
+                where = one.evidence.snippet_id
+                message = f"The verifier reads snippet {where} as contradicting this."
+                place = Span(0, len(text))
+                found = Finding(FindingKind.VERIFIER, Severity.GAP, message, place, where, one.evidence.span)
+                findings = (*findings, found)
+            logit = one.weights.joined(one.logit, entailment)
+            self._scored[text] = replace(one, logit=logit, findings=findings, verified=True)
+
+    def _claim(self, answer: str, piece: Piece, scored: _Scored | None) -> ClaimSupport:
+        text = answer[piece.span.start : piece.span.end]
+        if scored is None:
+            reason = NotScored(Reason.SHED if counts(piece) else Reason.NO_CLAIMS)
+            return ClaimSupport(text, piece.span, piece.kind, reason, Gate.NOT_MEASURED)
+        return ClaimSupport(
+            text,
+            piece.span,
+            piece.kind,
+            probability(scored.logit),
+            self._gate(scored),
+            scored.evidence,
+            tuple(_moved(finding, piece.span.start) for finding in scored.findings),
+        )
+
+    def _gate(self, scored: _Scored) -> Gate:
+        accept = scored.points.accept if self._accept is None else self._accept
+        reject = scored.points.reject if self._reject is None else self._reject
+        support = probability(scored.logit)
+        conflict = any(finding.severity is Severity.CONFLICT for finding in scored.findings)
+        if support < reject or (conflict and support < scored.points.cut):
+            return Gate.FAIL
+        clean = all(finding.severity is Severity.NOTE for finding in scored.findings)
+        return Gate.PASS if support >= accept and clean else Gate.REVIEW
+
+    def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:
+        windows = [self._scored[piece.text].evidence for piece in pieces]
+        return disagreements(windows, self._prepared(), self._language)
+
+
+def _undecided(scored: _Scored) -> bool:
+    rule = scored.weights.verifier
+    return not scored.verified and rule.ask_from <= probability(scored.logit) <= rule.ask_to
+
+
+def _too_long(pieces: Sequence[Piece]) -> tuple[Finding, ...]:
+    if len(pieces) <= _MOST_CLAIMS:
+        return ()
+    message = f"The answer makes {len(pieces)} statements; the first {_MOST_CLAIMS} were checked."
+    return (Finding(FindingKind.NOT_FOUND, Severity.NOTE, message),)
+
+
+def _not_scored(reason: Reason) -> SupportReport:
+    return SupportReport(NotScored(reason), Gate.NOT_MEASURED)
+
+
+def _moved(finding: Finding, by: int) -> Finding:
+    span = finding.answer_span
+    if span is None:
+        return finding
+    return replace(finding, answer_span=Span(span.start + by, span.end + by))

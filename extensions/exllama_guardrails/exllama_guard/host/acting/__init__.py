@@ -1,0 +1,1 @@
+"""Carries out what is to be done with a reply after its last token."""

@@ -1,0 +1,1 @@
+"""Follows the host's model: loads, unloads, warm-up, requests that wait."""

@@ -1,0 +1,1 @@
+"""Gives the probes the host's model, its lock and its turns."""

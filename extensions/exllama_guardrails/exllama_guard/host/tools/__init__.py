@@ -1,0 +1,1 @@
+"""Stands between the model and its tools."""

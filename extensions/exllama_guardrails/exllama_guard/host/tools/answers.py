@@ -1,0 +1,81 @@
+"""Answers under a JSON Schema: which schema counts, how an answer stands, and what asks for a better one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exllama_guard.errors import SchemaError
+from exllama_guard.tools.attempts import without_thinking
+from exllama_guard.tools.calls import CallError, compile_checker
+from exllama_guard.tools.ledger import AnswerOutcome
+from exllama_guard.tools.strict_json import json_spans, read_json
+
+__all__ = ["Judged", "answer_schema", "ask_again", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How an answer stands; `text` is the JSON itself, "" where it was refused."""
+
+    outcome: AnswerOutcome
+    text: str = ""
+    errors: tuple[CallError, ...] = ()
+
+
+def answer_schema(body: Mapping[str, Any], pasted: str) -> tuple[Mapping[str, Any] | None, str]:
+    """(the schema that the answer must fit or None, why a given one is not usable or an empty string).
+
+    The request's `response_format` counts before the schema pasted in the panel.
+    """
+    wanted = body.get("response_format")
+    schema: object = None
+    if isinstance(wanted, Mapping):
+        if wanted.get("type") == "json_object":
+            schema = {"type": "object"}
+        elif wanted.get("type") == "json_schema":
+            inner = wanted.get("json_schema")
+            schema = inner.get("schema") if isinstance(inner, Mapping) else wanted.get("schema")
+    elif pasted.strip():
+        read = read_json(pasted)
+        if not read.ok:
+            return None, f"The pasted JSON Schema cannot be used: {read.problems[0].message}"
+        schema = read.value
+    if schema is None:
+        return None, ""
+    if not isinstance(schema, Mapping):
+        return None, 'The JSON Schema for answers must be an object, such as {"type": "object"}.'
+    try:
+        compile_checker(schema, closed=False)
+    except SchemaError as error:
+        return None, f"The JSON Schema for answers cannot be used: {error}"
+    return schema, ""
+
+
+def judge(answer: str, schema: Mapping[str, Any]) -> Judged:
+    """How an answer stands under a schema.
+
+    REPAIRED where the JSON is valid but stood inside other text, from which it is cut out.
+    """
+    check = compile_checker(schema, closed=False)
+    text = without_thinking(answer).strip()
+    read = read_json(text)
+    if read.ok:
+        errors = check(read.value)
+        return Judged(AnswerOutcome.REFUSED, "", errors) if errors else Judged(AnswerOutcome.VALID, text)
+    for start, end in json_spans(text):
+        inner = read_json(text[start:end])
+        if inner.ok and not check(inner.value):
+            return Judged(AnswerOutcome.REPAIRED, text[start:end])
+    problem = read.problems[0]
+    found = problem.found or problem.code.replace("_", " ")
+    error = CallError(problem.code, "", "one JSON value and nothing else", found, problem.message)
+    return Judged(AnswerOutcome.REFUSED, "", (error,))
+
+
+def ask_again(errors: Sequence[CallError]) -> str:
+    """The message that asks the model for a better answer: what was wrong where."""
+    listed = json.dumps([error.as_dict() for error in errors], ensure_ascii=False)
+    return f"Answer again with one JSON value that fits the schema and nothing else. {listed}"

@@ -1,0 +1,1 @@
+"""One reply in the host: its question, reader and snippets, from its start to its end."""

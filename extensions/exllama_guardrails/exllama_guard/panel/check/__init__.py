@@ -1,0 +1,1 @@
+"""Work on what somebody gave the page: pasted texts, a gold set."""

@@ -1,0 +1,1 @@
+"""Turns one after the other: plots and the long run."""

@@ -1,0 +1,1 @@
+"""One turn: head, marked answer, evidence, numbers, snippets."""

@@ -1,0 +1,1 @@
+"""Detectors: values in, an observation out (docs/doctor.md)."""

@@ -1,0 +1,1 @@
+"""What probes measure: plain functions from values to numbers with verdicts."""

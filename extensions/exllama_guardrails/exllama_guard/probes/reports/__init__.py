@@ -1,0 +1,1 @@
+"""Reports made from what probes and use have measured."""

@@ -1,0 +1,1 @@
+"""A report as plain values, and as HTML, Markdown and JSON."""

@@ -1,0 +1,178 @@
+"""The calls that a model tried to write in a reply, read from its raw text, also the broken ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exllama_guard.tools.grammar.formats import FORMATS, THINKING
+from exllama_guard.tools.strict_json import json_spans, read_json
+
+__all__ = ["Attempt", "find_attempts", "prose_beside", "restore_text", "without_thinking"]
+
+_NAME = re.compile(r'"(?:name|function)"\s*:\s*"([^"\\]{1,256})"')
+_TAGGED = (
+    re.compile(r"<parameter=(?P<key>[^>]+)>(?P<value>.*?)</parameter>", re.DOTALL),
+    re.compile(r"<parameter\s+name=\"(?P<key>[^\"]+)\">(?P<value>.*?)</parameter>", re.DOTALL),
+    re.compile(r"<arg_key>\s*(?P<key>.*?)\s*</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>", re.DOTALL),
+    re.compile(r"\b(?P<key>\w+)\s*=\s*\"(?P<value>(?:[^\"\\]|\\.)*)\""),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call as it stands in the reply: `arguments` is the text that should be one JSON object.
+
+    `start` counts characters of the text without its thinking blocks.
+    """
+
+    name: str
+    arguments: str
+    start: int
+    broken: bool  # the text is not one strict JSON object, or names no tool
+
+
+def without_thinking(text: str) -> str:
+    """`text` without thinking blocks; one that is still open hides all that follows it."""
+    for opening, closing in THINKING:
+        text = re.sub(
+            re.escape(opening) + r".*?(?:" + re.escape(closing) + r"|\Z)", "", text, flags=re.DOTALL
+        )
+    head, mark, tail = text.rpartition("</think>")
+    return tail if mark else head + tail
+
+
+def find_attempts(reply: str, names: Sequence[str]) -> tuple[Attempt, ...]:
+    """The calls in `reply` whose arguments are written as JSON, in order; the broken ones are marked.
+
+    Args:
+        reply: Raw text of the model's reply.
+        names: Tools of this turn, for calls that start with a bare name.
+    """
+    text = without_thinking(reply)
+    for form in FORMATS:
+        found: list[Attempt] = []
+        if form.head is not None:
+            found = [_headed(text, match) for match in form.head.finditer(text)]
+        elif form.body is not None:
+            found = [attempt for match in form.body.finditer(text) for attempt in _enveloped(match)]
+        if found:
+            return tuple(found)
+    bare = [name for name in names if name]
+    if not bare:
+        return ()
+    either = "|".join(map(re.escape, sorted(bare, key=len, reverse=True)))
+    start = re.compile(rf"(?<![\w.:])(?P<name>{either})\s?(?=\{{)")
+    return tuple(_headed(text, match) for match in start.finditer(text))
+
+
+def restore_text(
+    reply: str, name: str, arguments: Mapping[str, Any], fits: Callable[[str, Any], bool]
+) -> dict[str, Any]:
+    """`arguments` with values put back to the text between their tags where a host has read them as JSON.
+
+    A host that reads `<parameter=zip>94103</parameter>` as the number 94103 breaks a tool that wants text.
+
+    Args:
+        reply: Raw text of the model's reply.
+        name: The tool.
+        arguments: Arguments as the host read them.
+        fits: Whether a value suits an argument's schema.
+    """
+    text = without_thinking(reply)
+    position = text.find(name)
+    if position < 0:
+        return dict(arguments)
+    raw: dict[str, str] = {}
+    for pattern in _TAGGED:
+        for match in pattern.finditer(text, position):
+            raw.setdefault(match["key"].strip(), match["value"].strip())
+        if raw:
+            break
+    out = dict(arguments)
+    for key, value in arguments.items():
+        if not isinstance(value, str) and key in raw and not fits(key, value) and fits(key, raw[key]):
+            out[key] = raw[key]
+    return out
+
+
+_MARKS = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{4,24}\]")
+
+
+def prose_beside(reply: str) -> bool | None:
+    """Whether words stand before, between or after the calls of `reply`; None where it holds no call."""
+    text = without_thinking(reply)
+    for form in FORMATS:
+        pattern = form.head or form.body
+        if pattern is None:
+            continue
+        kept, end = "", 0
+        for match in pattern.finditer(text):
+            kept += text[end : max(end, match.start())]
+            end = match.end() if form.head is None else match.end() + _length(text[match.end() :])
+        if end:
+            return any(char.isalnum() for char in _MARKS.sub(" ", kept + text[end:]))
+    return None
+
+
+def _length(text: str) -> int:
+    """Characters of the JSON that `text` begins with; of its first line where there is none."""
+    span = next(json_spans(text), None) if text[:1] in ("{", "[") else None
+    return span[1] if span else len(text.partition("\n")[0])
+
+
+def _headed(text: str, match: re.Match[str]) -> Attempt:
+    """The call whose name `match` found and whose JSON starts where it ends."""
+    start = match.end()
+    if text[start : start + 1] in ("{", "["):
+        span = next(json_spans(text[start:]), None)
+        arguments = text[start : start + span[1]] if span else text[start:]
+    else:
+        arguments = re.split(r"<[|｜/]|\[TOOL_CALLS\]", text[start:], maxsplit=1)[0]
+    return Attempt(match["name"].strip(), arguments, match.start(), not _is_object(arguments))
+
+
+def _enveloped(match: re.Match[str]) -> list[Attempt]:
+    """The calls in an envelope: one `{"name", "arguments"}`, several on lines, or a list."""
+    body = match["body"].strip()
+    if body.startswith("<") or "<arg_key>" in body or not re.search(r"[{\[]", body):
+        return []  # tags inside: another format
+    read = read_json(body)
+    items = read.value if isinstance(read.value, list) else [read.value]
+    if not read.ok:
+        spans = list(json_spans(body))
+        between = re.sub(r"\s", "", "".join(_gaps(body, spans)))
+        if len(spans) < 2 or between:
+            named = _NAME.search(body)
+            return [Attempt(named[1] if named else "", body, match.start(), True)]
+        return [_from_object(body[start:end], match.start()) for start, end in spans]
+    if len(items) == 1 and isinstance(items[0], dict):
+        return [_from_object(json.dumps(items[0]), match.start())]
+    return [_from_object(json.dumps(item), match.start()) for item in items]
+
+
+def _from_object(text: str, start: int) -> Attempt:
+    read = read_json(text)
+    value: dict[str, Any] = read.value if isinstance(read.value, dict) else {}
+    nested = value.get("function")
+    inner: dict[str, Any] = nested if isinstance(nested, dict) else value
+    name = inner.get("name", value.get("function"))
+    arguments = inner.get("arguments", inner.get("parameters"))
+    if not read.ok or not isinstance(name, str) or arguments is None:
+        named = _NAME.search(text)
+        return Attempt(named[1] if named else "", text, start, True)
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return Attempt(name, written, start, not _is_object(written))
+
+
+def _gaps(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
+    edges = [0, *(edge for span in spans for edge in span), len(text)]
+    return [text[edges[i] : edges[i + 1]] for i in range(0, len(edges), 2)]
+
+
+def _is_object(text: str) -> bool:
+    read = read_json(text)
+    return read.ok and isinstance(read.value, dict)

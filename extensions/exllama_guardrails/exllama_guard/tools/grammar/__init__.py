@@ -1,0 +1,1 @@
+"""Calls and schemas as grammars that llguidance enforces."""

@@ -1,0 +1,140 @@
+"""Keys and passwords are masked in what is written, whatever stands around them; other text stays."""
+
+from __future__ import annotations
+
+import random
+import string
+import time
+
+import pytest
+from exllama_guard.core.snippets import make_snippet
+from exllama_guard.core.turns import Finish, TurnRequest
+from exllama_guard.settings import Settings
+from exllama_guard.testing import make_monitor
+from exllama_guard.trace.files import TraceWriter, read_traces
+from exllama_guard.trace.secrets import masked, masked_deep
+from hypothesis import given
+from hypothesis import strategies as st
+
+_CHOOSE = random.Random(1)  # noqa: S311 - repeatable on purpose
+
+
+def _some(length, letters=string.ascii_letters + string.digits):
+    return "".join(_CHOOSE.choice(letters) for _ in range(length - 2)) + "a1"
+
+
+# (what stands around it, the secret): made here, none was ever issued.
+SECRETS = [
+    ("{}", "sk-" + _some(48)),
+    ("{}", "sk-proj-" + _some(80, string.ascii_letters + string.digits + "_-")),
+    ("use {}, please", "sk-ant-api03-" + _some(90)),
+    ("{}", "hf_" + _some(34)),
+    ("{}", "ghp_" + _some(36)),
+    ("{}", "gho_" + _some(36)),
+    ("{}", "github_pat_" + _some(22) + "_" + _some(59)),
+    ("{}", "glpat-" + _some(20)),
+    ("{}", "xoxb-" + _some(12, string.digits) + "-" + _some(24)),
+    ("{}", "AKIA" + _some(18, string.ascii_uppercase + string.digits)[:16].upper()),
+    ("{}", "AIza" + _some(35)),
+    ("{}", "ya29." + _some(60)),
+    ("{}", "npm_" + _some(36)),
+    ("{}", "pypi-" + _some(120)),
+    ("{}", "sk" + "_live_" + _some(24)),
+    ("{}", "SG." + _some(22) + "." + _some(43)),
+    ("{}", "eyJ" + _some(20) + "." + _some(40) + "." + _some(43)),
+    ("Authorization: Bearer {}", _some(40)),
+    ("curl -H 'authorization: bearer {}'", _some(24, string.hexdigits)),
+    ("Authorization: Basic {}==", _some(24)),
+    ("postgres://user:{}@db.example.org/x", "hunter22!"),
+    ("https://me:{}@example.org", _some(20)),
+    ("api_key={}", _some(32, string.hexdigits)),
+    ('"api_key": "{}"', _some(32)),
+    ("API-KEY: {}", _some(32)),
+    ("aws_secret_access_key = {}", _some(40, string.ascii_letters + string.digits + "+/")),
+    ("client_secret='{}'", _some(28)),
+    ("export HF_TOKEN={}", _some(37)),
+    ("?key={}&x=1", _some(39)),
+    ("password: {}", "Tr0ub4dor&3"),
+    ("pwd={}", "p4ssw0rd"),
+    ("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----", _some(400)),
+    ("-----BEGIN OPENSSH PRIVATE KEY-----\n{}", _some(300)),
+    ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n{}\n-----END PGP PRIVATE KEY BLOCK-----", _some(300)),
+]
+HARMLESS = [
+    "The key is to keep the cache warm: it is rotated after 8192 tokens.",
+    "token: 8192",
+    "The number of tokens: 123456789012345678",
+    "password: required",
+    "The secret: patience.",
+    "key: value",
+    "keyboard: mechanical-tenkeyless",
+    "risk-averse-investors-and-their-habits",
+    "task-oriented-dialogue-system-2024",
+    "See https://example.org/a:b@c and mailto:a@b.c.",
+    "https://example.org:8080/path@2x.png",
+    "bearer of bad news",
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "Basic understanding of authentication",
+    "cache_key = user_settings_page",
+    "The token `<|im_end|>` ends a turn; token=<|im_end|>",
+    "SG. is short for Singapore",
+]
+
+
+@pytest.mark.parametrize(("around", "secret"), SECRETS, ids=[f"{n}" for n in range(len(SECRETS))])
+def test_a_secret_is_masked_and_nothing_else_moves(around, secret):
+    text = f"Before. {around.format(secret)} After: 8192 tokens."
+    hidden = masked(text)
+    assert len(hidden) == len(text)
+    assert secret[4:] not in hidden
+    assert secret[:4] in hidden or "•" * 4 in hidden
+    assert sum(a != b for a, b in zip(text, hidden, strict=True)) >= len(set(secret)) // 2
+    assert hidden.startswith("Before. ")
+    assert hidden.endswith(" After: 8192 tokens.")
+    assert masked(hidden) == hidden
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_other_text_stays_as_it_is(text):
+    assert masked(text) == text
+
+
+@given(st.text(max_size=300))
+def test_any_text_keeps_its_length_and_is_masked_once(text):
+    assert len(masked(text)) == len(text)
+    assert masked(masked(text)) == masked(text)
+
+
+def test_enums_numbers_and_nothing_stay():
+    assert masked_deep((Finish.COMPLETE, 1.5, None, True)) == (Finish.COMPLETE, 1.5, None, True)
+
+
+def test_a_long_text_is_read_in_no_time():
+    texts = ["key=" * 50_000, "-----BEGIN PRIVATE KEY-----" * 4_000, "a:" * 100_000, "://" + "x:" * 90_000]
+    texts += ["eyJ" + "a" * 200_000, "sk-" * 70_000, "bearer " * 30_000, "password:" + " " * 200_000]
+    for text in texts:
+        started_s = time.perf_counter()
+        assert len(masked(text)) == len(text)
+        assert time.perf_counter() - started_s < 2.0, text[:40]
+
+
+def test_no_trace_holds_a_key_in_any_of_its_fields(tmp_path):
+    key = "hf_" + _some(34)
+    monitor = make_monitor(Settings(), trace=TraceWriter(tmp_path))
+    snippet = make_snippet(
+        f"The key is {key}.", position=0, section_id=key, source_url=f"https://x.org/?t={key}"
+    )
+    request = TurnRequest(
+        turn_id="t", question=f"Is {key} the key?", snippets=(snippet,), chat_id=key, started_at_s=1.0
+    )
+    monitor.open_turn(request).close(f"Yes, {key} is the key. [{snippet.snippet_id}]", Finish.COMPLETE)
+    assert monitor.wait_until_idle(10)
+    (path,) = tmp_path.iterdir()
+    written = path.read_text(encoding="utf-8")
+    assert key[4:] not in written
+    (record,) = read_traces(tmp_path)
+    assert record.answer == f"Yes, {masked(key)} is the key. [s1]"
+    (claim,) = record.support.claims
+    assert record.answer[claim.span.start : claim.span.end] == claim.text  # nothing moved
+    shown = monitor.snapshot().turns[0]
+    assert key in shown.answer  # the person who wrote it still reads it in the panel
