@@ -80,9 +80,9 @@ def started() -> Any:
 
     extensions.load_extensions()
     assert loading.done.wait(300), "the model did not load"
-    from exllama_guard.monitor import get_monitor
+    from exllama_guard.host.session import session
 
-    monitor = get_monitor()
+    monitor = session().monitor
     problems = monitor.change_settings(
         on_fail="repair", on_review="repair", act_wait_ms=10_000.0, repair_limit_s=300.0, traces=False
     )

@@ -128,15 +128,16 @@ def _host():
     sys.modules.update(
         {"modules": package, "modules.shared": shared, "modules.text_generation": text_generation}
     )
-    from exllama_guard.host import hooks, start
+    from exllama_guard.host.session import session
     from exllama_guard.host.turn import observe
-    from exllama_guard.monitor import get_monitor
 
-    monitor = get_monitor()
-    monitor.score_live = monitor.score_final = lambda *_: None  # the scoring thread is another benchmark
-    hooks.use_monitor(monitor)
-    start._patches.replace(text_generation, "_generate_reply", observe.observing(monitor))
-    start._patches.replace(text_generation, "generate_reply_HF", observe.seeing_prompt)
+    now = session()
+    now.monitor.score_live = now.monitor.score_final = lambda *_: (
+        None
+    )  # the scoring thread is another benchmark
+    now.observe(True)
+    now.patches.replace(text_generation, "_generate_reply", observe.observing(now))
+    now.patches.replace(text_generation, "generate_reply_HF", observe.seeing_prompt)
     return text_generation
 
 

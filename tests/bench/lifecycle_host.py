@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "extensions" / "exllama_guardrai
 
 from contract.llama_server import binary  # noqa: E402 - needs the path
 from e2e.real_webui import CHECKOUTS, MODEL, PYTHONS, copied, running  # noqa: E402
-from exllama_guard.standalone.small_model import bundled_gguf  # noqa: E402
+from exllama_guard.backends.bundled import bundled_gguf  # noqa: E402
 
 SUBJECTS = ("Whales", "Trains", "Apples", "Clouds", "Stones")
 PROMPT = "{} are what this page describes. It begins with where they are found, and then it says that"

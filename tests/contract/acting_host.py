@@ -48,8 +48,9 @@ class ActingHost(Host):
         from exllama_guard.settings import Settings
         from exllama_guard.testing import make_monitor
 
-        main = importlib.import_module("exllama_guard.monitor.main")
-        main._monitor = self.monitor = make_monitor(Settings(warmup=False, traces=False))
+        place = importlib.import_module("exllama_guard.host.session")
+        self.monitor = make_monitor(Settings(warmup=False, traces=False))
+        place.use_session(place.Session(self.monitor))
         self.shared.args.extensions = ["exllama_guardrails"]
         self.extensions.available_extensions[:] = ["exllama_guardrails"]
         self.extensions.load_extensions()

@@ -40,7 +40,7 @@ class RealHost(Host):
     def load(self):
         from exllama_guard import assembly
         from exllama_guard.core.snippets import make_snippet
-        from exllama_guard.monitor import get_monitor
+        from exllama_guard.host.session import session
         from exllama_guard.sources.marked_block import format_block
         from exllama_guard.testing import FakeEmbedder
 
@@ -64,7 +64,7 @@ class RealHost(Host):
         self.shared.args.extensions = ["exllama_guardrails"]
         self.extensions.available_extensions[:] = ["exllama_guardrails"]
         self.extensions.load_extensions()
-        monitor = get_monitor()
+        monitor = session().monitor
         until_s = time.monotonic() + 20
         while not (monitor.knowledge and monitor.knowledge.index_hash) and time.monotonic() < until_s:
             time.sleep(0.05)
@@ -238,9 +238,9 @@ def settle(host):
     memory = host.recorder._memory
     for key in tuple(memory._problems):
         memory.clear_problem(key)
-    from exllama_guard.host import hooks
+    from exllama_guard.host import guard
 
-    hooks._faults.forget()
+    guard._faults.forget()
     host.recorder._worker._faults.forget()
 
 

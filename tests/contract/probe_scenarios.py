@@ -48,6 +48,7 @@ def replayed(host):
     from exllama_guard.core.turns import Finish
     from exllama_guard.grounding.scoring import unscored_turn
     from exllama_guard.host.probes.replay import ReplayingHost
+    from exllama_guard.host.session import session
     from exllama_guard.probes.writer import GREEDY
     from exllama_guard.trace.record import record_of
 
@@ -69,7 +70,7 @@ def replayed(host):
     user = threading.Thread(target=ask)
     user.start()
     before = extensions.iterator
-    replaying, cancel = ReplayingHost(host.recorder), threading.Event()
+    replaying, cancel = ReplayingHost(host.recorder, session().notes), threading.Event()
     turns = [replaying.ask("Probe 1?", frozenset(on), GREEDY, 0, cancel) for on in ((), ("noise",))]
     user.join()
     records = [record_of(turn) for turn in turns]

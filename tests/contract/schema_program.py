@@ -71,12 +71,11 @@ def main():
     sys.stdout, out = sys.stderr, sys.stdout  # the host prints; our result stands alone
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as data:
         host = RealHost(Path(sys.argv[1]).resolve(), Path(data))
-        from exllama_guard.host.tools import guard as tool_guard
-        from exllama_guard.monitor import get_monitor
+        from exllama_guard.host.session import session
 
         embedded = hasattr(part_of_api("completions"), "chat_texts")  # it reads no response_format
         pasted = {"answer_schema": json.dumps(SCHEMA)} if embedded else {}
-        get_monitor().change_settings(tool_lock="check", **pasted)
+        session().monitor.change_settings(tool_lock="check", **pasted)
         wanted = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
         body = {"messages": ASKED, "max_tokens": 64, "response_format": wanted}
         results = {}
@@ -86,7 +85,7 @@ def main():
         results["streamed"] = deltas(host, body)
         answers(host, BAD, BAD, BAD, GOOD)
         results["never right"] = deltas(host, body)
-        ledger = tool_guard._guard.ledger
+        ledger = session().tools.ledger
         results["outcomes"] = [one.value for key in ledger.answered() for one in ledger.answers(key)]
         print(json.dumps(results), file=out)
 

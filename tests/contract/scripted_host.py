@@ -191,8 +191,9 @@ class Host:
         self.text_generation.encode = lambda text, *_, **__: types.SimpleNamespace(shape=(1, len(text) // 4))
 
     def load(self):
-        monitor = importlib.import_module("exllama_guard.monitor.main")
-        monitor._monitor = recorder = Recorder()
+        place = importlib.import_module("exllama_guard.host.session")
+        recorder = Recorder()
+        place.use_session(place.Session(recorder))
         self.shared.args.extensions = ["exllama_guardrails"]
         self.extensions.available_extensions[:] = ["exllama_guardrails"]
         self.extensions.load_extensions()

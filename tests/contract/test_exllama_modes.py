@@ -22,7 +22,7 @@ from exllama_guard.probes.modes.exllama_open import ExLlamaSpec
 from exllama_guard.probes.writer import GREEDY, Sampling
 from exllama_guard.tools.locks.compiled import compile_plan, plan_answer
 from exllama_guard.tools.locks.run import LockRun, Phase
-from exllama_guard.tools.locks.vocabulary import from_tokenizer_file
+from exllama_guard.tools.locks.vocabulary import vocabulary_from_file
 from lock_material import allowed_tokens
 
 SCHEMA = {
@@ -38,7 +38,7 @@ LIBRARIES = ("exllamav2", "exllamav3")
 def folder(tmp_path_factory):
     """A model of two layers with SmolLM2's tokenizer."""
     import torch
-    from exllama_guard.standalone.small_model import bundled_gguf
+    from exllama_guard.backends.bundled import bundled_gguf
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     made = tmp_path_factory.mktemp("tiny")
@@ -166,7 +166,7 @@ def test_after_a_whole_answer_only_the_end_may_come(letters):
 
 
 def test_a_locked_reply_of_either_library_is_the_json_and_nothing_behind_it(mode):
-    words = from_tokenizer_file(mode.spec.path / "tokenizer.json", [2])
+    words = vocabulary_from_file(mode.spec.path / "tokenizer.json", [2])
     lock = compile_plan(plan_answer(SCHEMA, ""), words)
     for seed in range(3):
         text = "".join(chunk for chunk, _ in mode.stream("JSON: ", Sampling(0.9, 1.0, 0, 60), seed, lock))

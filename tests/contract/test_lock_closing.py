@@ -10,8 +10,8 @@ from exllama_guard.errors import SchemaError
 from exllama_guard.tools.attempts import find_attempts
 from exllama_guard.tools.calls import tool_checker
 from exllama_guard.tools.grammar.formats import BARE, FORMATS
-from exllama_guard.tools.locks.closing import shortest_end
 from exllama_guard.tools.locks.compiled import LockPlan, compile_plan, plan_answer, plan_calls
+from exllama_guard.tools.locks.ending import shortest_end
 from exllama_guard.tools.locks.run import LockRun, Phase
 from exllama_guard.tools.registry import tool_from_openai
 from exllama_guard.tools.strict_json import read_json

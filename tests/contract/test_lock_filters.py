@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from exllama_guard.tools.locks.compiled import compile_plan, plan_answer, plan_calls
-from exllama_guard.tools.locks.exllamav2_filter import build_filter as build_v2
-from exllama_guard.tools.locks.exllamav3_filter import build_filter as build_v3
+from exllama_guard.tools.locks.exllamav2_filter import filter_for_exllamav2
+from exllama_guard.tools.locks.exllamav3_filter import filter_for_exllamav3
 from exllama_guard.tools.locks.run import Phase
 from exllama_guard.tools.locks.transformers_processor import LockProcessor, apply_mask
 from exllama_guard.tools.registry import tool_from_openai
@@ -95,7 +95,7 @@ def test_the_exllamav2_filter_reads_what_was_written(call_lock, feeds):
     generator = types.SimpleNamespace(
         model=None, tokenizer=None, sequence_ids=torch.tensor([list(b"prompt ")])
     )
-    made = build_v2(call_lock, generator, V2Base)
+    made = filter_for_exllamav2(call_lock, generator, V2Base)
     made.begin("")
     logits = torch.zeros(PADDED)
 
@@ -127,7 +127,7 @@ class V3Base:
 
 
 def test_the_exllamav3_filter_gives_additive_half_masks(call_lock):
-    made = build_v3(call_lock, None, b"prompt ", V3Base)
+    made = filter_for_exllamav3(call_lock, None, b"prompt ", V3Base)
     assert made.is_active
     assert made.use_background_worker()
     free = made.get_next_logit_mask()
@@ -158,7 +158,7 @@ def _by_processor(lock, limit):
 def _by_v2(lock, limit):
     ids = list(b"question")
     generator = types.SimpleNamespace(model=None, tokenizer=None, sequence_ids=torch.tensor([ids]))
-    made, start = build_v2(lock, generator, V2Base, limit), len(ids)
+    made, start = filter_for_exllamav2(lock, generator, V2Base, limit), len(ids)
     made.begin("")
 
     def step(token=None):
@@ -171,7 +171,7 @@ def _by_v2(lock, limit):
 
 
 def _by_v3(lock, limit):
-    made, out = build_v3(lock, None, b"question", V3Base, limit), []
+    made, out = filter_for_exllamav3(lock, None, b"question", V3Base, limit), []
 
     def step(token=None):
         if token is not None:

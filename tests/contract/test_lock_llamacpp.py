@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from contract.llama_server import binary, real_server
+from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.errors import SchemaError
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools.constrain import Constrainer, _asking
-from exllama_guard.standalone.small_model import bundled_gguf
 from exllama_guard.tools.attempts import find_attempts
 from exllama_guard.tools.calls import compile_checker, tool_checker
 from exllama_guard.tools.locks.compiled import plan_answer, plan_calls

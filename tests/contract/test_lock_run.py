@@ -10,7 +10,7 @@ from exllama_guard.tools.grammar.formats import BARE, FORMATS
 from exllama_guard.tools.locks.cache import LockCache
 from exllama_guard.tools.locks.compiled import compile_plan, compile_reason, plan_answer, plan_calls
 from exllama_guard.tools.locks.run import LockRun, Phase
-from exllama_guard.tools.locks.vocabulary import from_tokenizer_json
+from exllama_guard.tools.locks.vocabulary import vocabulary_from_json
 from exllama_guard.tools.registry import tool_from_openai
 from lock_material import allowed_tokens
 
@@ -60,7 +60,7 @@ def pieces():
     tokenizer.train_from_iterator(
         [*text, "get_weather {now{ call:now [now() ]>{ ></ Sure, let me see. 0123456789"], trainer
     )
-    return from_tokenizer_json(tokenizer.to_str(), [0])
+    return vocabulary_from_json(tokenizer.to_str(), [0])
 
 
 @pytest.fixture(params=["letters", "pieces"])
@@ -329,7 +329,7 @@ def test_a_tokenizer_that_tells_its_bytes_in_both_ways_locks_what_is_no_ascii():
     told = json.loads(tokenizer.to_str())
     told["decoder"] = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, told["decoder"]]}
     told["model"]["byte_fallback"] = True
-    words = from_tokenizer_json(json.dumps(told), [0])
+    words = vocabulary_from_json(json.dumps(told), [0])
     ids = tokenizer.encode(texts[0]).ids
     assert b"".join(words.tokens[one] for one in ids) == texts[0].encode()
     schema = {

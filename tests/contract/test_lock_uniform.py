@@ -9,8 +9,8 @@ from exllama_guard.tools.attempts import find_attempts
 from exllama_guard.tools.calls import tool_checker
 from exllama_guard.tools.grammar.closed import close_schema
 from exllama_guard.tools.grammar.formats import BARE, FORMATS
-from exllama_guard.tools.locks.closing import shortest_end
 from exllama_guard.tools.locks.compiled import LockPlan, compile_plan, plan_answer
+from exllama_guard.tools.locks.ending import shortest_end
 from exllama_guard.tools.strict_json import read_json
 from lock_material import random_tools, uniform_reply
 

@@ -47,7 +47,7 @@ def test_whatever_the_host_hands_over_it_gets_its_own_value_back(host):
 CARRIERS = {
     "host/acting/api:_with_last_report.<locals>.stream",
     "host/acting/api:_with_report.<locals>.respond",
-    "host/hooks:guarded.<locals>.decorate.<locals>.safe",
+    "host/guard:guarded.<locals>.decorate.<locals>.safe",
     "host/lifecycle/hooks:gating.<locals>.wrap.<locals>.gated",
     "host/lifecycle/model_watch:ModelWatch.install.<locals>.set_attribute",
     "host/turn/observe:_Turn.after",
@@ -67,7 +67,7 @@ CARRIERS = {
 }
 TELLERS = {  # what would tell of the fault is what was broken
     "assembly:_tell_problems",
-    "host/hooks:report",
+    "host/guard:report",
     "sources/knowledge_folder:KnowledgeFolder._refresh_or_tell",
     "sources/knowledge_folder:KnowledgeFolder._tell",
     "sources/knowledge_folder:KnowledgeFolder.status",

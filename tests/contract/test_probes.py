@@ -10,7 +10,7 @@ from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes import kept as kept_module
-from exllama_guard.probes.compare import CompareJob, ModeSource, compare
+from exllama_guard.probes.compare import CompareJob, ModeSource, run_compare
 from exllama_guard.probes.gold import GoldItem, read_gold
 from exllama_guard.probes.kept import KeptRuns, run_key
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
@@ -183,7 +183,7 @@ def wrong(text, seed):
 
 
 def compared(*sources, **job):
-    runs = compare(
+    runs = run_compare(
         CompareJob(ITEMS, forced_texts=("a b c d e f g h",), **job),
         sources,
         Runner(),
@@ -290,7 +290,7 @@ def test_a_comparison_that_is_stopped_half_way_reports_what_is_finished_and_goes
 
     kept = tmp_path / "kept.jsonl"
     job = CompareJob(ITEMS, json_cases=False)
-    runs = compare(
+    runs = run_compare(
         job,
         [source("ref", right), source("q8", stops), source("q4", right)],
         Runner(KeptRuns(kept), cancel=cancel),
@@ -302,7 +302,7 @@ def test_a_comparison_that_is_stopped_half_way_reports_what_is_finished_and_goes
     assert all(line.gate is not Gate.PASS for line in report.lines if "E_resonance" in line.name)
     again = [ScriptedMode(right, name) for name in ("ref", "q8")]
     sources = [ModeSource(mode.name, "weights", 8.0, lambda mode=mode: mode) for mode in again]
-    done = compare(replace(job, timing=False), sources, Runner(KeptRuns(kept)), embedder=FakeEmbedder())
+    done = run_compare(replace(job, timing=False), sources, Runner(KeptRuns(kept)), embedder=FakeEmbedder())
     assert [len(mode.calls) for mode in again] == [0, 5]  # only what was missing
     assert [len(run.items) for run in done] == [8, 8]
 
@@ -322,7 +322,7 @@ def test_every_mode_is_let_go():
         modes.append(ScriptedMode(right))
         return modes[-1]
 
-    compare(
+    run_compare(
         CompareJob(ITEMS[:1]),
         [ModeSource("a", "weights", 8.0, opened)] * 2,
         Runner(),

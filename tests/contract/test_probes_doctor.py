@@ -26,7 +26,8 @@ SMALL_FILES = (
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
     """SmolLM2-135M as a Hugging Face folder, made from the GGUF that pip brings."""
-    from exllama_guard.standalone.small_model import bundled_gguf, load_small_model
+    from exllama_guard.backends.bundled import bundled_gguf
+    from exllama_guard.standalone.small_model import load_small_model
 
     load_small_model(None)
     from exllama_guard.core.folders import user_cache_folder
@@ -184,7 +185,7 @@ def test_a_base_that_costs_little_is_found_by_reading_long_enough(model_folder, 
 
 @pytest.mark.model
 def test_a_wrong_base_is_told_from_the_files_of_a_reference_folder_or_gguf(model_folder, tmp_path):
-    from exllama_guard.standalone.small_model import bundled_gguf
+    from exllama_guard.backends.bundled import bundled_gguf
 
     bad = variant(model_folder, tmp_path / "bad", rope_theta=None, rope_parameters=None)
     for reference in (model_folder, bundled_gguf()):

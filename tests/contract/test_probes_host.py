@@ -14,6 +14,7 @@ from exllama_guard.core.measures import Gate
 from exllama_guard.errors import BackendError
 from exllama_guard.host.probes.replay import ReplayingHost
 from exllama_guard.host.probes.writer import HostWriter, users_first
+from exllama_guard.host.turn.notes import TurnNotes
 from exllama_guard.panel.probes.rows import diagnosis_row, doctor_rows, editable_forms, probe_rows
 from exllama_guard.probes.doctor.checkup import checkup_of
 from exllama_guard.probes.doctor.diagnosis import Diagnosis
@@ -110,7 +111,7 @@ def test_a_host_whose_extensions_cannot_be_narrowed_is_told_and_left_as_it_was(h
     monkeypatch.setitem(sys.modules, "modules.extensions", extensions)
     assert not hasattr(chat, "generate_reply")
     with pytest.raises(BackendError, match="cannot be replayed here"):
-        ReplayingHost(None).ask("q?", frozenset(), GREEDY, 0, threading.Event())
+        ReplayingHost(None, TurnNotes()).ask("q?", frozenset(), GREEDY, 0, threading.Event())
     assert extensions.iterator is before
 
 

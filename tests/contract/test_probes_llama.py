@@ -6,17 +6,17 @@ import threading
 
 import pytest
 from contract.llama_server import binary
+from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import BackendError, UserError
-from exllama_guard.probes.compare import CompareJob, ModeSource, compare
+from exllama_guard.probes.compare import CompareJob, ModeSource, run_compare
 from exllama_guard.probes.gold import GoldItem
 from exllama_guard.probes.measures.comparison import compare_modes
 from exllama_guard.probes.modes.llama_cpp import SERVER, LlamaMode, LlamaSpec
 from exllama_guard.probes.modes.opening import choose_mode
 from exllama_guard.probes.run import Runner
 from exllama_guard.probes.writer import Sampling, prompt_for
-from exllama_guard.standalone.small_model import bundled_gguf
 from exllama_guard.testing import FakeEmbedder
 
 real = pytest.mark.skipif(binary() is None, reason="no llama-server on PATH, in LLAMA_SERVER or by pip")
@@ -96,7 +96,7 @@ def test_types_of_kv_cache_are_compared_with_their_own_speed():
     chosen = [choose_mode(f"f16={path}@llamacpp"), choose_mode(f"q8={path}@llamacpp:q8_0")]
     sources = [ModeSource(one.label, one.kind, one.bits, one.open) for one in chosen]
     job = CompareJob(ITEMS, max_tokens=6, json_cases=False)
-    runs = compare(job, sources, Runner(), embedder=FakeEmbedder())
+    runs = run_compare(job, sources, Runner(), embedder=FakeEmbedder())
     (verdict,) = compare_modes(runs[0], runs[1:])
     assert [run.problem for run in runs] == ["", ""]
     assert isinstance(verdict.speed, float)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.commands import diagnose, probe, verify
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.core.turns import TurnRequest
-from exllama_guard.standalone.small_model import bundled_gguf
 from exllama_guard.testing import scored
 from exllama_guard.trace.files import TraceWriter
 

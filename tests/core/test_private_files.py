@@ -10,9 +10,9 @@ import stat
 import numpy as np
 import pytest
 from conftest import EXTENSION
+from exllama_guard.commands.probing import _write
 from exllama_guard.core.private_file import replacing
 from exllama_guard.core.turns import Finish, TurnRequest
-from exllama_guard.probes.command_line import _write
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.run import Written
 from exllama_guard.settings import Settings

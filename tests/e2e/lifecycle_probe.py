@@ -48,9 +48,9 @@ def _errand(file: Path) -> None:
     if wanted == "idle":
         _let_it_idle()
     elif wanted == "rotate":
-        from exllama_guard import lifecycle
+        from exllama_guard.host.session import session
 
-        lifecycle.current().upkeep.rotate(asked=True)
+        session().lifecycle.upkeep.rotate(asked=True)
 
 
 def _let_it_idle() -> None:
@@ -65,11 +65,10 @@ def _let_it_idle() -> None:
 
 
 def _known() -> dict:
-    from exllama_guard import lifecycle
-    from exllama_guard.monitor import get_monitor
+    from exllama_guard.host.session import session
 
-    snapshot = get_monitor().snapshot(None)
-    follower = lifecycle.current()
+    snapshot = session().monitor.snapshot(None)
+    follower = session().lifecycle
     life = follower.snapshot() if follower else None
     return {
         "at": time.time(),

@@ -38,9 +38,9 @@ def main() -> None:
         loading.start()
         worked["page"] = urllib.request.urlopen(f"http://127.0.0.1:{options.port}/", timeout=60).status
         worked["model"] = loading.done.wait(300) and shared.model is not None
-        from exllama_guard.monitor import get_monitor
+        from exllama_guard.host.session import session
 
-        monitor = get_monitor()
+        monitor = session().monitor
         monitor.warm()
         monitor.wait_until_idle(120)
         report = monitor.check_pasted(

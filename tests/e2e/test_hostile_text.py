@@ -145,7 +145,7 @@ def test_no_text_becomes_markup_in_any_field_of_the_panel(watched: Watched, tmp_
         scorer=lambda snippets, question: SentenceScorer(snippets),
     )
     tools = ScriptedTools()
-    desk = Desk(monitor, tools=tools, follower=lambda: None)
+    desk = Desk(monitor, tools=tools, lifecycle=lambda: None)
     page = watched.page
     page.set_content(f"<!doctype html><html><body>{shell()}</body></html>")
     page.evaluate("() => { window.alert = () => { window.ran = 1; }; }")
@@ -181,7 +181,7 @@ def test_no_text_becomes_markup_in_traces_that_are_read_back(watched: Watched, t
     for number, text in enumerate(TEXTS):
         hostile_turn(monitor, number, text)
     assert monitor.wait_until_idle(60)
-    reading = Desk(make_monitor(Settings(trace_folder=str(tmp_path))), follower=lambda: None)
+    reading = Desk(make_monitor(Settings(trace_folder=str(tmp_path))), lifecycle=lambda: None)
     page = watched.page
     page.set_content(f"<!doctype html><html><body>{shell()}</body></html>")
     page.evaluate(f"({script()})()")
@@ -246,7 +246,7 @@ def test_no_text_becomes_markup_in_what_the_probes_show(watched: Watched) -> Non
     monitor = make_monitor(embedder=FakeEmbedder())
     probes = probes_over(monitor)
     object.__setattr__(probes._parts, "writer", Echo())
-    desk = Desk(monitor, follower=lambda: None, probes=lambda: probes)
+    desk = Desk(monitor, lifecycle=lambda: None, probes=lambda: probes)
     page = watched.page
     page.set_content(f"<!doctype html><html><body>{shell()}</body></html>")
     page.evaluate(f"({script()})()")

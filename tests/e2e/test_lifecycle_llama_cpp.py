@@ -15,7 +15,7 @@ import urllib.error
 import pytest
 from contract.llama_server import binary
 from e2e.real_webui import copied, hosts, is_v4, running
-from exllama_guard.standalone.small_model import bundled_gguf
+from exllama_guard.backends.bundled import bundled_gguf
 
 pytestmark = [
     pytest.mark.webui,

@@ -17,7 +17,7 @@ from functools import partial
 import gpu_record  # noqa: F401 - puts the extension on the path
 from exllama_guard.core.measures import NotScored
 from exllama_guard.embedders.sentence_transformers import load_embedder
-from exllama_guard.probes.compare import CompareJob, ModeSource, compare, probe_of
+from exllama_guard.probes.compare import CompareJob, ModeSource, probe_of, run_compare
 from exllama_guard.probes.gold import read_gold_file
 from exllama_guard.probes.kept import KeptRuns, run_key
 from exllama_guard.probes.lambda_probe import jobs_of
@@ -158,7 +158,7 @@ def _compare(given, values, record: Record) -> None:
         values["took_s"] = time.perf_counter() - started_s
         record.keep("compare", values)
 
-    runs = compare(job, sources, Runner(kept=KeptRuns(joined)), embedder=embedder, tell_run=tell)
+    runs = run_compare(job, sources, Runner(kept=KeptRuns(joined)), embedder=embedder, tell_run=tell)
     told = {"embedder": embedder.id, "questions": len(job.items), "temperature": 0.7}
     values["report"] = as_json(compare_report(runs, told, stopped=False))
     verdicts = compare_modes(runs[0], runs[1:])

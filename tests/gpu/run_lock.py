@@ -26,7 +26,7 @@ from exllama_guard.probes.writer import Sampling
 from exllama_guard.tools.calls import compile_checker
 from exllama_guard.tools.grammar.closed import close_schema
 from exllama_guard.tools.locks.compiled import compile_plan, plan_answer
-from exllama_guard.tools.locks.vocabulary import from_tokenizer_file
+from exllama_guard.tools.locks.vocabulary import vocabulary_from_file
 from exllama_guard.tools.strict_json import read_json
 from gpu_record import Record, options, side_by_side
 from lock_material import random_object
@@ -71,7 +71,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _locks(spec, eos: int, wanted: int, values: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
     """(schema, lock, checker) of `wanted` random objects, the same ones in every process."""
     rng, made = random.Random(11), []
-    words = from_tokenizer_file(spec.path / "tokenizer.json", [eos])
+    words = vocabulary_from_file(spec.path / "tokenizer.json", [eos])
     while len(made) < wanted:
         schema = close_schema(random_object(rng))  # an open one lets a small model add keys without end
         if not schema["properties"]:

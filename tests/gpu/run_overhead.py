@@ -206,15 +206,14 @@ def _host(mode: ExLlamaMode, given) -> dict[str, Any]:
     text_generation.generate_reply_HF = stream
     plain = text_generation._generate_reply
     extensions.load_extensions()
-    from exllama_guard import lifecycle
-    from exllama_guard.host import hooks
+    from exllama_guard.host.session import session
 
     shared.model_name = mode.spec.path.name
     shared.model = shared.tokenizer = holder
     end_s = time.monotonic() + 90
-    while time.monotonic() < end_s and lifecycle.current().snapshot().report is None:
+    while time.monotonic() < end_s and session().lifecycle.snapshot().report is None:
         time.sleep(0.2)
-    monitor = hooks._monitor
+    monitor = session().monitor
     monitor.warm()
     monitor.wait_until_idle(60)
     return {

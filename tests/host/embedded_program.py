@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "extensions" / "exllama_guardrails"
 sys.path[:0] = [str(EXTENSION / "exllama_guard" / "standalone" / "webui"), str(ROOT), str(EXTENSION)]
 
-from exllama_guard.monitor import get_monitor  # noqa: E402 - needs the path
+from exllama_guard.host.session import session  # noqa: E402 - needs the path
 from exllama_guard.standalone.small_model import load_small_model  # noqa: E402
 from modules import chat, extensions, shared, text_generation  # noqa: E402
 
@@ -25,7 +25,7 @@ def start(user_data):
     shared.args.extensions = ["exllama_guardrails"]
     extensions.available_extensions[:] = ["exllama_guardrails"]
     extensions.load_extensions()
-    monitor = get_monitor()
+    monitor = session().monitor
     monitor.change_settings(traces=False, warmup_limit_s=300.0)
     return monitor
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 from embedded_program import load, shared, start, text_generation
-from exllama_guard import lifecycle
 from exllama_guard.errors import BackendError
 from exllama_guard.host import logits
 from exllama_guard.host.lifecycle.path import HostPath
-from exllama_guard.monitor import get_monitor
+from exllama_guard.host.session import session
 
 PROMPT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
 STATE = {"max_new_tokens": 8, "truncation_length": 2048, "do_sample": False, "stream": True, "seed": 1}
@@ -29,16 +28,19 @@ def ask():
 def wait_for(wanted, limit_s=90):
     until_s = time.monotonic() + limit_s
     while not wanted():
-        assert time.monotonic() < until_s, (life().snapshot().state, get_monitor().snapshot(None).problems)
+        assert time.monotonic() < until_s, (
+            life().snapshot().state,
+            session().monitor.snapshot(None).problems,
+        )
         time.sleep(0.02)
 
 
 def life():
-    return lifecycle.current()
+    return session().lifecycle
 
 
 def events(kind):
-    return [event.text for event in get_monitor().snapshot(None).events if event.kind == kind]
+    return [event.text for event in session().monitor.snapshot(None).events if event.kind == kind]
 
 
 def main(user_data):
@@ -59,11 +61,11 @@ def main(user_data):
     seen["expected_tokens"] = len(shared.tokenizer.encode(PROMPT)) + len(
         shared.tokenizer.encode(seen["answer"])
     )
-    seen["idle"] = get_monitor().wait_until_idle(120)
-    seen["problems"] = list(get_monitor().snapshot(None).problems)
-    seen["live"] = get_monitor().snapshot(None).live is not None
-    seen["turns"] = len(get_monitor().snapshot(None).turns)
-    seen["model_hash"] = get_monitor().model.model_hash
+    seen["idle"] = session().monitor.wait_until_idle(120)
+    seen["problems"] = list(session().monitor.snapshot(None).problems)
+    seen["live"] = session().monitor.snapshot(None).live is not None
+    seen["turns"] = len(session().monitor.snapshot(None).turns)
+    seen["model_hash"] = session().monitor.model.model_hash
     seen["hashes"] = [text for text in events("model") if "shards" in text]
     seen["file_mode"] = oct((Path(user_data) / "exllama_guardrails" / "canaries.json").stat().st_mode & 0o777)
 
@@ -73,7 +75,7 @@ def main(user_data):
     with torch.inference_mode():
         scores = shared.model(torch.tensor([[1, 2]])).logits[:, -1]
     assert watch(None, scores) is scores
-    seen["problems_with_nan"] = list(get_monitor().snapshot(None).problems)
+    seen["problems_with_nan"] = list(session().monitor.snapshot(None).problems)
     broken.remove()
     seen["hook_adds_one"] = len(logits.logits_processor_modifier([], None))
 

@@ -69,10 +69,10 @@ def main():
                     return super().embed(texts)
 
             assembly.load_embedder = lambda name: Slow()
-        from exllama_guard.monitor import get_monitor
+        from exllama_guard.host.session import session
 
         extensions.load_extensions()
-        monitor = get_monitor()
+        monitor = session().monitor
         monitor.set_enabled(guard == "on")
         monitor.warm()
         monitor.wait_until_idle(120)

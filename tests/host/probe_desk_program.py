@@ -11,13 +11,12 @@ from pathlib import Path
 
 import torch
 from embedded_program import chat, extensions, load, shared, start
-from exllama_guard import lifecycle
+from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.core.turns import Reader
-from exllama_guard.probes import desk as probe_desk
+from exllama_guard.host.session import session
 from exllama_guard.probes.doctor.diagnosis import Diagnosis
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.writer import GREEDY, Sampling
-from exllama_guard.standalone.small_model import bundled_gguf
 
 ME = Reader()
 QUESTION = "How many tokens does the cache hold?"
@@ -62,7 +61,7 @@ def main(user_data):
     seen = {}
     monitor = start(user_data)
     load()
-    desk = probe_desk.current()
+    desk = session().probes
 
     seen["before any answer"] = desk.diagnosis(ME)
     say(QUESTION)
@@ -155,7 +154,7 @@ def main(user_data):
 
     # what use shows: a canary run of NaN
     seen["findings"] = [one.symptom.id for one in desk.findings(ME)]
-    lifecycle.current().saw_bad_logits()
+    session().lifecycle.saw_bad_logits()
     seen["findings after NaN"] = [[o.symptom.id, o.verdict.value, o.evidence] for o in desk.findings(ME)]
 
     # no model any more

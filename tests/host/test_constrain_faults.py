@@ -5,20 +5,19 @@ from __future__ import annotations
 import types
 
 import pytest
-from exllama_guard.host import hooks
+from exllama_guard.host import guard
 from exllama_guard.host.patches import Patches
+from exllama_guard.host.tools import constrain
 from exllama_guard.host.tools.constrain import Constrainer
 
 
 @pytest.fixture
 def told():
     found = {}
-    hooks.use_monitor(
-        types.SimpleNamespace(report_problem=lambda sentence, key: found.setdefault(key, sentence))
-    )
+    guard.report_to(lambda sentence, key: found.setdefault(key, sentence))
     found.clear()  # what was told before there was a monitor
     yield found
-    hooks.use_monitor(None)
+    guard.report_to(None)
 
 
 @pytest.fixture
@@ -51,11 +50,10 @@ def test_a_stream_of_exllamav2_begins_without_the_filter(constrainer, told):
 
 def test_the_limit_of_a_reply_reaches_the_filter_of_either_library(constrainer, monkeypatch):
     from exllama_guard.host import webui
-    from exllama_guard.tools.locks import exllamav2_filter, exllamav3_filter
 
     limits = []
-    for module in (exllamav2_filter, exllamav3_filter):
-        monkeypatch.setattr(module, "build_filter", lambda *_, limit: limits.append(limit) or "ours")
+    for name in ("filter_for_exllamav2", "filter_for_exllamav3"):
+        monkeypatch.setattr(constrain, name, lambda *_, limit: limits.append(limit) or "ours")
     shared = types.SimpleNamespace(model=types.SimpleNamespace(tokenizer=None))
     monkeypatch.setattr(webui, "shared_module", lambda: shared)
     constrainer.turn.room = lambda prompt_tokens: 4096 - prompt_tokens

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import EmbedderError
-from exllama_guard.host import hooks, webui
+from exllama_guard.host import guard, hooks, webui
+from exllama_guard.host.session import Session, use_session
 from exllama_guard.settings import Settings, to_params
 from exllama_guard.sources.marked_block import format_block, parse_snippets
 from host_modules import host_modules
@@ -56,17 +57,17 @@ class _Retriever:
 @pytest.fixture
 def monitor():
     monitor = _Monitor()
-    hooks.use_monitor(monitor)
+    use_session(Session(monitor, observing=True))
     yield monitor
-    hooks.use_monitor(None)
+    use_session(None)
 
 
 @pytest.fixture
 def knowing():
     monitor = _Monitor(knowledge_folder="docs", knowledge_snippets=2)
-    hooks.use_monitor(monitor)
+    use_session(Session(monitor, observing=True))
     yield monitor
-    hooks.use_monitor(None)
+    use_session(None)
 
 
 def _history():
@@ -92,7 +93,7 @@ def test_the_host_sees_the_names_and_counts_that_it_inspects(hook, parameters):
 def test_every_hook_gives_back_the_very_value(on, text):
     monitor = _Monitor()
     monitor.enabled = on
-    hooks.use_monitor(monitor)
+    use_session(Session(monitor, observing=True))
     state, history = {"history": _history()}, _history()
     before = copy.deepcopy(state), copy.deepcopy(history)
     assert hooks.history_modifier(history) is history
@@ -103,7 +104,7 @@ def test_every_hook_gives_back_the_very_value(on, text):
     assert hooks.output_modifier(text, state, is_chat=True) is text
     assert (state, history) == before
     assert monitor.problems == {}
-    hooks.use_monitor(None)
+    use_session(None)
 
 
 @pytest.mark.parametrize("odd", [None, 7, "text", [], {"internal": None}, {"internal": [None, None]}])
@@ -112,7 +113,7 @@ def test_a_history_of_an_unknown_shape_passes_through(monitor, odd):
 
 
 def test_a_fault_is_logged_with_its_traceback_and_told_in_one_sentence(monitor, caplog):
-    @hooks.guarded(lambda value: value)
+    @guard.guarded(lambda value: value)
     def broken(value):
         raise ZeroDivisionError("by accident")
 
@@ -129,11 +130,11 @@ def test_one_fault_that_many_hooks_meet_is_told_once_and_a_second_kind_again(mon
     def part(kind):
         raise kind("by accident")
 
-    @hooks.guarded(lambda kind: None)
+    @guard.guarded(lambda kind: None)
     def first(kind):
         part(kind)
 
-    @hooks.guarded(lambda kind: None)
+    @guard.guarded(lambda kind: None)
     def second(kind):
         part(kind)
 
@@ -149,17 +150,17 @@ def test_a_fault_that_cannot_be_told_of_ends_no_turn(monitor):
         raise ZeroDivisionError("the panel too")
 
     monitor.report_problem = broken
-    hook = hooks.guarded(lambda value: value)(lambda value: value.missing)
+    hook = guard.guarded(lambda value: value)(lambda value: value.missing)
     assert hook("kept") == "kept"
 
 
 def test_what_goes_wrong_before_the_panel_is_there_is_told_later():
-    hooks.use_monitor(None)
-    hooks.report("Too early.", "early")
+    use_session(None)
+    guard.report("Too early.", "early")
     later = _Monitor()
-    hooks.use_monitor(later)
+    use_session(Session(later, observing=True))
     assert later.problems == {"early": "Too early."}
-    hooks.use_monitor(None)
+    use_session(None)
 
 
 def test_the_knowledge_folder_goes_before_the_internal_text_only(knowing):
@@ -221,7 +222,7 @@ def test_there_is_one_broad_except_in_the_whole_package():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
     ]
-    assert [place.split(":")[0] for place in found] == ["host/hooks.py"], found
+    assert [place.split(":")[0] for place in found] == ["host/guard.py"], found
 
 
 def _is_broad(caught):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from exllama_guard.core.turns import Finish, Reader
 from exllama_guard.host import hooks
+from exllama_guard.host.session import Session, use_session
 from exllama_guard.host.turn import observe
 from exllama_guard.host.turn.hand_over import hand_over
 from exllama_guard.settings import Settings
@@ -45,7 +46,8 @@ class Chats(RuleBasedStateMachine):
         self.trace = ListTrace()
         self.monitor = make_monitor(Settings(turns_kept=8), trace=self.trace)
         self.monitor.multi_user = True
-        hooks.use_monitor(self.monitor)
+        self.session = Session(self.monitor, observing=True)
+        use_session(self.session)
         self.shared = types.ModuleType("modules.shared")
         self.shared.args = types.SimpleNamespace(extensions=["exllama_guardrails"], loader="llama.cpp")
         self.shared.stop_everything, self.shared.model, self.shared.model_name = False, object(), "one"
@@ -59,7 +61,7 @@ class Chats(RuleBasedStateMachine):
         context.LocalContext = types.SimpleNamespace(request=types.SimpleNamespace(get=self._request))
         sys.modules.update(zip(self._names(), (package, self.shared, extensions, context), strict=True))
         self.user = None  # who is being served, as gradio would say
-        self.generate = observe.observing(self.monitor)(self._host)
+        self.generate = observe.observing(self.session)(self._host)
         self.running: dict[int, Running] = {}
         self.expected: dict[str, tuple[Finish, str | None]] = {}
         self.number = 0
@@ -196,8 +198,8 @@ class Chats(RuleBasedStateMachine):
     @invariant()
     def bounded(self):
         assert len(self.monitor._worker._open) <= self.monitor.settings.queue_limit
-        assert len(hooks.notes._notes) <= 64
-        assert len(hooks.notes._histories) <= 64
+        assert len(self.session.notes._notes) <= 64
+        assert len(self.session.notes._histories) <= 64
         assert self.monitor.snapshot().problems == ()
 
     @rule()
@@ -232,7 +234,7 @@ class Chats(RuleBasedStateMachine):
             self.disconnect(chat, told=False)
         self.settle()
         assert len(self.monitor._worker._open) == 0
-        hooks.use_monitor(None)
+        use_session(None)
         for name, module in self.before.items():
             if module is None:
                 sys.modules.pop(name, None)

@@ -8,8 +8,7 @@ import types
 
 import pytest
 from contract.scripted_host import ADD
-from exllama_guard.host import hooks
-from exllama_guard.host.tools import guard as guard_module
+from exllama_guard.host import guard as guard_module
 from exllama_guard.host.tools import turn as turn_module
 from exllama_guard.host.tools.guard import ToolGuard
 from exllama_guard.host.tools.reply import current_turn
@@ -31,9 +30,8 @@ def settings():
 
 @pytest.fixture
 def guard(host, settings, monkeypatch):
-    monkeypatch.setattr(hooks, "_problems_before", [])  # what is reported here stays here
+    monkeypatch.setattr(guard_module, "_before", [])  # what is reported here stays here
     made = ToolGuard(lambda: settings["now"])
-    monkeypatch.setattr(guard_module, "_guard", made)
     made.install()
     yield made
     made.uninstall()
@@ -53,7 +51,7 @@ def ask(host, replies, stream=False, **body):
 
 def told():
     """What the panel would show: the last sentence of each key, in order."""
-    last = {key: sentence for sentence, key in hooks._problems_before}
+    last = {key: sentence for sentence, key in guard_module._before}
     return [(sentence, key) for key, sentence in last.items()]
 
 

@@ -6,8 +6,7 @@ import types
 from dataclasses import replace
 
 import pytest
-from exllama_guard.host import hooks
-from exllama_guard.host.tools import guard as guard_module
+from exllama_guard.host import guard as guard_module
 from exllama_guard.host.tools.guard import ToolGuard
 from exllama_guard.host.tools.repair import repairing
 from exllama_guard.host.tools.reply import current_turn
@@ -89,9 +88,8 @@ def settings():
 
 @pytest.fixture
 def guard(host, settings, monkeypatch):
-    monkeypatch.setattr(hooks, "_problems_before", host.said)
+    monkeypatch.setattr(guard_module, "_before", host.said)
     made = ToolGuard(lambda: settings["now"])
-    monkeypatch.setattr(guard_module, "_guard", made)
     made.install()
     yield made
     made.uninstall()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from exllama_guard.host import hooks, start, webui
+from exllama_guard.host.session import Session
 from host_modules import host_modules
 
 EXTENSION = Path(__file__).resolve().parents[2] / "extensions" / "exllama_guardrails"
@@ -78,18 +79,12 @@ def test_the_panel_says_that_it_is_off_and_comes_back():
 def test_a_model_that_is_loaded_meanwhile_is_not_looked_at(host, monkeypatch):
     looked = []
     monkeypatch.setattr(start, "loaded_model", lambda: looked.append(1))
-    monkeypatch.setattr(
-        start,
-        "lifecycle",
-        types.SimpleNamespace(current=lambda: types.SimpleNamespace(model_changed=looked.append)),
-    )
     monitor = types.SimpleNamespace(settings=None, model=None, model_changed=lambda *a: looked.append(2))
-    monkeypatch.setattr(
-        start, "get_tool_guard", lambda settings: types.SimpleNamespace(model_changed=lambda: None)
-    )
+    now = Session(monitor, lifecycle=types.SimpleNamespace(model_changed=looked.append))
+    monkeypatch.setattr(now.tools, "model_changed", lambda: None)
     host.shared.args.extensions = []
-    start._model_assigned(monitor)
+    start._model_assigned(now)
     assert looked == []
     host.shared.args.extensions = ["exllama_guardrails"]
-    start._model_assigned(monitor)
+    start._model_assigned(now)
     assert looked == [2, 1, None]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pytest
 from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.turns import ModelInfo, Reader
-from exllama_guard.host import hooks
+from exllama_guard.host import guard
 from exllama_guard.monitor import Monitor
 from exllama_guard.panel.check.cards import Visitor
 from exllama_guard.panel.desk import Desk
@@ -30,14 +30,14 @@ def monitor() -> Monitor:
 
 @pytest.fixture
 def tools(monkeypatch: pytest.MonkeyPatch) -> ScriptedTools:
-    monkeypatch.setattr(hooks, "_problems_before", [])  # what is reported here stays here
+    monkeypatch.setattr(guard, "_before", [])  # what is reported here stays here
     made = ScriptedTools()
     made.offer("get_weather", "The weather of a city.")
     return made
 
 
 def _client(monitor, tab, **parts):
-    return Client(Desk(monitor, **{"follower": lambda: None, **parts}), tab=tab)
+    return Client(Desk(monitor, **{"lifecycle": lambda: None, **parts}), tab=tab)
 
 
 def test_empty_tabs_say_what_to_do(monitor):
@@ -146,7 +146,7 @@ def test_a_pasted_schema_is_taken_refused_with_a_reason_and_removed(monitor, too
 
 def test_the_model_card_tells_speed_cache_and_events(monitor):
     life = followed(monitor)
-    client = _client(monitor, "model", follower=lambda: life)
+    client = _client(monitor, "model", lifecycle=lambda: life)
     client.ask()
     assert "Warm" in client.html["model"] or "warm" in client.html["model"]
     assert "First token, cold" in client.html["model"]
@@ -158,7 +158,7 @@ def test_the_model_card_tells_speed_cache_and_events(monitor):
 
 def test_the_card_moves_while_drift_is_measured_and_ends_when_it_is_cancelled(monitor):
     life = followed(monitor, token_s=0.01)
-    client = _client(monitor, "model", follower=lambda: life)
+    client = _client(monitor, "model", lifecycle=lambda: life)
     client.ask(act("drift", max_tokens=16384))
     assert "Measuring" in str(client.last["say"])
     assert client.last["busy"] is True
@@ -177,7 +177,7 @@ def test_the_card_moves_while_drift_is_measured_and_ends_when_it_is_cancelled(mo
 @pytest.mark.parametrize("length", [None, 0, "many", 10**9, True])
 def test_only_the_offered_lengths_are_measured(monitor, length):
     life = followed(monitor)
-    client = _client(monitor, "model", follower=lambda: life)
+    client = _client(monitor, "model", lifecycle=lambda: life)
     client.ask(act("drift", max_tokens=length))
     assert client.last["busy"] is False
 

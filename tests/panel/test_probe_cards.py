@@ -41,7 +41,7 @@ def monitor() -> Monitor:
 
 
 def client_of(monitor: Monitor, probes: ProbeDesk | None, tab: str, visitor: Visitor | None = None) -> Client:
-    desk = Desk(monitor, follower=lambda: None, probes=lambda: probes)
+    desk = Desk(monitor, lifecycle=lambda: None, probes=lambda: probes)
     return Client(desk, visitor or Visitor(None, "session-1"), tab)
 
 
@@ -295,7 +295,7 @@ def test_picked_modes_become_the_command_and_the_last_report_is_shown(monitor, t
 
 
 def test_a_compare_report_is_opened_shown_and_closed_by_its_reader_alone(monitor):
-    desk = Desk(monitor, follower=lambda: None, probes=lambda: None)
+    desk = Desk(monitor, lifecycle=lambda: None, probes=lambda: None)
     ann, bob = (Client(desk, Visitor(name, name), "probes") for name in ("ann", "bob"))
     ann.ask(act("open-report", name="compare.json", text=COMPARE.read_text("utf-8")))
     assert "E_resonance" in ann.html["opened"]

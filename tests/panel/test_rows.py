@@ -40,8 +40,7 @@ from exllama_guard.panel.words import (
 )
 from exllama_guard.probes.measures.resonance import rolling_mean
 from exllama_guard.settings import Settings
-from exllama_guard.trace.record import record_of
-from exllama_guard.trace.report_of import report_of
+from exllama_guard.trace.record import record_of, report_of
 from hypothesis import given
 from hypothesis import strategies as st
 from panel.scripted import BAD, GOOD, QUESTION, SNIPPETS, scripted_monitor

@@ -1,4 +1,4 @@
-"""The arrows between the layers hold: script → host → monitor → core ← adapters; core stays light."""
+"""The rooms and what each may import: values below, what the product does above, two edges at the sides."""
 
 from __future__ import annotations
 
@@ -9,85 +9,123 @@ from pathlib import Path
 
 import pytest
 from conftest import EXTENSION
+from structure.rooms import FILES, MODULES, PACKAGE, circles, imports_of, inner_imports, module_of, room_of
 
-PACKAGE = EXTENSION / "exllama_guard"
-
-# layer → the layers of this package that it may import
+VALUES = {"core", "errors"}
+# room → the rooms that it may import, besides itself (docs/architecture.md shows the same)
 ALLOWED = {
     "errors": set(),
     "settings": {"errors"},
-    "core": {"core", "errors", "settings"},
-    "grounding": {"grounding", "core", "errors"},
-    "tools": {"tools", "core", "errors"},
-    "acting": {"acting", "core"},
-    "trace": {"trace", "core", "errors"},
-    "report": {"report", "core"},
-    "embedders": {"embedders", "core", "errors"},
-    "verifiers": {"verifiers", "core", "errors"},
-    "backends": {"backends", "core", "errors"},
-    "sources": {"sources", "grounding", "core", "errors"},
-    "monitor": {"monitor", "grounding", "tools", "core", "errors", "settings", "assembly"},
+    "core": {"errors"},
+    "grounding": VALUES,
+    "tools": VALUES,
+    "acting": {"core"},
+    "trace": VALUES,
+    "report": {"core"},
+    "backends": VALUES,
+    "embedders": VALUES,
+    "verifiers": VALUES,
+    "sources": VALUES | {"grounding"},
+    "lifecycle": VALUES | {"settings", "backends"},
+    "monitor": VALUES | {"settings", "grounding", "tools"},
+    "probes": VALUES | {"", "backends", "grounding", "lifecycle", "report", "tools", "trace"},
     "assembly": {
-        *("core", "errors", "settings", "monitor", "grounding", "trace", "embedders", "verifiers", "sources"),
+        *("core", "settings", "embedders", "grounding", "monitor", "sources", "trace", "verifiers"),
     },
-    "lifecycle": {"lifecycle", "backends", "core", "errors", "settings"},
-    "probes": {
-        *("probes", "grounding", "tools", "lifecycle", "trace", "report", "backends"),
-        *("core", "errors", "standalone"),
+    "checking": {"core", "settings", "assembly", "monitor"},
+    "panel": VALUES | {"settings", "grounding", "lifecycle", "monitor", "probes", "report", "tools", "trace"},
+    "host": {
+        *("core", "errors", "settings", "acting", "assembly", "backends", "grounding", "lifecycle"),
+        *("monitor", "panel", "probes", "sources", "tools"),
     },
-    "panel": {
-        *("panel", "probes", "grounding", "tools", "lifecycle", "trace", "report", "monitor"),
-        *("core", "errors", "settings", "commands", "host"),
+    "standalone": VALUES | {"backends", "host", "sources"},
+    "commands": {
+        *(
+            "core",
+            "errors",
+            "settings",
+            "assembly",
+            "backends",
+            "embedders",
+            "lifecycle",
+            "monitor",
+            "probes",
+        ),
+        *("report", "sources", "standalone", "tools", "trace"),
     },
+    "testing": {"core", "settings", "backends", "grounding", "monitor"},
+    "": {"checking", "host"},  # exllama_guard/__init__.py: `check` and `hand_over`, on first use
 }
-PURE = {"core", "grounding", "tools", "acting", "trace", "report", "monitor", "settings", "errors"}
-ONLY_IN = {"gradio": {"panel", "standalone"}, "modules": {"host", "standalone"}}
-
-
-def imports_of(path: Path) -> set[str]:
-    """Absolute names of everything that a file imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def layer_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-FILES = sorted(PACKAGE.rglob("*.py"))
+# Rooms whose modules are taken one by one: values that everybody speaks, edges, single files, commands.
+WITHOUT_DOOR = {
+    *(
+        "core",
+        "errors",
+        "settings",
+        "assembly",
+        "checking",
+        "testing",
+        "host",
+        "panel",
+        "standalone",
+        "commands",
+    ),
+    "",
+}
+PAST_THE_DOOR = {("testing", "backends.fake")}  # the fake is no part of the product
+PURE = {
+    *("errors", "settings", "core", "grounding", "tools", "acting", "trace", "report", "lifecycle", "probes"),
+    *("monitor", "backends", "embedders", "verifiers", "sources", "assembly", "checking"),
+}
+HEAVY = ("torch", "gradio", "transformers", "sentence_transformers", "modules", "pydantic", "llguidance")
+ONLY_IN = {"gradio": {"panel.view", "standalone"}, "modules": {"host", "standalone"}}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_the_layers_below_it(path: Path) -> None:
-    layer = layer_of(path)
-    inner = {name.split(".")[1] for name in imports_of(path) if name.startswith("exllama_guard.")}
-    if layer in ALLOWED:
-        assert inner <= ALLOWED[layer] | {"__version__"}, f"{path.name} reaches out of its layer"
-    for outside, layers in ONLY_IN.items():
+def test_a_module_imports_only_what_its_room_may_and_by_the_door(path: Path) -> None:
+    module = module_of(path)
+    room = room_of(module)
+    for other in inner_imports(path):
+        if room_of(other) == room:
+            continue
+        assert room_of(other) in ALLOWED[room], f"{module} reaches out of its room: {other}"
+        door = MODULES[other].name == "__init__.py" or room_of(other) in WITHOUT_DOOR
+        assert door or (module, other) in PAST_THE_DOOR, f"{module} takes {other} past the door of its room"
+    for outside, places in ONLY_IN.items():
         if any(name == outside or name.startswith(f"{outside}.") for name in imports_of(path)):
-            assert layer in layers, f"{path.name} imports {outside}"
+            assert {module, room} & places, f"{module} imports {outside}"
 
 
-def test_core_brings_no_heavy_library_along() -> None:
-    modules = [
-        ".".join(("exllama_guard", *path.relative_to(PACKAGE).with_suffix("").parts))
-        for path in FILES
-        if layer_of(path) in PURE
-    ]
+def test_every_room_is_in_the_table() -> None:
+    assert {room_of(module) for module in MODULES} == set(ALLOWED)
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    assert circles() == []
+
+
+def test_each_room_can_be_the_first_that_is_imported() -> None:
+    """A door imports the whole room, and is itself imported before any module behind it."""
     code = (
         "import importlib, sys\n"
-        f"for name in {modules!r}: importlib.import_module(name.removesuffix('.__init__'))\n"
-        "heavy = {'torch', 'gradio', 'transformers', 'sentence_transformers', 'modules', 'pydantic'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module('exllama_guard.' + name)\n"
+        "    for known in [m for m in sys.modules if m.startswith('exllama_guard')]: del sys.modules[known]\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=EXTENSION, capture_output=True, text=True, check=True, timeout=60
+    doors = [module for module, path in MODULES.items() if path.name == "__init__.py"]
+    pure = [module for module in doors if room_of(module) in PURE]
+    subprocess.run([sys.executable, "-c", code, *pure], cwd=EXTENSION, check=True, timeout=120)
+
+
+def test_the_pure_rooms_bring_no_heavy_library_along() -> None:
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[2:]: importlib.import_module('exllama_guard.' + name)\n"
+        "print(sorted(set(sys.argv[1].split()) & set(sys.modules)))"
     )
+    pure = [module for module in MODULES if room_of(module) in PURE]
+    command = [sys.executable, "-c", code, " ".join(HEAVY), *pure]
+    done = subprocess.run(command, cwd=EXTENSION, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
 
@@ -103,6 +141,7 @@ def broad_excepts(path: Path) -> list[int]:
 
 
 def test_only_the_hooks_guard_catches_everything() -> None:
-    found = {str(path.relative_to(PACKAGE)): lines for path in FILES if (lines := broad_excepts(path))}
-    assert set(found) <= {"host/hooks.py"}, found
-    assert len(found.get("host/hooks.py", [])) <= 1, found
+    files = sorted(PACKAGE.rglob("*.py"))
+    found = {str(path.relative_to(PACKAGE)): lines for path in files if (lines := broad_excepts(path))}
+    assert set(found) <= {"host/guard.py"}, found
+    assert len(found.get("host/guard.py", [])) <= 1, found

@@ -148,7 +148,7 @@ def test_no_id_that_a_page_sends_leads_to_a_file(tmp_path, name):
     (tmp_path / "secret").write_text('{"secret": 1}')
     folder = tmp_path / "a" / "traces"
     folder.mkdir(parents=True)
-    desk = Desk(make_monitor(Settings(trace_folder=str(folder))), follower=lambda: None)
+    desk = Desk(make_monitor(Settings(trace_folder=str(folder))), lifecycle=lambda: None)
     asked = {"v": -1, "tab": "turn", "turn": name, "filter": {"chat": name, "model": name}, "have": {}}
     for tab in ("turn", "history", "tools", "model"):
         answer = desk.answer(json.dumps({**asked, "tab": tab}), Visitor(None, None))

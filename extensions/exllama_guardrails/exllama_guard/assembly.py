@@ -8,10 +8,10 @@ from typing import TypeVar, cast
 
 from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
 from exllama_guard.core.snippets import Snippet
-from exllama_guard.embedders.sentence_transformers import SentenceTransformerEmbedder, load_embedder
+from exllama_guard.embedders import SentenceTransformerEmbedder, load_embedder
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
-from exllama_guard.trace.files import TraceWriter
+from exllama_guard.trace import TraceWriter
 from exllama_guard.verifiers import load_verifier
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class RealParts:
     def _knowledge(self, settings: Settings, embedder: Embedder, report: ReportProblem) -> Retriever | None:
         if not settings.knowledge_folder:
             return None
-        from exllama_guard.sources.knowledge_folder import KnowledgeFolder
+        from exllama_guard.sources import KnowledgeFolder
 
         def make() -> KnowledgeFolder:
             folder = KnowledgeFolder(

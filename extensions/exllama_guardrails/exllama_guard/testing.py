@@ -12,7 +12,7 @@ from exllama_guard.core.measures import FloatArray, Gate, NotScored, Reason
 from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
 from exllama_guard.core.snippets import Snippet, Span, words
 from exllama_guard.core.turns import ClaimKind, ClaimSupport, Finish, SupportReport, TurnReport, TurnRequest
-from exllama_guard.grounding.scoring import Limits, score_turn
+from exllama_guard.grounding import Limits, score_turn
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
 

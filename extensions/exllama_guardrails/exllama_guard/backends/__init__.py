@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from exllama_guard.backends.bundled import bundled_gguf
+from exllama_guard.backends.files import (
+    model_hash,
+    quantisation,
+    read_json,
+    tokenizer_hash,
+    weight_files_or_none,
+)
+from exllama_guard.backends.llama_cpp import LlamaCppBackend
+from exllama_guard.backends.loaded import (
+    LoadedModel,
+    LoadSettings,
+    library_versions,
+    reference,
+    surroundings,
+    versions_of,
+)
+from exllama_guard.backends.logits import forced_logprobs
+from exllama_guard.core.backend import Backend
 from exllama_guard.errors import BackendError
 
-if TYPE_CHECKING:
-    from exllama_guard.backends.loaded import LoadedModel
-    from exllama_guard.core.backend import Backend
-
-__all__ = ["backend_for"]
+__all__ = [
+    "LlamaCppBackend",
+    "LoadSettings",
+    "LoadedModel",
+    "backend_for",
+    "bundled_gguf",
+    "forced_logprobs",
+    "library_versions",
+    "model_hash",
+    "quantisation",
+    "read_json",
+    "reference",
+    "surroundings",
+    "tokenizer_hash",
+    "versions_of",
+    "weight_files_or_none",
+]
 
 
 def backend_for(loaded: LoadedModel) -> Backend:

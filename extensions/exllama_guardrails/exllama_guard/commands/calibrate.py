@@ -9,7 +9,7 @@ from pathlib import Path
 
 from exllama_guard.commands import command_parser
 from exllama_guard.errors import EmbedderError, UserError
-from exllama_guard.probes.measures.calibration import Calibration, Verdict, calibrate, read_pairs
+from exllama_guard.probes.measures import Calibration, Verdict, calibrate, read_pairs
 from exllama_guard.settings import Settings
 
 _HELP = """\
@@ -27,7 +27,7 @@ prints the lines to put into settings.yaml. Docs: docs/calibration.md
 def run(argv: Sequence[str]) -> int:
     """Exit status: 0 a limit was placed and printed, 2 it could not be."""
     options = _parser().parse_args(argv)
-    from exllama_guard.embedders.sentence_transformers import load_embedder
+    from exllama_guard.embedders import load_embedder
 
     try:
         pairs = read_pairs(Path(options.gold))

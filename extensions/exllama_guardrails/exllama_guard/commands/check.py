@@ -19,7 +19,7 @@ from exllama_guard.core.turns import Channel, ClaimSupport, Distances, PairDista
 from exllama_guard.errors import ScoringError, UserError
 from exllama_guard.monitor import Monitor
 from exllama_guard.settings import Settings
-from exllama_guard.trace.json_lines import read_object
+from exllama_guard.trace import read_object
 
 _HELP = """\
 Each input line is one JSON object:

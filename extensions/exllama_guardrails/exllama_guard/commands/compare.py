@@ -9,21 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.commands import command_parser
-from exllama_guard.errors import UserError
-from exllama_guard.probes.command_line import (
+from exllama_guard.commands.probing import (
     add_report_options,
     add_run_options,
-    environment,
     questions,
     report_command,
     running,
 )
-from exllama_guard.probes.compare import CompareJob, ModeSource, compare
-from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
-from exllama_guard.probes.modes.opening import MODE_HELP, Choice, choose_mode
-from exllama_guard.probes.reports.probe import compare_report
-from exllama_guard.probes.writer import Sampling
-from exllama_guard.report.values import Report
+from exllama_guard.errors import UserError
+from exllama_guard.probes import CompareJob, ModeSource, Sampling, run_compare
+from exllama_guard.probes.measures import PLAIN_ENGLISH
+from exllama_guard.probes.modes import MODE_HELP, Choice, choose_mode
+from exllama_guard.probes.reports import compare_report, environment_rows
+from exllama_guard.report import Report
 
 _HELP = f"""\
 {MODE_HELP}
@@ -67,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compared(options: argparse.Namespace) -> Report:
-    from exllama_guard.embedders.sentence_transformers import load_embedder
+    from exllama_guard.embedders import load_embedder
 
     specs = _specs(options.mode, options.reference)
     gold = questions("compare", options.gold)
@@ -84,11 +82,11 @@ def _compared(options: argparse.Namespace) -> Report:
     ]
     embedder = load_embedder(options.embedder)
     with running(options.keep, options.quiet) as runner:
-        runs = compare(job, sources, runner, embedder=embedder, tell_mode=_tell_mode)
+        runs = run_compare(job, sources, runner, embedder=embedder, tell_mode=_tell_mode)
         stopped = runner.cancel.is_set()
     if not runs or runs[0].problem:
         raise UserError(f"The reference could not be run: {runs[0].problem if runs else 'stopped'}")
-    told = environment(embedder=embedder.id, questions=len(gold.items), temperature=options.temperature)
+    told = environment_rows(embedder=embedder.id, questions=len(gold.items), temperature=options.temperature)
     if hasattr(os, "getloadavg"):  # times of a machine that others use say little; absent on Windows
         told["machine load at the end"] = f"{os.getloadavg()[0]:.1f}"
     return compare_report(runs, told, stopped=stopped)

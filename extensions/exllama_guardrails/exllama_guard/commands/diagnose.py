@@ -7,16 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from exllama_guard.backends.files import read_json
+from exllama_guard.backends import read_json
 from exllama_guard.commands import command_parser
+from exllama_guard.commands.probing import add_run_options, opened, running
 from exllama_guard.core.turns import TurnReport
 from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes.command_line import add_run_options, opened, running
-from exllama_guard.probes.doctor.checkup import observe_turns
-from exllama_guard.probes.doctor.diagnosis import Findings, ReadMode, diagnosis_of, modes_of_report
-from exllama_guard.probes.measures.stability import LambdaReport
-from exllama_guard.trace.files import read_traces
-from exllama_guard.trace.record import TraceRecord
+from exllama_guard.probes.doctor import Findings, ReadMode, diagnosis_of, modes_of_report, observe_turns
+from exllama_guard.probes.measures import LambdaReport
+from exllama_guard.trace import TraceRecord, read_traces
 
 _HELP = """\
 Prints a prompt for a model: paste it into a chat. The numbers come from the turn's trace; --model lets λ be
@@ -33,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     """Exit status: 0 printed, 2 could not run."""
     options = _parser().parse_args(argv)
     try:
-        from exllama_guard.trace.report_of import report_of
+        from exllama_guard.trace import report_of
 
         record, chat = _chosen(options.traces, options.turn)
         turn = report_of(record)
@@ -92,9 +90,8 @@ def _chosen(folder: Path, turn_id: str) -> tuple[TraceRecord, list[TraceRecord]]
 
 
 def _probed(turn: TurnReport, options: argparse.Namespace) -> LambdaReport:
-    from exllama_guard.embedders.sentence_transformers import load_embedder
-    from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
-    from exllama_guard.probes.writer import Sampling
+    from exllama_guard.embedders import load_embedder
+    from exllama_guard.probes import LambdaProbe, Sampling, run_probe
 
     sampling = Sampling(max_tokens=options.max_tokens)
     probe = LambdaProbe(turn.request.question, turn.request.snippets, sampling=sampling)

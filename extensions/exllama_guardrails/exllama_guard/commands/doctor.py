@@ -12,8 +12,7 @@ from exllama_guard.commands import command_parser
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.turns import TurnReport
 from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes.doctor.checkup import Checkup, checkup_of, observe_turns
-from exllama_guard.probes.doctor.symptoms import Observation
+from exllama_guard.probes.doctor import Checkup, Observation, checkup_of, observe_turns
 
 _HELP = """\
 Looks at everything that can be had without a WebUI:
@@ -59,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _observations(options: argparse.Namespace) -> list[Observation]:
-    from exllama_guard.probes.doctor.model_files import observe_environment
+    from exllama_guard.probes.doctor import observe_environment
 
     found = [observe_environment()]
     if options.model is not None:
@@ -72,11 +71,15 @@ def _observations(options: argparse.Namespace) -> list[Observation]:
 
 
 def _model(options: argparse.Namespace) -> list[Observation]:
-    from exllama_guard.backends.files import tokenizer_hash
-    from exllama_guard.probes.doctor.detectors.files import tokenizer_pair
-    from exllama_guard.probes.doctor.model_check import check_reading, own_form
-    from exllama_guard.probes.doctor.model_files import observe_bases, observe_files
-    from exllama_guard.probes.modes.opening import choose_mode
+    from exllama_guard.backends import tokenizer_hash
+    from exllama_guard.probes.doctor import (
+        check_reading,
+        observe_bases,
+        observe_files,
+        own_form,
+        tokenizer_pair,
+    )
+    from exllama_guard.probes.modes import choose_mode
 
     chosen = choose_mode(options.model, own_form)
     reference = choose_mode(options.reference, own_form) if options.reference else None
@@ -100,8 +103,7 @@ def _turns(folder: Path, last: int) -> list[TurnReport]:
     Raises:
         UserError: There are no traces.
     """
-    from exllama_guard.trace.files import read_traces
-    from exllama_guard.trace.report_of import report_of
+    from exllama_guard.trace import read_traces, report_of
 
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}; name the folder that holds traces-*.jsonl.")

@@ -15,9 +15,7 @@ from exllama_guard.commands import command_parser
 from exllama_guard.core.backend import Backend
 from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import GuardError
-from exllama_guard.lifecycle.drift import measure_drift, steps_up_to
-from exllama_guard.lifecycle.kv_cache import DriftReport
-from exllama_guard.lifecycle.path import BackendPath
+from exllama_guard.lifecycle import BackendPath, DriftReport, measure_drift, steps_up_to
 
 _HELP = """\
 Sends up to --max-tokens tokens through the model and compares, at 256, 512, 1024 ... tokens, what it then

@@ -12,11 +12,20 @@ from typing import IO, Any
 from exllama_guard.commands import command_parser
 from exllama_guard.commands.streams import opened_input, opened_output, write_object
 from exllama_guard.errors import SchemaError, UserError
-from exllama_guard.tools.calls import CallVerdict, Checker, check_call, tool_checker
-from exllama_guard.tools.promise import LOADERS, LockMode, promise_on
-from exllama_guard.tools.registry import Tool, ToolLock, tool_from_openai
-from exllama_guard.tools.strict_json import read_json
-from exllama_guard.trace.json_lines import read_object
+from exllama_guard.tools import (
+    LOADERS,
+    CallVerdict,
+    Checker,
+    LockMode,
+    Tool,
+    ToolLock,
+    check_call,
+    promise_on,
+    read_json,
+    tool_checker,
+    tool_from_openai,
+)
+from exllama_guard.trace import read_object
 
 _HELP = """\
 TOOLS is a JSON file: a list of tools in OpenAI form, or an object with such a list under "tools".
@@ -143,8 +152,7 @@ def _explain(tools: Sequence[Tool]) -> int:
 
 def _enforced(tool: Tool) -> str:
     """Why the tool's schema cannot be enforced by any loader, or an empty string."""
-    from exllama_guard.tools.locks.compiled import compile_reason
-    from exllama_guard.tools.locks.vocabulary import byte_vocabulary
+    from exllama_guard.tools.locks import byte_vocabulary, compile_reason
 
     try:
         return compile_reason(tool, byte_vocabulary())

@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.commands import command_parser
-from exllama_guard.core.snippets import Snippet, make_snippet
-from exllama_guard.errors import UserError
-from exllama_guard.probes.command_line import (
+from exllama_guard.commands.probing import (
     add_report_options,
     add_run_options,
-    environment,
     opened,
     report_command,
     running,
 )
-from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
-from exllama_guard.probes.reports.probe import lambda_report
-from exllama_guard.probes.writer import Sampling
-from exllama_guard.report.values import Report
+from exllama_guard.core.snippets import Snippet, make_snippet
+from exllama_guard.errors import UserError
+from exllama_guard.probes import LambdaProbe, Sampling, run_probe
+from exllama_guard.probes.reports import environment_rows, lambda_report
+from exllama_guard.report import Report
 
 _HELP = """\
 Forms of the question are made without a model; --form names your own (the question itself is always first).
@@ -61,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _probed(options: argparse.Namespace) -> Report:
-    from exllama_guard.embedders.sentence_transformers import load_embedder
+    from exllama_guard.embedders import load_embedder
 
     probe = LambdaProbe(
         question=options.question,
@@ -77,7 +75,7 @@ def _probed(options: argparse.Namespace) -> Report:
     with opened(options.model) as mode, running(options.keep, options.quiet) as runner:
         result = run_probe(probe, mode, runner, embedder=load_embedder(options.embedder))
         name = mode.id
-    told = environment(model=name, temperature=options.temperature, seeds=list(probe.seeds))
+    told = environment_rows(model=name, temperature=options.temperature, seeds=list(probe.seeds))
     return lambda_report(result.report, result.forms, told, stopped=result.stopped)
 
 

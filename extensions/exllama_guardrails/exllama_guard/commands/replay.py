@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.commands import command_parser
+from exllama_guard.commands.probing import add_report_options, report_command
 from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes.command_line import add_report_options, environment, report_command
-from exllama_guard.probes.measures.replay import replay_of
-from exllama_guard.probes.reports.use import replay_report
-from exllama_guard.report.values import Report
-from exllama_guard.trace.files import read_traces
-from exllama_guard.trace.record import TraceRecord
+from exllama_guard.probes.measures import replay_of
+from exllama_guard.probes.reports import environment_rows, replay_report
+from exllama_guard.report import Report
+from exllama_guard.trace import TraceRecord, read_traces
 
 _HELP = """\
 1. With the other extensions off, chat (or ask again with --url); copy the traces folder aside: the baseline.
@@ -48,7 +47,7 @@ def _compared(options: argparse.Namespace) -> Report:
     if not options.against:
         raise UserError("Nothing to compare: name a folder with --against, or a WebUI with --url.")
     replays = [replay_of(baseline, _records(path), label) for label, path in map(_named, options.against)]
-    return replay_report(replays, environment(baseline_turns=len(baseline)))
+    return replay_report(replays, environment_rows(baseline_turns=len(baseline)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from exllama_guard.backends.files import read_json
+from exllama_guard.backends import read_json
 from exllama_guard.commands import command_parser
+from exllama_guard.commands.probing import add_report_options, write_reports
 from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes.command_line import add_report_options, environment, write_reports
-from exllama_guard.probes.reports.recorded_runs import is_recording, recorded_report
-from exllama_guard.probes.reports.use import chat_report
-from exllama_guard.report.values import Report
-from exllama_guard.trace.files import read_traces
+from exllama_guard.probes.reports import chat_report, environment_rows, is_recording, recorded_report
+from exllama_guard.report import Report
+from exllama_guard.trace import read_traces
 
 _HELP = """\
 Exit status: 0 written, 2 could not run.
@@ -51,7 +50,7 @@ def _of_turns(options: argparse.Namespace) -> Report:
     Raises:
         UserError: There are no traces.
     """
-    from exllama_guard.trace.report_of import report_of
+    from exllama_guard.trace import report_of
 
     records = [r for r in read_traces(options.traces) if options.chat in (None, r.chat_id)]
     if not records:
@@ -59,7 +58,7 @@ def _of_turns(options: argparse.Namespace) -> Report:
     turns = [report_of(record) for record in records[-options.last :]]
     embedders = {t.distances.embedder_id for t in turns if t.distances.embedder_id}
     models = {t.request.model.name for t in turns if t.request.model}
-    told = environment(models=", ".join(sorted(models)), embedders=", ".join(sorted(embedders)))
+    told = environment_rows(models=", ".join(sorted(models)), embedders=", ".join(sorted(embedders)))
     return chat_report(turns, told, options.window)
 
 

@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from exllama_guard.commands import command_parser
-from exllama_guard.tools.strict_json import read_json
-from exllama_guard.trace.contract import violations
-from exllama_guard.trace.files import TraceLine, read_lines, trace_files
-from exllama_guard.trace.record import SCHEMA_VERSION, TraceRecord, TraceSnippet
+from exllama_guard.tools import read_json
+from exllama_guard.trace import (
+    SCHEMA_VERSION,
+    TraceLine,
+    TraceRecord,
+    TraceSnippet,
+    read_lines,
+    trace_files,
+    violations,
+)
 
 _HELP = """\
 Prints one line for each violation: FILE:LINE: CODE: what is wrong. Exit status: 0 clean, 1 violations,

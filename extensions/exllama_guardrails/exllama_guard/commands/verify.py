@@ -10,23 +10,20 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
 from exllama_guard.commands import command_parser
-from exllama_guard.core.measures import Gate
-from exllama_guard.errors import UserError
-from exllama_guard.probes.command_line import (
+from exllama_guard.commands.probing import (
     add_report_options,
     add_run_options,
-    environment,
     opened,
     questions,
     report_command,
     running,
 )
-from exllama_guard.probes.gold import GoldSet
-from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits
-from exllama_guard.probes.reports.use import verify_report
-from exllama_guard.probes.verify import VerifyJob, verify
-from exllama_guard.probes.writer import Sampling
-from exllama_guard.report.values import Report
+from exllama_guard.core.measures import Gate
+from exllama_guard.errors import UserError
+from exllama_guard.probes import GoldSet, Sampling, VerifyJob, run_verify
+from exllama_guard.probes.measures import ItemResult, VerifyLimits
+from exllama_guard.probes.reports import environment_rows, verify_report
+from exllama_guard.report import Report
 
 if TYPE_CHECKING:
     from exllama_guard.core.ports import Embedder, Retriever
@@ -56,7 +53,7 @@ def _report(options: argparse.Namespace) -> Report:
     results = _verified(options, gold)
     if options.junit is not None:
         _write_junit(options.junit, results, gold)
-    told = environment(model=options.model or "none: retrieval only")
+    told = environment_rows(model=options.model or "none: retrieval only")
     return verify_report(results, gold.problems, told, planned=len(gold.items))
 
 
@@ -82,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, ...]:
-    from exllama_guard.embedders.sentence_transformers import load_embedder
+    from exllama_guard.embedders import load_embedder
 
     embedder = load_embedder(options.embedder)
     retriever = _retriever(options.knowledge, embedder)
@@ -95,7 +92,7 @@ def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, .
     )
     model = opened(options.model) if options.model else nullcontext()
     with model as mode, running(options.keep, options.quiet) as runner:
-        return verify(job, runner, embedder=embedder, writer=mode, retriever=retriever)
+        return run_verify(job, runner, embedder=embedder, writer=mode, retriever=retriever)
 
 
 def _retriever(folder: Path | None, embedder: Embedder) -> Retriever | None:
@@ -103,7 +100,7 @@ def _retriever(folder: Path | None, embedder: Embedder) -> Retriever | None:
         return None
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}; name the folder that holds the documents.")
-    from exllama_guard.sources.knowledge_folder import KnowledgeFolder
+    from exllama_guard.sources import KnowledgeFolder
 
     return KnowledgeFolder(str(folder), embedder)
 

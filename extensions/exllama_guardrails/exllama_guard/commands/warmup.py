@@ -15,10 +15,14 @@ from exllama_guard.core.backend import ModelCard
 from exllama_guard.core.folders import user_cache_folder
 from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import GuardError
-from exllama_guard.lifecycle.canary import CanaryFinding, CanaryStore
-from exllama_guard.lifecycle.canary_keeper import CanaryKeeper
-from exllama_guard.lifecycle.fence import FenceReport, run_fence
-from exllama_guard.lifecycle.path import BackendPath
+from exllama_guard.lifecycle import (
+    BackendPath,
+    CanaryFinding,
+    CanaryKeeper,
+    CanaryStore,
+    FenceReport,
+    run_fence,
+)
 
 _HELP = """\
 Prints one JSON object: what is loaded (hashes, quantisation, devices), the runs, cold and warm time to first

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from exllama_guard.lifecycle.canary import CanaryFinding, CanaryStore
+from exllama_guard.lifecycle.canary_keeper import CanaryKeeper
+from exllama_guard.lifecycle.drift import context_of, measure_drift, steps_up_to
+from exllama_guard.lifecycle.fence import FenceReport, FenceState, run_fence
+from exllama_guard.lifecycle.kv_cache import DriftReport
+from exllama_guard.lifecycle.path import BackendPath, Turnstile, alone
 from exllama_guard.lifecycle.service import Lifecycle, LifecycleSnapshot
+from exllama_guard.lifecycle.tell import Tell
+from exllama_guard.lifecycle.warmup import EX1_RATIO, Run
 
-__all__ = ["Lifecycle", "LifecycleSnapshot", "current", "use"]
-
-_current: Lifecycle | None = None
-
-
-def current() -> Lifecycle | None:
-    """The process's one lifecycle, which the host's adapter has put here; None before it has started."""
-    return _current
-
-
-def use(lifecycle: Lifecycle | None) -> None:
-    """Makes `lifecycle` the one that the panel and the commands find."""
-    global _current  # one a process: the host re-imports script.py, this package stays
-    _current = lifecycle
+__all__ = [
+    "BackendPath",
+    "CanaryFinding",
+    "CanaryKeeper",
+    "CanaryStore",
+    "DriftReport",
+    "EX1_RATIO",
+    "FenceReport",
+    "FenceState",
+    "Lifecycle",
+    "LifecycleSnapshot",
+    "Run",
+    "Tell",
+    "Turnstile",
+    "alone",
+    "context_of",
+    "measure_drift",
+    "run_fence",
+    "steps_up_to",
+]

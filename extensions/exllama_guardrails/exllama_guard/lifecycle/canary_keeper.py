@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from exllama_guard.backends.loaded import library_versions, surroundings
+from exllama_guard.backends import library_versions, surroundings
 from exllama_guard.core.backend import ModelCard
 from exllama_guard.errors import BackendError
 from exllama_guard.lifecycle.canary import Canary, CanaryFinding, CanaryStore, compare, digest_of, recipe_of

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from exllama_guard.backends import backend_for
-from exllama_guard.backends.loaded import LoadedModel
+from exllama_guard.backends import LoadedModel, backend_for
 from exllama_guard.core.backend import Backend, Capabilities, ModelCard
 from exllama_guard.errors import BackendError, TraceError
 from exllama_guard.lifecycle.canary import CanaryFinding, CanaryStore

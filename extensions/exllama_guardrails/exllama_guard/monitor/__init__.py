@@ -4,19 +4,12 @@
 what is made from settings.
 """
 
-from exllama_guard.monitor.main import Monitor, get_monitor
+from __future__ import annotations
+
+from exllama_guard.monitor.main import Monitor
 from exllama_guard.monitor.memory import Event, Snapshot
-from exllama_guard.monitor.parts import MakeParts, MakeScorer, Parts, ReportProblem
+from exllama_guard.monitor.parts import Parts, ReportProblem
+from exllama_guard.monitor.stopping import batches
 from exllama_guard.monitor.turn import TurnHandle
 
-__all__ = [
-    "Event",
-    "MakeParts",
-    "MakeScorer",
-    "Monitor",
-    "Parts",
-    "ReportProblem",
-    "Snapshot",
-    "TurnHandle",
-    "get_monitor",
-]
+__all__ = ["Event", "Monitor", "Parts", "ReportProblem", "Snapshot", "TurnHandle", "batches"]

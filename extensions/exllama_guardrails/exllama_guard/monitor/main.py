@@ -233,18 +233,3 @@ class Monitor:
         embedder = self._outfit.ready().embedder
         if embedder is not None:
             embedder.embed(["warm-up"])
-
-
-_monitor: Monitor | None = None
-_monitor_lock = threading.Lock()
-
-
-def get_monitor() -> Monitor:
-    """The process's one monitor, made on first use; it survives the host's re-import of script.py."""
-    global _monitor  # one a process, on purpose: the host loads script.py anew, this package stays
-    with _monitor_lock:
-        if _monitor is None:
-            from exllama_guard.assembly import build_monitor
-
-            _monitor = build_monitor(Settings())
-        return _monitor

@@ -142,7 +142,7 @@ def _concerns(key: str, reader: Reader | None) -> bool:
     kind, _, rest = key.partition(":")
     if reader is None or reader == Reader() or kind not in _KINDS_OF_A_CHAT:
         return True
-    from exllama_guard.tools.ledger import may_see as chat_is_of
+    from exllama_guard.tools import may_see as chat_is_of
 
     return chat_is_of(":".join(rest.split(":")[:3]), reader)
 

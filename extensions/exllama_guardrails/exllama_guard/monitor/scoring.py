@@ -21,9 +21,7 @@ from exllama_guard.core.ports import SupportScorer, TraceSink
 from exllama_guard.core.snippets import encodable, with_unique_ids
 from exllama_guard.core.turns import Finish, Reader, TurnReport, TurnRequest
 from exllama_guard.errors import EmbedderError, TraceError
-from exllama_guard.grounding.reply_text import answer_of, is_tool_call
-from exllama_guard.grounding.scoring import Limits, score_turn, unscored_turn
-from exllama_guard.grounding.similarity import embed_ahead
+from exllama_guard.grounding import Limits, answer_of, embed_ahead, is_tool_call, score_turn, unscored_turn
 from exllama_guard.monitor.memory import Memory, may_see
 from exllama_guard.monitor.pacing import pause_s
 from exllama_guard.monitor.parts import MakeScorer, Outfit, Parts

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from exllama_guard.core.turns import Reader
-from exllama_guard.lifecycle import Lifecycle
-from exllama_guard.lifecycle.drift import context_of
+from exllama_guard.lifecycle import Lifecycle, context_of
 from exllama_guard.monitor import Snapshot
 from exllama_guard.panel.model import markup as markup_model
 from exllama_guard.panel.model.rows import model_rows

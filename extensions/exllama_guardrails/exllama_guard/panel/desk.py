@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from exllama_guard import lifecycle
 from exllama_guard.core.turns import Finish, Reader, TurnReport
 from exllama_guard.errors import GuardError
 from exllama_guard.lifecycle import Lifecycle
@@ -38,10 +37,9 @@ from exllama_guard.panel.turn import markup as markup_turn
 from exllama_guard.panel.turn.page import turn_page
 from exllama_guard.panel.turn.rows import glance
 from exllama_guard.panel.words import SETTINGS_ELSEWHERE
-from exllama_guard.probes import desk as probe_desk
-from exllama_guard.probes.desk import ProbeDesk
+from exllama_guard.probes import ProbeDesk
 from exllama_guard.settings import Settings
-from exllama_guard.trace.record import record_of
+from exllama_guard.trace import record_of
 
 _UNVERSIONED = frozenset(
     {"tools", "model", "probes", "doctor"}
@@ -56,8 +54,8 @@ class Desk:
         source: PanelSource,
         *,
         tools: ToolSource | None = None,
-        follower: Callable[[], Lifecycle | None] = lifecycle.current,
-        probes: Callable[[], ProbeDesk | None] = probe_desk.current,
+        lifecycle: Callable[[], Lifecycle | None] = lambda: None,
+        probes: Callable[[], ProbeDesk | None] = lambda: None,
     ) -> None:
         """Reads from `source`, `tools`, the lifecycle and the probes; nothing is rendered yet."""
         self._source = source
@@ -67,7 +65,7 @@ class Desk:
             "knowledge_folder": started.knowledge_folder,
         }
         self._probes = ProbeCards(probes)
-        self._cards = Cards(source, tools, follower)
+        self._cards = Cards(source, tools, lifecycle)
         self._check, self._calibrate = CheckCard(source), CalibrateCard(source)
         self._book = HistoryBook()
 

@@ -12,8 +12,8 @@ _VARIANTS = ("words", "sentences", "plain")  # of the fitted weights: by what th
 @cache
 def fitted_limit(name: str) -> str:
     """The fitted value of a setting, "0.11" or a span such as "0.61–0.62"; "" where none is fitted."""
-    from exllama_guard.grounding.relevance import load_relevance_weights
-    from exllama_guard.grounding.support.model import load_weights
+    from exllama_guard.grounding import load_relevance_weights
+    from exllama_guard.grounding.support import load_weights
 
     if name == "relevance_limit":
         return f"{load_relevance_weights().limit:.2f}"

@@ -10,8 +10,7 @@ from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.turns import Reader, TurnReport
 from exllama_guard.monitor import Snapshot
 from exllama_guard.settings import Settings
-from exllama_guard.tools.ledger import ToolLedger, ToolRow
-from exllama_guard.tools.registry import ToolLocks
+from exllama_guard.tools import ToolLedger, ToolLocks, ToolRow
 
 
 class PanelSource(Protocol):

@@ -6,22 +6,31 @@ reply streams and every five seconds otherwise, and puts the answer into the fra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.context import Context
 
+from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.panel.check.cards import Visitor
 from exllama_guard.panel.compat import accepted, hidden_event
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.shell import script, shell
 from exllama_guard.panel.source import PanelSource, ToolSource
+from exllama_guard.probes import ProbeDesk
 
 
-def build_panel(source: PanelSource, *, wake_on: Sequence[Any] = (), tools: ToolSource | None = None) -> None:
+def build_panel(
+    source: PanelSource,
+    *,
+    wake_on: Sequence[Any] = (),
+    tools: ToolSource | None = None,
+    lifecycle: Callable[[], Lifecycle | None] = lambda: None,
+    probes: Callable[[], ProbeDesk | None] = lambda: None,
+) -> None:
     """Builds the panel inside the open `gr.Blocks`; `wake_on` are components whose change means news."""
-    desk = Desk(source, tools=tools)
+    desk = Desk(source, tools=tools, lifecycle=lifecycle, probes=probes)
 
     def answer(message: str, request: gr.Request) -> str:
         return desk.answer(message or "", visitor(request))

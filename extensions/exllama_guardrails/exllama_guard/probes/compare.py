@@ -10,9 +10,7 @@ from exllama_guard.core.measures import FloatArray, Measure, NotScored, Reason
 from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.snippets import content_hash
 from exllama_guard.errors import BackendError
-from exllama_guard.grounding.citations import find_citations
-from exllama_guard.grounding.reply_text import answer_of
-from exllama_guard.grounding.similarity import measure_distances
+from exllama_guard.grounding import answer_of, find_citations, measure_distances
 from exllama_guard.probes.gold import GoldItem
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
 from exllama_guard.probes.measures.agreement import EQUAL_COSINE, same_meaning
@@ -23,9 +21,9 @@ from exllama_guard.probes.measures.stability import LambdaReport
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.timing import TIMED_TOKENS, token_seconds
 from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
-from exllama_guard.tools.strict_json import read_json
+from exllama_guard.tools import read_json
 
-__all__ = ["CompareJob", "Mode", "ModeSource", "compare", "probe_of"]
+__all__ = ["CompareJob", "Mode", "ModeSource", "run_compare", "probe_of"]
 
 FORCED_TOKENS = 160  # of each text whose distributions are compared
 
@@ -98,7 +96,7 @@ class _Reference:
     answers: dict[str, str]
 
 
-def compare(
+def run_compare(
     job: CompareJob,
     sources: Sequence[ModeSource],
     runner: Runner,

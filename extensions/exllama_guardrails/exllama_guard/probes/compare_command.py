@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exllama_guard.backends.files import read_json
+from exllama_guard.backends import read_json
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.turns import Reader
 from exllama_guard.errors import UserError

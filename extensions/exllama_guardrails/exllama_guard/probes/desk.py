@@ -35,11 +35,11 @@ from exllama_guard.probes.reports.probe import lambda_report
 from exllama_guard.probes.reports.use import checkup_report, replay_report, verify_report
 from exllama_guard.probes.run import Runner
 from exllama_guard.probes.service import ProbeService, ProbeState
-from exllama_guard.probes.verify import VerifyJob, verify
+from exllama_guard.probes.verify import VerifyJob, run_verify
 from exllama_guard.probes.writer import GREEDY
-from exllama_guard.report.values import Report
+from exllama_guard.report import Report
 
-__all__ = ["ProbeDesk", "current", "use"]
+__all__ = ["ProbeDesk"]
 
 
 class ProbeDesk:
@@ -277,7 +277,7 @@ class ProbeDesk:
         parts = self._parts
         runner = Runner(KeptRuns(parts.keep()), tell, cancel, parts.users_first)
         job = VerifyJob(gold.items.items, sampling=GREEDY, limits=parts.limits())
-        results = verify(
+        results = run_verify(
             job,
             runner,
             embedder=parts.embedder(),
@@ -285,17 +285,3 @@ class ProbeDesk:
             retriever=parts.retriever(),
         )
         return Verified(results, gold.items.problems, len(gold.items.items))
-
-
-_current: ProbeDesk | None = None
-
-
-def current() -> ProbeDesk | None:
-    """The process's one desk, which the host's adapter has put here; None before it has started."""
-    return _current
-
-
-def use(desk: ProbeDesk | None) -> None:
-    """Makes `desk` the one that the panel finds."""
-    global _current  # one a process: the host re-imports script.py, this package stays
-    _current = desk

@@ -10,7 +10,7 @@ from pathlib import Path
 from exllama_guard.core.measures import NotScored
 from exllama_guard.core.ports import Embedder, Retriever, Verifier
 from exllama_guard.core.turns import ModelInfo, Reader, TurnReport
-from exllama_guard.lifecycle.kv_cache import DriftReport
+from exllama_guard.lifecycle import DriftReport
 from exllama_guard.probes.background import TaskState
 from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.doctor.baseline import BaselineStore

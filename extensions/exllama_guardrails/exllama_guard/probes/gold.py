@@ -9,7 +9,7 @@ from typing import Any
 
 from exllama_guard.core.snippets import Snippet, make_snippet, with_unique_ids
 from exllama_guard.errors import UserError
-from exllama_guard.trace.json_lines import read_object
+from exllama_guard.trace import read_object
 
 __all__ = ["GoldItem", "GoldSet", "read_gold", "read_gold_file"]
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.errors import UserError
-from exllama_guard.grounding.citations import find_citations
-from exllama_guard.grounding.reply_text import answer_of
+from exllama_guard.grounding import answer_of, find_citations
 from exllama_guard.probes.measures.agreement import (
     EQUAL_COSINE,
     clusters_of,

@@ -17,7 +17,7 @@ from exllama_guard.probes.measures.replay import Replay, replay_of
 from exllama_guard.probes.measures.stability import Answer, LambdaReport
 from exllama_guard.probes.run import Progress
 from exllama_guard.probes.writer import DRAWN, GREEDY, Sampling
-from exllama_guard.trace.record import TraceRecord, record_of
+from exllama_guard.trace import TraceRecord, record_of
 
 __all__ = ["OFF", "Replayed", "ReplayHost", "ReplayJob", "run_replay"]
 

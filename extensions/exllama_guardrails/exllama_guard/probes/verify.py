@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from exllama_guard.core.ports import Embedder, Retriever
 from exllama_guard.core.snippets import Snippet
-from exllama_guard.grounding.reply_text import answer_of
+from exllama_guard.grounding import answer_of
 from exllama_guard.probes.gold import GoldItem
 from exllama_guard.probes.measures.paraphrase import forms_of
 from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits, item_result, measure_form
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.writer import GREEDY, Sampling, Writer, prompt_for
 
-__all__ = ["VerifyJob", "verify"]
+__all__ = ["VerifyJob", "run_verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class VerifyJob:
     limits: VerifyLimits = VerifyLimits()  # noqa: RUF009 - a frozen value
 
 
-def verify(
+def run_verify(
     job: VerifyJob,
     runner: Runner,
     *,

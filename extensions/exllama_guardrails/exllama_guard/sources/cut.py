@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from exllama_guard.core.snippets import Offsets, Origin, Snippet, content_hash, make_snippet
-from exllama_guard.grounding.passages import split_passages
+from exllama_guard.grounding import split_passages
 
 __all__ = ["snippets_of"]
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,13 +21,8 @@ from exllama_guard.sources.knowledge_cache import VectorCache
 from exllama_guard.sources.knowledge_index import Index
 from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA, Splitter, sentence_spans, snippet_spans
 from exllama_guard.sources.knowledge_text import SUFFIXES, Source, read_source
-from exllama_guard.sources.marked_block import format_block as _bare_block
 
-__all__ = ["INSTRUCTION", "KnowledgeFolder", "KnowledgeStatus", "format_block"]
-
-INSTRUCTION = (
-    "Answer the question from the snippets above only. Cite the snippet that you use by its id, like [s1]."
-)
+__all__ = ["KnowledgeFolder", "KnowledgeStatus"]
 
 _BATCH = 32
 _RECHECK_S = 2.0
@@ -54,11 +49,6 @@ class _File:
     snippets: tuple[Snippet, ...]
     embedded_texts: tuple[str, ...]
     problems: tuple[str, ...]
-
-
-def format_block(snippets: Sequence[Snippet]) -> str:
-    """The marked block of `snippets` with the instruction to answer from it; "" without snippets."""
-    return f"{_bare_block(snippets)}\n\n{INSTRUCTION}" if snippets else ""
 
 
 class KnowledgeFolder:

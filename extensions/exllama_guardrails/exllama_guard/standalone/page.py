@@ -15,9 +15,9 @@ import gradio as gr
 from modules import chat, extensions, shared
 from modules.text_generation import stop_everything_event
 
-from exllama_guard.sources.knowledge_text import SUFFIXES
+from exllama_guard.sources import SUFFIXES
 from exllama_guard.standalone.loading import ModelLoading
-from exllama_guard.standalone.run import DOCUMENTS
+from exllama_guard.standalone.places import DOCUMENTS
 
 __all__ = ["EXAMPLES", "Page", "build_page"]
 

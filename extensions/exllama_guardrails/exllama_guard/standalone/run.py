@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.errors import UserError
+from exllama_guard.standalone.places import DOCUMENTS, EXTENSION
 
 if TYPE_CHECKING:
     from exllama_guard.standalone.loading import ModelLoading
 
-__all__ = ["EXTENSION", "HOST", "Options", "boot", "check_paths", "free_port", "options_of", "parser", "run"]
+__all__ = ["HOST", "Options", "boot", "check_paths", "free_port", "options_of", "parser", "run"]
 
 HOST = "127.0.0.1"  # never another: the page has no password
 DEFAULT_PORT = 7861
-EXTENSION = Path(__file__).resolve().parents[2]
-DOCUMENTS = EXTENSION / "docs_example"
 
 log = logging.getLogger("webui")
 
@@ -104,10 +103,10 @@ def boot(options: Options) -> ModelLoading:
 
 def _documents_awaited() -> str:
     """How far the documents are read; "" once questions find their passages, or where nothing will."""
-    from exllama_guard.monitor import get_monitor
-    from exllama_guard.sources.knowledge_folder import KnowledgeFolder
+    from exllama_guard.host.session import session
+    from exllama_guard.sources import KnowledgeFolder
 
-    folder = get_monitor().knowledge
+    folder = session().monitor.knowledge
     if not isinstance(folder, KnowledgeFolder):
         return ""
     status = folder.status

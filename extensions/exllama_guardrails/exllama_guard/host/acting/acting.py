@@ -12,15 +12,14 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from exllama_guard.acting.decision import Decision, Way, decide
-from exllama_guard.acting.texts import annotation, refusal, second_try
+from exllama_guard.acting import Decision, Way, annotation, decide, refusal, second_try
 from exllama_guard.core.turns import Acted, Action, Finish, TurnReport
-from exllama_guard.grounding.reply_text import answer_of
+from exllama_guard.grounding import answer_of
 from exllama_guard.host import webui
 from exllama_guard.host.acting.call import Call
 from exllama_guard.host.acting.lines import VisibleLines
 from exllama_guard.host.acting.repair import Repair
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 from exllama_guard.host.turn.generation_lock import watched_lock
 from exllama_guard.settings import Settings
 

@@ -19,9 +19,9 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from exllama_guard.acting.turn_summary import summary_of
+from exllama_guard.acting import summary_of
 from exllama_guard.core.turns import Channel, Finish, Reader
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 from exllama_guard.host.webui import shared_module
 from exllama_guard.settings import Settings
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from exllama_guard.acting.texts import without_annotation
+from exllama_guard.acting import without_annotation
 
 __all__ = ["VisibleLines", "strip_sent_lines"]
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from exllama_guard.settings import Settings
-from exllama_guard.sources.marked_block import OPENING, without_blocks
+from exllama_guard.sources import OPENING, without_blocks
 
 __all__ = ["chat_prompt", "completion_prompt", "repair_state"]
 

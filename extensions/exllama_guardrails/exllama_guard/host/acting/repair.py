@@ -8,15 +8,14 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exllama_guard.acting.decision import Attempt, choose, repair_snippets
-from exllama_guard.acting.texts import repair_message
+from exllama_guard.acting import Attempt, choose, repair_message, repair_snippets
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.turns import Try, TurnReport
-from exllama_guard.grounding.reply_text import answer_of
+from exllama_guard.grounding import answer_of
 from exllama_guard.host import webui
 from exllama_guard.host.acting.call import Call
 from exllama_guard.host.acting.prompt import chat_prompt, completion_prompt, repair_state
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 from exllama_guard.host.turn.generation_lock import watched_lock
 from exllama_guard.host.turn.reply_call import Texts
 from exllama_guard.settings import Settings

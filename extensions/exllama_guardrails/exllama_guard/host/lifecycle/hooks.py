@@ -12,17 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
+from exllama_guard.backends import LoadedModel, LoadSettings, reference
 from exllama_guard.core.backend import Capabilities, ModelCard
 from exllama_guard.host import webui
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 from exllama_guard.host.lifecycle.model_watch import stop_presses
 from exllama_guard.host.lifecycle.path import HostPath
 from exllama_guard.host.loaders import capabilities
 from exllama_guard.host.turn.generation_lock import take_wait
 from exllama_guard.host.turn.observe import PROBE
-from exllama_guard.lifecycle import Lifecycle
-from exllama_guard.lifecycle.canary import CanaryStore
+from exllama_guard.lifecycle import CanaryStore, Lifecycle
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor

@@ -14,12 +14,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 from exllama_guard.host.patches import MARK
 
 if TYPE_CHECKING:
     from exllama_guard.host.patches import Patches
-    from exllama_guard.lifecycle.tell import Tell
+    from exllama_guard.lifecycle import Tell
 
 __all__ = ["watch_loads"]
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 
 __all__ = ["ModelWatch", "stop_presses"]
 

@@ -17,8 +17,7 @@ from exllama_guard.host import webui
 from exllama_guard.host.turn.generation_lock import watched_lock
 from exllama_guard.host.turn.observe import PROBE
 from exllama_guard.host.turn.own_reply import HOST_RAISES, own_reply
-from exllama_guard.lifecycle.path import Turnstile
-from exllama_guard.lifecycle.warmup import Run
+from exllama_guard.lifecycle import Run, Turnstile
 
 __all__ = ["HostPath"]
 

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exllama_guard import lifecycle
-from exllama_guard.backends import backend_for
-from exllama_guard.backends.files import read_json
+from exllama_guard.backends import backend_for, read_json
 from exllama_guard.core.backend import Capabilities
 from exllama_guard.core.measures import FloatArray, NotScored, Reason
 from exllama_guard.core.turns import Reader, TurnReport
@@ -20,21 +18,22 @@ from exllama_guard.host.lifecycle.hooks import loaded_model
 from exllama_guard.host.lifecycle.path import HostPath
 from exllama_guard.host.probes.replay import ReplayingHost
 from exllama_guard.host.probes.writer import HostWriter, users_first
-from exllama_guard.host.tools.guard import get_tool_guard
-from exllama_guard.lifecycle import LifecycleSnapshot
-from exllama_guard.lifecycle.fence import FenceReport, FenceState
-from exllama_guard.lifecycle.kv_cache import DriftReport
-from exllama_guard.lifecycle.path import alone
-from exllama_guard.probes.command_line import environment
-from exllama_guard.probes.compare_command import Comparison
-from exllama_guard.probes.desk import ProbeDesk
-from exllama_guard.probes.desk_parts import DeskParts
-from exllama_guard.probes.doctor.baseline import BaselineStore
-from exllama_guard.probes.doctor.diagnosis import ModeSummary, modes_of_report
-from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns, ToolCounts, tool_counts
-from exllama_guard.probes.measures.verification import VerifyLimits
-from exllama_guard.probes.modes.loaded import LoadedReading
-from exllama_guard.tools.ledger import may_see
+from exllama_guard.host.session import Session
+from exllama_guard.lifecycle import DriftReport, FenceReport, FenceState, LifecycleSnapshot, alone
+from exllama_guard.probes import Comparison, DeskParts, ProbeDesk
+from exllama_guard.probes.doctor import (
+    BaselineStore,
+    Fence,
+    ModelSigns,
+    ModeSummary,
+    ToolCounts,
+    modes_of_report,
+    tool_counts,
+)
+from exllama_guard.probes.measures import VerifyLimits
+from exllama_guard.probes.modes import LoadedReading
+from exllama_guard.probes.reports import environment_rows
+from exllama_guard.tools import may_see
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
@@ -45,12 +44,13 @@ COMPARISON = "compare.json"  # `compare --json user_data/exllama_guardrails/comp
 _ENTER_S = 0.25  # one try for the lock; between two of them `cancel` is looked at
 
 
-def desk_for(monitor: Monitor) -> ProbeDesk:
-    """A desk over the host's loaded model and `monitor`'s turns."""
+def desk_for(session: Session) -> ProbeDesk:
+    """A desk over the host's loaded model and the session's turns."""
+    monitor = session.monitor
     folder = webui.user_data_dir() / "exllama_guardrails"
     return ProbeDesk(
         DeskParts(
-            writer=HostWriter(),
+            writer=HostWriter(lambda: session.lifecycle),
             users_first=users_first,
             embedder=lambda: _SharedEmbedder(monitor),
             verifier=lambda: monitor.verifier,
@@ -58,13 +58,13 @@ def desk_for(monitor: Monitor) -> ProbeDesk:
             turns=lambda reader: monitor.snapshot(reader).turns,
             path=_path,
             reading=_reading,
-            signs=lambda reader: _signs(monitor, reader),
-            drift=_drift,
+            signs=lambda reader: _signs(session, reader),
+            drift=lambda: _drift(session),
             modes=lambda: _modes(folder / COMPARISON),
             model=lambda: monitor.model,
             extensions=webui.active_extensions,
             text_extensions=webui.active_text_extensions,
-            replay=ReplayingHost(monitor),
+            replay=ReplayingHost(monitor, session.notes),
             limits=lambda: _limits(monitor),
             window=lambda: monitor.settings.resonance_window,
             environment=lambda: _environment(monitor),
@@ -111,8 +111,8 @@ def _limits(monitor: Monitor) -> VerifyLimits:
 def _environment(monitor: Monitor) -> dict[str, str]:
     model = webui.model_info()
     if model is None:
-        return environment(embedder=monitor.snapshot(Reader()).embedder)
-    return environment(
+        return environment_rows(embedder=monitor.snapshot(Reader()).embedder)
+    return environment_rows(
         model=model.name,
         loader=model.loader,
         quantisation=model.quantisation or "not told by the loader",
@@ -156,14 +156,14 @@ def _enter(cancel: threading.Event) -> Iterator[bool]:
 # --- what use has shown ---------------------------------------------------------------------------------
 
 
-def _drift() -> DriftReport | None:
-    follower = lifecycle.current()
+def _drift(session: Session) -> DriftReport | None:
+    follower = session.lifecycle
     return follower.snapshot().cache.drift if follower is not None else None
 
 
-def _signs(monitor: Monitor, reader: Reader) -> ModelSigns:
-    follower = lifecycle.current()
-    tools = _tools(monitor, reader)
+def _signs(session: Session, reader: Reader) -> ModelSigns:
+    follower = session.lifecycle
+    tools = _tools(session, reader)
     if follower is None:
         return ModelSigns(tools=tools)
     seen = follower.snapshot()
@@ -221,10 +221,10 @@ def _warm_is_cold(drift: DriftReport | None) -> bool | None:
     return drift.numeric_at_tokens is None
 
 
-def _tools(monitor: Monitor, reader: Reader) -> ToolCounts:
-    ledger = get_tool_guard(lambda: monitor.settings).ledger
+def _tools(session: Session, reader: Reader) -> ToolCounts:
+    ledger = session.tools.ledger
     records = [record for chat in ledger.called() if may_see(chat, reader) for record in ledger.calls(chat)]
     if not records:
         return ToolCounts()
-    turns: tuple[TurnReport, ...] = monitor.snapshot(reader).turns
+    turns: tuple[TurnReport, ...] = session.monitor.snapshot(reader).turns
     return tool_counts(records, [turn.answer for turn in turns])

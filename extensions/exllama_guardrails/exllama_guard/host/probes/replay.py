@@ -21,10 +21,11 @@ from exllama_guard.host import webui
 from exllama_guard.host.lifecycle.model_watch import stop_presses
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.probes.writer import probe_state
+from exllama_guard.host.turn.notes import TurnNotes
 from exllama_guard.host.turn.own_reply import HOST_RAISES
 from exllama_guard.host.turn.request import opening_of
-from exllama_guard.probes.writer import Sampling
-from exllama_guard.sources.collect import collect_snippets
+from exllama_guard.probes import Sampling
+from exllama_guard.sources import collect_snippets
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
@@ -45,9 +46,9 @@ _here = _Here()
 class ReplayingHost:
     """The host's chat, for questions that are asked again."""
 
-    def __init__(self, monitor: Monitor) -> None:
-        """Measures with `monitor`; nothing of the host is replaced before the first question."""
-        self._monitor = monitor
+    def __init__(self, monitor: Monitor, notes: TurnNotes) -> None:
+        """Measures with `monitor`; `notes` are the hooks'. The host is changed by the first question only."""
+        self._monitor, self._notes = monitor, notes
 
     def ask(
         self, question: str, on: frozenset[str], sampling: Sampling, seed: int, cancel: threading.Event
@@ -61,7 +62,7 @@ class ReplayingHost:
         if answer is None or not made:
             return None
         prompt, state = made[-1]
-        opening = opening_of(self._monitor, prompt, state, True)
+        opening = opening_of(self._monitor, self._notes, prompt, state, True)
         request = replace(
             opening.request,
             turn_id=uuid.uuid4().hex,

@@ -8,21 +8,21 @@ from __future__ import annotations
 import html
 import threading
 import time
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from exllama_guard import lifecycle
-from exllama_guard.backends.files import model_hash
+from exllama_guard.backends import model_hash
 from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
 from exllama_guard.host.lifecycle.hooks import loaded_model
 from exllama_guard.host.lifecycle.path import HostPath
 from exllama_guard.host.turn.observe import PROBE
 from exllama_guard.host.turn.own_reply import HOST_RAISES, own_reply
-from exllama_guard.lifecycle.path import Turnstile
-from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.lifecycle import Lifecycle, Turnstile
+from exllama_guard.probes import Sampling, Written
 
 __all__ = ["HostWriter", "probe_state", "users_first"]
 
@@ -42,6 +42,10 @@ def users_first(cancel: threading.Event) -> None:
 class HostWriter:
     """The model that the host has loaded."""
 
+    def __init__(self, lifecycle: Callable[[], Lifecycle | None] = lambda: None) -> None:
+        """Takes the hash of the model's files from `lifecycle`, where it has read them already."""
+        self._lifecycle = lifecycle
+
     @property
     def id(self) -> str:
         """The model, its files' hash, its loader and cache as the host names them.
@@ -52,7 +56,7 @@ class HostWriter:
         model, loaded = webui.model_info(), loaded_model()
         if model is None or loaded is None:
             raise BackendError("No model is loaded; load one on the Model page.")
-        hash_ = _hash_of(loaded.path, model.name, model.loader)
+        hash_ = self._hash_of(loaded.path, model.name, model.loader)
         named = (model.name, hash_, model.loader, model.cache_type or "", model.quantisation or "", "host")
         return "|".join(named)
 
@@ -79,14 +83,13 @@ class HostWriter:
                 return written
         raise BackendError(f"The Stop button ended it {_TRIES} times; start it again when no one chats.")
 
-
-def _hash_of(path: Path | None, name: str, loader: str) -> str:
-    """The model's hash as the warm-up has read it, else from its files; "" where they have none."""
-    follower = lifecycle.current()
-    card = follower.snapshot().card if follower is not None else None
-    known = card.model_hash if card is not None and (card.name, card.loader) == (name, loader) else None
-    hash_ = known if isinstance(known, str) else model_hash(path)
-    return hash_ if isinstance(hash_, str) else ""
+    def _hash_of(self, path: Path | None, name: str, loader: str) -> str:
+        """The model's hash as the warm-up has read it, else from its files; "" where they have none."""
+        follower = self._lifecycle()
+        card = follower.snapshot().card if follower is not None else None
+        known = card.model_hash if card is not None and (card.name, card.loader) == (name, loader) else None
+        hash_ = known if isinstance(known, str) else model_hash(path)
+        return hash_ if isinstance(hash_, str) else ""
 
 
 def _entered(cancel: threading.Event) -> Turnstile | None:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from exllama_guard.errors import SchemaError
-from exllama_guard.tools.attempts import without_thinking
-from exllama_guard.tools.calls import CallError, compile_checker
-from exllama_guard.tools.ledger import AnswerOutcome
-from exllama_guard.tools.strict_json import json_spans, read_json
+from exllama_guard.tools import (
+    AnswerOutcome,
+    CallError,
+    compile_checker,
+    json_spans,
+    read_json,
+    without_thinking,
+)
 
 __all__ = ["Judged", "answer_schema", "ask_again", "judge"]
 

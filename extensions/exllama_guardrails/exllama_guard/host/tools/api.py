@@ -6,12 +6,10 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 from exllama_guard.host.tools.answers import ask_again, judge
 from exllama_guard.host.tools.turn import ToolTurn
-from exllama_guard.tools.calls import MAX_REPAIR_ROUNDS
-from exllama_guard.tools.ledger import AnswerOutcome, ToolLedger
-from exllama_guard.tools.strict_json import canonical_sha256
+from exllama_guard.tools import MAX_REPAIR_ROUNDS, AnswerOutcome, ToolLedger, canonical_sha256
 
 __all__ = ["chat_key", "is_new_chat", "reply_key", "with_repairs", "with_response_format"]
 

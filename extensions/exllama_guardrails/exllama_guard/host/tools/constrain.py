@@ -12,12 +12,22 @@ from types import ModuleType
 from typing import Any
 
 from exllama_guard.errors import SchemaError
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools.turn import ToolTurn
-from exllama_guard.tools.locks.compiled import CompiledLock, LockPlan
-from exllama_guard.tools.locks.llamacpp_grammar import Ask, ServerLock, lock_for_server
-from exllama_guard.tools.locks.vocabulary import Vocabulary
+from exllama_guard.tools.locks import (
+    Ask,
+    CompiledLock,
+    LockPlan,
+    ServerLock,
+    Vocabulary,
+    filter_for_exllamav2,
+    filter_for_exllamav3,
+    lock_for_server,
+    vocabulary_from_exllamav3,
+    vocabulary_from_file,
+    vocabulary_from_transformers,
+)
 
 __all__ = ["Constrainer", "Tell", "model_key", "vocabulary_loader"]
 
@@ -36,22 +46,18 @@ def model_key(shared: ModuleType) -> str:
 
 def vocabulary_loader(shared: ModuleType) -> Callable[[], Vocabulary] | None:
     """What reads the loaded model's vocabulary, or None where the loader keeps it in another process."""
-    from exllama_guard.tools.locks import vocabulary as words
-
     model: Any = getattr(shared, "model", None)
     tokenizer: Any = getattr(shared, "tokenizer", None)
     kind = type(model).__name__
     if kind == "Exllamav3Model":
-        return lambda: words.from_exllamav3(model.tokenizer)
+        return lambda: vocabulary_from_exllamav3(model.tokenizer)
     if kind == "Exllamav2Model":
         folder = Path(model.tokenizer.config.model_dir)
-        return lambda: words.from_tokenizer_file(
-            folder / "tokenizer.json", [int(model.tokenizer.eos_token_id)]
-        )
+        return lambda: vocabulary_from_file(folder / "tokenizer.json", [int(model.tokenizer.eos_token_id)])
     if tokenizer is not None and hasattr(tokenizer, "backend_tokenizer"):
         listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
         ends = listed if isinstance(listed, Sequence) else ([] if listed is None else [listed])
-        return lambda: words.from_hf_tokenizer(tokenizer, ends)
+        return lambda: vocabulary_from_transformers(tokenizer, ends)
     return None
 
 
@@ -143,14 +149,13 @@ class Constrainer:
         if held is None:
             return kwargs
         from exllama_guard.host.webui import shared_module
-        from exllama_guard.tools.locks.exllamav3_filter import build_filter
 
         turn, lock = held
         tokenizer = shared_module().model.tokenizer
         ids = kwargs.get("input_ids", args[0] if args else None)
         end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
         turn.limit = kwargs.get("max_new_tokens")
-        turn.processor = build_filter(lock, tokenizer, end, limit=turn.limit)
+        turn.processor = filter_for_exllamav3(lock, tokenizer, end, limit=turn.limit)
         turn.enforced = True
         return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
 
@@ -165,12 +170,11 @@ class Constrainer:
         held = self._lock()
         if held is None:
             return kwargs
-        from exllama_guard.tools.locks.exllamav2_filter import build_filter
 
         turn, lock = held
         ids = kwargs.get("input_ids", args[0] if args else None)
         limit = None if ids is None else turn.room(int(ids.shape[-1]))
-        turn.processor = build_filter(lock, generator, limit=limit)
+        turn.processor = filter_for_exllamav2(lock, generator, limit=limit)
         turn.enforced = True
         return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
 

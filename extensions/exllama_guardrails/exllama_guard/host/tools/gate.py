@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from exllama_guard.host.hooks import guarded, report
+from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.tools.reply import current_turn
 from exllama_guard.host.tools.turn import BROKEN_NAME, Services, ToolTurn
-from exllama_guard.tools.promise import LockMode
+from exllama_guard.tools import LockMode
 
 __all__ = ["ToolGate"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from exllama_guard.host import webui
-from exllama_guard.host.hooks import guarded, report
+from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools import api as tool_api
 from exllama_guard.host.tools.answers import answer_schema, judge
@@ -24,11 +24,9 @@ from exllama_guard.host.tools.reply import ReplyLock, current_turn, following
 from exllama_guard.host.tools.turn import Services, ToolTurn, blocked_key
 from exllama_guard.host.turn.reader import current_identity
 from exllama_guard.settings import Settings
-from exllama_guard.tools.ledger import AnswerOutcome, ToolLedger, ToolRow
-from exllama_guard.tools.promise import LockMode
-from exllama_guard.tools.registry import ToolLocks
+from exllama_guard.tools import AnswerOutcome, LockMode, ToolLedger, ToolLocks, ToolRow
 
-__all__ = ["ToolGuard", "get_tool_guard", "logits_processor_modifier", "uninstall_tool_guard"]
+__all__ = ["ToolGuard"]
 
 # The API by version: package, the function that reads calls. 4.7.3, and 3.23, where it is an extension.
 _APIS = (("modules.api", "parse_tool_call"), ("extensions.openai", "parseToolCall"))
@@ -212,29 +210,6 @@ class ToolGuard:
         turn.answer_errors = judged.errors
         report(turn.last_sentence(), f"answer:{turn.chat}")
         self.ledger.add_answer(turn.chat, AnswerOutcome.REFUSED)
-
-
-_guard: ToolGuard | None = None
-
-
-def get_tool_guard(settings: Callable[[], Settings]) -> ToolGuard:
-    """The process's guard, made on first use; later calls give the same one."""
-    global _guard  # one a process: the host re-imports script.py, this package stays
-    if _guard is None:
-        _guard = ToolGuard(settings)
-    return _guard
-
-
-def uninstall_tool_guard() -> tuple[str, ...]:
-    """Takes the process's guard out of the host; names of what stays."""
-    return _guard.uninstall() if _guard is not None else ()
-
-
-def logits_processor_modifier(processor_list: list[Any], input_ids: object) -> list[Any]:
-    """The host's hook: the processors with the lock of the reply that starts now, if it has one."""
-    if _guard is not None:
-        _guard.reply_lock.add_processor(processor_list, input_ids)
-    return processor_list
 
 
 def _module(name: str) -> Any:  # noqa: ANN401 - a module, or None

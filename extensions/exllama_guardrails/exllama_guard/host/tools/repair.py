@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from exllama_guard.grounding.reply_text import answer_of
+from exllama_guard.grounding import answer_of
 from exllama_guard.host import webui
-from exllama_guard.host.hooks import guarded
+from exllama_guard.host.guard import guarded
 from exllama_guard.host.tools.answers import Judged, ask_again, judge
 from exllama_guard.host.tools.reply import current_turn
 from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.host.turn.reply_call import ReplyCall, Texts
-from exllama_guard.tools.calls import MAX_REPAIR_ROUNDS, CallError
-from exllama_guard.tools.ledger import AnswerOutcome
+from exllama_guard.tools import MAX_REPAIR_ROUNDS, AnswerOutcome, CallError
 
 __all__ = ["repairing"]
 

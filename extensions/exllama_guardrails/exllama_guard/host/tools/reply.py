@@ -11,17 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from exllama_guard.host.hooks import guarded, report
+from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools.answers import answer_schema
 from exllama_guard.host.tools.constrain import Constrainer, model_key, vocabulary_loader
 from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.host.webui import shared_module
 from exllama_guard.settings import Settings
-from exllama_guard.tools.locks.cache import LockCache, Outcome
-from exllama_guard.tools.locks.compiled import LockPlan, plan_answer, plan_calls
-from exllama_guard.tools.promise import LockMode, Promise, promise_on
-from exllama_guard.tools.registry import ToolStatus
+from exllama_guard.tools import LockMode, Promise, ToolStatus, promise_on
+from exllama_guard.tools.locks import LockCache, LockPlan, Outcome, plan_answer, plan_calls
 
 __all__ = ["ReplyLock", "current_turn", "following"]
 
@@ -135,7 +133,7 @@ class ReplyLock:
     @guarded(lambda self, processors, input_ids: None)
     def add_processor(self, processors: list[Any], input_ids: Any) -> None:  # noqa: ANN401 - torch.Tensor
         """The logits hook: adds the lock of the reply that starts now (Transformers and the _HF loaders)."""
-        from exllama_guard.tools.locks.transformers_processor import LockProcessor
+        from exllama_guard.tools.locks import LockProcessor
 
         turn = _current.get()
         outcome = self._compiled(turn) if turn is not None else None

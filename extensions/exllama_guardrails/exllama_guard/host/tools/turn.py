@@ -8,24 +8,32 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exllama_guard.errors import SchemaError
-from exllama_guard.host.hooks import guarded
-from exllama_guard.tools.attempts import Attempt, find_attempts, restore_text
-from exllama_guard.tools.calls import (
+from exllama_guard.host.guard import guarded
+from exllama_guard.tools import (
     MAX_REPAIR_ROUNDS,
+    AnswerOutcome,
+    Attempt,
     CallError,
     CallVerdict,
     Checker,
+    LockMode,
+    Tool,
+    ToolLedger,
+    ToolLocks,
+    ToolState,
+    ToolStatus,
     check_call,
+    closed_error,
     compile_checker,
+    find_attempts,
+    read_json,
+    refusal_text,
+    repair_message,
+    restore_text,
     tool_checker,
+    tool_from_openai,
 )
-from exllama_guard.tools.ledger import AnswerOutcome, ToolLedger
-from exllama_guard.tools.locks.cache import Outcome
-from exllama_guard.tools.locks.compiled import LockPlan
-from exllama_guard.tools.messages import closed_error, refusal_text, repair_message
-from exllama_guard.tools.promise import LockMode
-from exllama_guard.tools.registry import Tool, ToolLocks, ToolState, ToolStatus, tool_from_openai
-from exllama_guard.tools.strict_json import read_json
+from exllama_guard.tools.locks import LockPlan, Outcome
 
 __all__ = ["Refusal", "Services", "ToolTurn", "blocked_key"]
 

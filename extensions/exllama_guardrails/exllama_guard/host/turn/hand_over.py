@@ -7,7 +7,7 @@ from typing import Any
 
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.host.turn.reader import current_identity
-from exllama_guard.sources.handed_over import Inbox, snippets_from
+from exllama_guard.sources import Inbox, snippets_from
 
 __all__ = ["hand_over", "taken_for"]
 

@@ -20,12 +20,13 @@ from exllama_guard.host import webui
 from exllama_guard.host.acting.acting import Acting
 from exllama_guard.host.acting.api import note_report
 from exllama_guard.host.acting.call import Call
-from exllama_guard.host.hooks import guarded, lines
+from exllama_guard.host.guard import guarded
+from exllama_guard.host.session import Session
 from exllama_guard.host.turn.request import opening_of
-from exllama_guard.sources.collect import collect_snippets
+from exllama_guard.sources import collect_snippets
 
 if TYPE_CHECKING:
-    from exllama_guard.monitor import Monitor, TurnHandle
+    from exllama_guard.monitor import TurnHandle
 
 __all__ = ["PROBE", "observing", "seeing_prompt"]
 
@@ -48,14 +49,14 @@ def _undecided(self: _Turn, steps: Generator[str, None, str]) -> str | _Decided:
 class _Turn:
     """One reply being observed. Lives on whatever thread the host runs its step on, one at a time."""
 
-    def __init__(self, monitor: Monitor, prompt: str, call: Call) -> None:
-        self._monitor = monitor
+    def __init__(self, session: Session, prompt: str, call: Call) -> None:
+        self._monitor, self._notes, self._lines = session.monitor, session.notes, session.lines
         self._prompt = prompt
         self._call = call
         self._state = state = call.state
         self._is_chat = call.is_chat
         self._escaped = call.escaped
-        self._acting = Acting(monitor.settings, call, lines)
+        self._acting = Acting(session.monitor.settings, call, session.lines)
         self._kept: str | None = None  # the model's text to measure, once it was decided what to do
         self._ended: Finish | None = None
         self._stop_event = state.get("stop_event")
@@ -74,8 +75,8 @@ class _Turn:
         self._tried = True
         if prompt is not None:
             self._prompt = prompt
-        lines.drop(self._state)
-        opening = opening_of(self._monitor, self._prompt, self._state, self._is_chat)
+        self._lines.drop(self._state)
+        opening = opening_of(self._monitor, self._notes, self._prompt, self._state, self._is_chat)
         self._acting.prompt, self._acting.history = self._prompt, opening.history
         collect = functools.partial(collect_snippets, opening.gathered)
         self._handle = self._monitor.open_turn(opening.request, collect)
@@ -160,11 +161,11 @@ class _Turn:
 _current: ContextVar[_Turn | None] = ContextVar("exllama_guard_turn", default=None)
 
 
-def observing(monitor: Monitor) -> Callable[[Reply], Reply]:
-    """Gives a wrapper for the host's `_generate_reply` that reports each reply to `monitor`."""
+def observing(session: Session) -> Callable[[Reply], Reply]:
+    """Gives a wrapper for the host's `_generate_reply` that reports each reply to the session's monitor."""
 
     def wrap(original: Reply) -> Reply:
-        plan = _planner(monitor, original)
+        plan = _planner(session, original)
 
         @functools.wraps(original)
         def observed(*args: Any, **kwargs: Any) -> Generator[str, Any, Any]:  # noqa: ANN401 - the host's
@@ -224,13 +225,13 @@ def _no_turn(*args: Any, **kwargs: Any) -> _Turn | None:  # noqa: ANN401 - the h
     return None
 
 
-def _planner(monitor: Monitor, original: Reply) -> Callable[..., _Turn | None]:
+def _planner(session: Session, original: Reply) -> Callable[..., _Turn | None]:
     signature = inspect.signature(original)
 
     @guarded(_no_turn)
     def plan(*args: Any, **kwargs: Any) -> _Turn | None:  # noqa: ANN401 - the host's
         """The turn that a call of `_generate_reply` starts; None where it is not one to observe."""
-        if not monitor.enabled or not webui.is_switched_on():
+        if not session.monitor.enabled or not webui.is_switched_on():
             return None
         bound = signature.bind(*args, **kwargs)
         given = bound.arguments
@@ -242,7 +243,7 @@ def _planner(monitor: Monitor, original: Reply) -> Callable[..., _Turn | None]:
             return None  # the page's own errands: search query, impersonate, image prompt
         escaped = bool(given.get("escape_html"))
         another, left = _another(original, bound), state.get("stop_event")
-        return _Turn(monitor, prompt, Call(state, escaped, another, is_chat, for_ui, left))
+        return _Turn(session, prompt, Call(state, escaped, another, is_chat, for_ui, left))
 
     return plan
 

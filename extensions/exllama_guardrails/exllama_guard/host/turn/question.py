@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exllama_guard.sources.marked_block import OPENING, without_blocks
+from exllama_guard.sources import OPENING, without_blocks
 
 __all__ = ["last_user_text", "last_answer", "question_of_prompt", "with_stripped_blocks"]
 

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from exllama_guard.core.turns import Channel, ModelInfo, TurnRequest
 from exllama_guard.host import webui
-from exllama_guard.host.hooks import notes
 from exllama_guard.host.turn.hand_over import taken_for
-from exllama_guard.host.turn.notes import TurnNote
+from exllama_guard.host.turn.notes import TurnNote, TurnNotes
 from exllama_guard.host.turn.question import last_answer, last_user_text, question_of_prompt
 from exllama_guard.host.turn.reader import current_identity
-from exllama_guard.sources.collect import Gathered
-from exllama_guard.sources.marked_block import OPENING, without_blocks
+from exllama_guard.sources import OPENING, Gathered, without_blocks
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
@@ -62,8 +60,10 @@ def _of_prompt(prompt: str) -> _Asked:
     return _Asked(question_of_prompt(prompt), Channel.COMPLETION)
 
 
-def opening_of(monitor: Monitor, prompt: str, state: dict[str, Any], is_chat: bool) -> Opening:
-    """What is known of the turn of this prompt and state."""
+def opening_of(
+    monitor: Monitor, notes: TurnNotes, prompt: str, state: dict[str, Any], is_chat: bool
+) -> Opening:
+    """What is known of the turn of this prompt and state; its note is taken out of `notes`."""
     note = notes.take(state) or TurnNote(state)
     asked = _of_chat(note, prompt, state) if is_chat else _of_prompt(prompt)
     username, session = current_identity()

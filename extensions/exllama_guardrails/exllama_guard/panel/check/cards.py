@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.turns import Reader, TurnReport
-from exllama_guard.monitor.stopping import batches
+from exllama_guard.monitor import batches
 from exllama_guard.panel.check import markup_calibrate
 from exllama_guard.panel.check.rows_calibrate import CalibrationRows, calibration_rows
 from exllama_guard.panel.html import Html, join
@@ -24,8 +24,7 @@ from exllama_guard.panel.source import PanelSource
 from exllama_guard.panel.turn import markup as markup_turn
 from exllama_guard.panel.turn.page import turn_page
 from exllama_guard.panel.turn.rows import glance
-from exllama_guard.probes.background import Task, Tell
-from exllama_guard.probes.run import Progress
+from exllama_guard.probes import Progress, Task, Tell
 
 __all__ = ["CalibrateCard", "CheckCard", "Visitor"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from exllama_guard.core.measures import FloatArray
-from exllama_guard.probes.measures.calibration import Verdict, calibrate, pairs_in
+from exllama_guard.probes.measures import Verdict, calibrate, pairs_in
 
 __all__ = ["CalibrationRows", "LimitRow", "calibration_rows"]
 

@@ -14,10 +14,7 @@ from pathlib import Path
 from exllama_guard.core.measures import Gate, Measure, NotScored
 from exllama_guard.core.turns import Reader, TurnReport
 from exllama_guard.errors import TraceError
-from exllama_guard.trace.files import trace_files
-from exllama_guard.trace.line import from_line
-from exllama_guard.trace.record import TraceRecord, reader_in_trace
-from exllama_guard.trace.report_of import report_of
+from exllama_guard.trace import TraceRecord, from_line, reader_in_trace, report_of, trace_files
 
 PAGE_TURNS = 25
 READING_S = 0.25  # of one look: a page never waits longer for old trace files

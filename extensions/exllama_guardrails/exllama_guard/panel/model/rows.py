@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from exllama_guard.core.backend import ModelCard
 from exllama_guard.core.measures import Measure, NotScored
-from exllama_guard.lifecycle import LifecycleSnapshot
-from exllama_guard.lifecycle.fence import FenceReport, FenceState
-from exllama_guard.lifecycle.warmup import EX1_RATIO
+from exllama_guard.lifecycle import EX1_RATIO, FenceReport, FenceState, LifecycleSnapshot
 from exllama_guard.panel.words import REASON_WORDS
 
 __all__ = ["Bar", "ModelRow", "ModelRows", "model_rows"]

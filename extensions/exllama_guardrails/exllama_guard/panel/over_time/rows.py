@@ -10,7 +10,7 @@ from exllama_guard.core.turns import TurnReport
 from exllama_guard.monitor import Event
 from exllama_guard.panel.turn.rows import Badge, badge, number
 from exllama_guard.panel.words import EXPLANATIONS, NAMES
-from exllama_guard.probes.measures.resonance import answer_side, rolling_mean
+from exllama_guard.probes.measures import answer_side, rolling_mean
 from exllama_guard.settings import Settings
 
 _FIRST, _DRIFT = 5, 0.10  # context drift: the 5-turn mean exceeds the first-5 mean by 0.10 (seed study)

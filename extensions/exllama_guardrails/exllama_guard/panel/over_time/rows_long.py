@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 from exllama_guard.core.measures import Gate, Measure, NotScored
 from exllama_guard.panel.turn.rows import Badge, badge, number, why_not
-from exllama_guard.probes.measures.long_run import LongRun, TurnSigns
-from exllama_guard.probes.measures.repetition import TOPIC_LOSS, Repetition
-from exllama_guard.probes.measures.resonance import Trend
-from exllama_guard.probes.measures.stability import RunState
+from exllama_guard.probes.measures import TOPIC_LOSS, LongRun, Repetition, RunState, Trend, TurnSigns
 
 __all__ = ["Cell", "LongRows", "TurnRow", "long_rows"]
 

@@ -27,13 +27,8 @@ from exllama_guard.panel.probes.rows import (
 from exllama_guard.panel.probes.rows_compare import CompareRow, compare_row, picked_of
 from exllama_guard.panel.report import markup as markup_report
 from exllama_guard.panel.report.rows import ReportRows, report_rows, work_row
-from exllama_guard.probes.desk import ProbeDesk
-from exllama_guard.probes.lambda_probe import LambdaProbe
-from exllama_guard.probes.long_view import MEASURING
-from exllama_guard.report.html import as_html
-from exllama_guard.report.json import as_json
-from exllama_guard.report.markdown import as_markdown
-from exllama_guard.report.values import Report
+from exllama_guard.probes import MEASURING, LambdaProbe, ProbeDesk
+from exllama_guard.report import Report, as_html, as_json, as_markdown
 
 __all__ = ["PROBE_ACTIONS", "ProbeCards"]
 

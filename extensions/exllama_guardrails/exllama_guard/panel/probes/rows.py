@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 from exllama_guard.core.measures import Gate
 from exllama_guard.panel.report.rows import WorkRow, work_row
 from exllama_guard.panel.turn.rows import Badge, badge, number
-from exllama_guard.probes.doctor.checkup import Checkup
-from exllama_guard.probes.doctor.diagnosis import Diagnosis
-from exllama_guard.probes.doctor.symptoms import Observation
-from exllama_guard.probes.measures.paraphrase import forms_of
-from exllama_guard.probes.measures.stability import FORMS, LambdaReport, RunState
-from exllama_guard.probes.service import ProbeState
+from exllama_guard.probes import ProbeState
+from exllama_guard.probes.doctor import Checkup, Diagnosis, Observation
+from exllama_guard.probes.measures import FORMS, LambdaReport, RunState, forms_of
 
 __all__ = [
     "AnswerCell",

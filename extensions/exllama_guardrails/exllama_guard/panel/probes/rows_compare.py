@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exllama_guard.probes.compare_command import PICKED_FORMS
+from exllama_guard.probes import PICKED_FORMS
 
 __all__ = ["CompareRow", "Picked", "compare_row", "picked_of"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from exllama_guard.core.measures import Gate
 from exllama_guard.errors import UserError
 from exllama_guard.panel.turn.rows import Badge, badge
-from exllama_guard.probes.background import TaskState
+from exllama_guard.probes import TaskState
 
 __all__ = ["ReportRows", "TableRows", "VerdictRow", "WorkRow", "report_rows", "work_row"]
 

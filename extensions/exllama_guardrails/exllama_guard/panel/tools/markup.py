@@ -6,7 +6,7 @@ from exllama_guard.core.measures import NotScored
 from exllama_guard.panel.forms import field, submit
 from exllama_guard.panel.html import Html, badge, button, el, empty, join, table
 from exllama_guard.panel.tools.rows import STATE_TONES, STATE_WORDS, AnswerRows, ChatTools, ToolsCard
-from exllama_guard.tools.ledger import ToolRow
+from exllama_guard.tools import ToolRow
 
 _HEAD = ("State", "Tool", "Calls", "Valid", "Held by", "Last violation")
 

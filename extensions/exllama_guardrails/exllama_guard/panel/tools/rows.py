@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from exllama_guard.core.turns import Reader
 from exllama_guard.panel.source import ToolSource
-from exllama_guard.tools.ledger import AnswerOutcome, ToolRow, may_see
-from exllama_guard.tools.promise import LockMode, promise_on
-from exllama_guard.tools.registry import ToolState
+from exllama_guard.tools import AnswerOutcome, LockMode, ToolRow, ToolState, may_see, promise_on
 
 __all__ = ["STATE_TONES", "STATE_WORDS", "AnswerRows", "ChatTools", "ToolsCard", "may_see", "tools_card"]
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from exllama_guard.core.measures import Gate, Measure, NotScored
 from exllama_guard.core.turns import ModelInfo, TurnReport
 from exllama_guard.errors import UserError
-from exllama_guard.lifecycle.kv_cache import DriftReport
+from exllama_guard.lifecycle import DriftReport
 from exllama_guard.probes.doctor.fix_pages import FixPage
 from exllama_guard.probes.doctor.symptoms import CATALOGUE, Observation, Symptom, fired
 from exllama_guard.probes.measures.resonance import answer_side

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exllama_guard.backends.files import weight_files_or_none
+from exllama_guard.backends import weight_files_or_none
 from exllama_guard.core.measures import FloatArray, Gate, NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.doctor.causality import check_causality

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exllama_guard.backends.files import read_json
-from exllama_guard.backends.loaded import versions_of
+from exllama_guard.backends import read_json, versions_of
 from exllama_guard.core.measures import Gate
 from exllama_guard.probes.doctor.detectors.files import (
     DEFAULT_ROPE,

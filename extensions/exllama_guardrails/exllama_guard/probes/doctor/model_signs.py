@@ -9,8 +9,7 @@ from exllama_guard.core.measures import Gate, Measure, NotScored, Reason
 from exllama_guard.probes.doctor.detectors.model import first_run, shards, tool_schema
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
 from exllama_guard.probes.measures.logit_drift import LogitDrift
-from exllama_guard.tools.attempts import prose_beside
-from exllama_guard.tools.ledger import CallRecord
+from exllama_guard.tools import CallRecord, prose_beside
 
 __all__ = ["Fence", "ModelSigns", "ToolCounts", "observe_signs", "tool_counts"]
 

@@ -52,8 +52,7 @@ def bare(text: str) -> str:
 
 def numbers_of(text: str) -> frozenset[tuple[float, str]]:
     """Numbers, with their units, and dates of an answer, each once; citation marks do not count."""
-    from exllama_guard.grounding.support.dates import dates_of
-    from exllama_guard.grounding.support.quantities import quantities_of
+    from exllama_guard.grounding.support import dates_of, quantities_of
 
     plain = bare(text)
     numbers = {(quantity.value, quantity.unit) for quantity in quantities_of(plain)}
@@ -66,8 +65,7 @@ def numbers_of(text: str) -> frozenset[tuple[float, str]]:
 
 def polarity_of(text: str) -> bool:
     """False where the answer denies: it opens with a no, or holds an odd number of negations."""
-    from exllama_guard.grounding.support.features import NEGATIONS
-    from exllama_guard.grounding.support.text import words_of
+    from exllama_guard.grounding.support import NEGATIONS, words_of
 
     plain = bare(text)
     if _NO.match(plain):
@@ -77,7 +75,7 @@ def polarity_of(text: str) -> bool:
 
 def is_refusal(text: str) -> bool:
     """True when the answer refuses and claims nothing else."""
-    from exllama_guard.grounding.support.claims import pieces_of
+    from exllama_guard.grounding.support import pieces_of
 
     kinds = {piece.kind for piece in pieces_of(text)}
     return ClaimKind.REFUSAL in kinds and ClaimKind.CLAIM not in kinds

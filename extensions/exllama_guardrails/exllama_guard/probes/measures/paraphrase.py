@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from exllama_guard.core.measures import Measure, NotScored
 from exllama_guard.core.ports import Embedder
-from exllama_guard.grounding.similarity import cosine_distance
+from exllama_guard.grounding import cosine_distance
 
 __all__ = ["MOST_DISTANCE", "forms_of", "meaning_kept"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from exllama_guard.core.measures import Measure, NotScored, Reason
 from exllama_guard.core.ports import Embedder
 from exllama_guard.core.snippets import words
-from exllama_guard.grounding.similarity import cosine_distance
+from exllama_guard.grounding import cosine_distance
 
 __all__ = ["Repetition", "repetition_of", "topic_loss"]
 

@@ -9,7 +9,7 @@ from exllama_guard.core.measures import Gate, Measure, NotScored
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
 from exllama_guard.probes.measures.equivalence import Interval, mean_interval
 from exllama_guard.probes.measures.resonance import answer_side_of
-from exllama_guard.trace.record import TraceRecord
+from exllama_guard.trace import TraceRecord
 
 __all__ = ["Replay", "TurnChange", "replay_of"]
 

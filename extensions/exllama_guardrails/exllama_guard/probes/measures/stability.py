@@ -25,7 +25,8 @@ __all__ = [
     "wilson_low",
 ]
 
-FORMS, SEEDS = 3, 2  # the probe's grid: docs/probes.md
+FORMS = 3  # the probe's grid: docs/probes.md
+SEEDS = 2
 CONVERGENT_SHARE = 0.80  # 5 of 6
 
 

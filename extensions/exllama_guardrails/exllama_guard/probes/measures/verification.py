@@ -9,9 +9,7 @@ from exllama_guard.core.measures import Gate, Measure, NotScored, Reason
 from exllama_guard.core.ports import Embedder
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.core.turns import AnchorKind
-from exllama_guard.grounding.citations import find_citations
-from exllama_guard.grounding.coverage import measure_coverage
-from exllama_guard.grounding.similarity import distance_gate, measure_distances
+from exllama_guard.grounding import distance_gate, find_citations, measure_coverage, measure_distances
 from exllama_guard.probes.gold import GoldItem
 
 __all__ = ["FormResult", "ItemResult", "VerifyLimits", "item_result", "measure_form", "overall"]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exllama_guard.backends.files import model_hash, quantisation, tokenizer_hash
-from exllama_guard.backends.logits import forced_logprobs
+from exllama_guard.backends import forced_logprobs, model_hash, quantisation, tokenizer_hash
 from exllama_guard.core.backend import Quantisation
 from exllama_guard.core.measures import FloatArray, NotScored, Reason
 from exllama_guard.errors import BackendError, UserError
@@ -28,7 +27,7 @@ from exllama_guard.probes.writer import Sampling, Written
 if TYPE_CHECKING:
     import torch
 
-    from exllama_guard.tools.locks.compiled import CompiledLock
+    from exllama_guard.tools.locks import CompiledLock
 
 __all__ = ["ExLlamaMode", "bits_of", "kind_of", "read_exllama_form"]
 

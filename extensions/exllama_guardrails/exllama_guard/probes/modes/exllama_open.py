@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
+from exllama_guard.backends import LoadedModel, LoadSettings, reference
 from exllama_guard.errors import BackendError, UserError
 
 __all__ = ["CACHE_TYPES", "LIBRARIES", "ExLlamaSpec", "Held", "loaded_of", "open_exllama"]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from exllama_guard.probes.modes.exllama_open import Held
 from exllama_guard.probes.writer import Sampling
+from exllama_guard.tools.locks import CompiledLock, filter_for_exllamav2, filter_for_exllamav3
 
 if TYPE_CHECKING:
     import torch
 
-    from exllama_guard.tools.locks.compiled import CompiledLock
 
 __all__ = ["forward_v2", "forward_v3", "stream_v2", "stream_v3", "write_together_v3"]
 
@@ -29,8 +29,6 @@ def stream_v2(
     """(new text, its tokens) by the streaming generator."""
     from exllamav2.generator import ExLlamaV2Sampler
 
-    from exllama_guard.tools.locks.exllamav2_filter import build_filter
-
     settings = ExLlamaV2Sampler.Settings.greedy()
     if not sampling.deterministic:
         settings = ExLlamaV2Sampler.Settings(
@@ -41,7 +39,7 @@ def stream_v2(
         )
     random.seed(seed)  # the streaming generator draws from it
     ids = held.tokenizer.encode(prompt, add_bos=False, encode_special_tokens=True)
-    filters = [] if lock is None else [build_filter(lock, held.generator, limit=sampling.max_tokens)]
+    filters = [] if lock is None else [filter_for_exllamav2(lock, held.generator, limit=sampling.max_tokens)]
     held.generator.begin_stream_ex(ids, settings, filters=filters)
     for _ in range(sampling.max_tokens):
         step = held.generator.stream_ex()
@@ -113,8 +111,6 @@ def _job_v3(held: Held, prompt: str, sampling: Sampling, seed: int, lock: Compil
         SS_TopP,
     )
 
-    from exllama_guard.tools.locks.exllamav3_filter import build_filter
-
     if sampling.deterministic:
         chain: list[Any] = [SS_Argmax()]
     else:
@@ -127,7 +123,7 @@ def _job_v3(held: Held, prompt: str, sampling: Sampling, seed: int, lock: Compil
         sampler=CustomSampler(chain),
         seed=seed,
         stop_conditions=[one for one in held.config.eos_token_id_list if one is not None],
-        filters=None if lock is None else [build_filter(lock, held.tokenizer, end, limit=most)],
+        filters=None if lock is None else [filter_for_exllamav3(lock, held.tokenizer, end, limit=most)],
     )
 
 

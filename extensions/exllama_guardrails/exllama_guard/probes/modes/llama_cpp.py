@@ -15,9 +15,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from exllama_guard.backends.files import model_hash, tokenizer_hash
-from exllama_guard.backends.llama_cpp import LlamaCppBackend
-from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
+from exllama_guard.backends import (
+    LlamaCppBackend,
+    LoadedModel,
+    LoadSettings,
+    model_hash,
+    reference,
+    tokenizer_hash,
+)
 from exllama_guard.core.backend import not_possible
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from exllama_guard.backends.files import read_json
-from exllama_guard.backends.loaded import LoadedModel
+from exllama_guard.backends import LoadedModel, read_json
 from exllama_guard.core.backend import Backend, not_possible
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from exllama_guard.backends.files import quantisation
+from exllama_guard.backends import quantisation
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes.compare import Mode
 from exllama_guard.probes.doctor.model_check import Reading
@@ -85,7 +85,7 @@ def bundled() -> Choice:
     Raises:
         UserError: It is not installed.
     """
-    from exllama_guard.standalone.small_model import bundled_gguf
+    from exllama_guard.backends import bundled_gguf
 
     return choose_mode(str(bundled_gguf()))
 

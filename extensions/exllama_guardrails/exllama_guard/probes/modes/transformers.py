@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exllama_guard.backends.files import model_hash, quantisation, tokenizer_hash
+from exllama_guard.backends import model_hash, quantisation, tokenizer_hash
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.writer import Sampling, Written

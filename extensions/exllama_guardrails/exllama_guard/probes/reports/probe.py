@@ -19,7 +19,7 @@ from exllama_guard.probes.measures.comparison import (
 from exllama_guard.probes.measures.equivalence import FLAT, Interval
 from exllama_guard.probes.measures.logit_drift import LogitDrift
 from exllama_guard.probes.measures.stability import LambdaReport
-from exllama_guard.report.values import Chart, ChartRange, Line, Report, Table, shown
+from exllama_guard.report import Chart, ChartRange, Line, Report, Table, shown
 
 __all__ = [
     "Environment",

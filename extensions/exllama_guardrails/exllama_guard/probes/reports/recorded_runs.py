@@ -9,7 +9,7 @@ from exllama_guard.core.measures import Gate, Measure, NotScored, Reason
 from exllama_guard.probes.measures.comparison import ItemRun, ModeRun, accuracy_of, compare_modes, json_rate
 from exllama_guard.probes.measures.logit_drift import LogitDrift
 from exllama_guard.probes.reports.probe import bits_shown, drift_shown, kl_shown, mode_lines, ms_shown
-from exllama_guard.report.values import Line, Report, Table, shown
+from exllama_guard.report import Line, Report, Table, shown
 
 __all__ = ["is_recording", "recorded_report"]
 

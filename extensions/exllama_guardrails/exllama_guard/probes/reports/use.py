@@ -13,7 +13,7 @@ from exllama_guard.probes.measures.resonance import Trend, answer_side, resonanc
 from exllama_guard.probes.measures.stability import LambdaReport
 from exllama_guard.probes.measures.verification import ItemResult, overall
 from exllama_guard.probes.reports.probe import Environment, lambda_line, made_now, yes_or_no
-from exllama_guard.report.values import Chart, ChartLine, Line, Report, Table, shown
+from exllama_guard.report import Chart, ChartLine, Line, Report, Table, shown
 
 __all__ = ["chat_report", "checkup_report", "replay_report", "verify_report"]
 

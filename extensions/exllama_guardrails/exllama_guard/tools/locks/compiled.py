@@ -17,7 +17,7 @@ from exllama_guard.tools.grammar.formats import THINKING, CallFormat, formats_fo
 from exllama_guard.tools.grammar.lark import LarkWriter
 from exllama_guard.tools.grammar.least import longest_piece
 from exllama_guard.tools.locks.bans import NO_TOKENS, holding, running_on
-from exllama_guard.tools.locks.closing import shortest_end
+from exllama_guard.tools.locks.ending import shortest_end
 from exllama_guard.tools.locks.vocabulary import Vocabulary
 from exllama_guard.tools.registry import Tool
 from exllama_guard.tools.strict_json import canonical_sha256

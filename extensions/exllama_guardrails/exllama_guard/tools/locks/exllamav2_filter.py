@@ -8,13 +8,13 @@ from exllama_guard.tools.locks.compiled import CompiledLock
 from exllama_guard.tools.locks.run import LockRun, Phase
 from exllama_guard.tools.locks.transformers_processor import apply_mask
 
-__all__ = ["build_filter"]
+__all__ = ["filter_for_exllamav2"]
 
 # Tokens of the prompt's end that can hold an opened thinking block, or a call to be continued.
 _PROMPT_END_TOKENS = 256
 
 
-def build_filter(  # noqa: C901 - one class, made where its base is known
+def filter_for_exllamav2(  # noqa: C901 - one class, made where its base is known
     lock: CompiledLock,
     generator: Any,  # noqa: ANN401 - exllamav2
     base: type | None = None,
@@ -76,7 +76,7 @@ def build_filter(  # noqa: C901 - one class, made where its base is known
 
         def clone(self, c: Any = None) -> Any:  # noqa: ANN401 - the library's signature
             """A filter of its own for the same lock."""
-            return build_filter(lock, generator, base, limit)
+            return filter_for_exllamav2(lock, generator, base, limit)
 
         def can_mask_logits(self) -> bool:
             """True: the mask is applied to the logits themselves."""

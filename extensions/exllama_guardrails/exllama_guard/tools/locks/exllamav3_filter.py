@@ -13,10 +13,10 @@ import numpy as np
 from exllama_guard.tools.locks.compiled import CompiledLock
 from exllama_guard.tools.locks.run import LockRun, Phase
 
-__all__ = ["build_filter"]
+__all__ = ["filter_for_exllamav3"]
 
 
-def build_filter(  # noqa: C901 - one class, made where its base is known
+def filter_for_exllamav3(  # noqa: C901 - one class, made where its base is known
     lock: CompiledLock,
     tokenizer: Any,  # noqa: ANN401 - exllamav3
     prompt_end: bytes = b"",

@@ -18,10 +18,10 @@ from exllama_guard.errors import SchemaError
 __all__ = [
     "Vocabulary",
     "byte_vocabulary",
-    "from_exllamav3",
-    "from_hf_tokenizer",
-    "from_tokenizer_file",
-    "from_tokenizer_json",
+    "vocabulary_from_exllamav3",
+    "vocabulary_from_transformers",
+    "vocabulary_from_file",
+    "vocabulary_from_json",
 ]
 
 
@@ -65,7 +65,7 @@ class Vocabulary:
         return out
 
 
-def from_tokenizer_json(text: str, eos_ids: Sequence[int], n_vocab: int | None = None) -> Vocabulary:
+def vocabulary_from_json(text: str, eos_ids: Sequence[int], n_vocab: int | None = None) -> Vocabulary:
     """The vocabulary of a `tokenizer.json`.
 
     Raises:
@@ -150,7 +150,7 @@ def of_ll_tokenizer(tokenizer: Any, digest: str) -> Vocabulary:  # noqa: ANN401 
     )
 
 
-def from_hf_tokenizer(tokenizer: Any, eos_ids: Sequence[int] = ()) -> Vocabulary:  # noqa: ANN401 - transformers
+def vocabulary_from_transformers(tokenizer: Any, eos_ids: Sequence[int] = ()) -> Vocabulary:  # noqa: ANN401 - transformers
     """The vocabulary of a fast transformers tokenizer; `eos_ids` adds the model's own end tokens.
 
     Raises:
@@ -168,10 +168,10 @@ def from_hf_tokenizer(tokenizer: Any, eos_ids: Sequence[int] = ()) -> Vocabulary
     backend.no_truncation()
     own = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
     ends = own + [int(token) for token in eos_ids if int(token) not in own]
-    return from_tokenizer_json(backend.to_str(), ends)
+    return vocabulary_from_json(backend.to_str(), ends)
 
 
-def from_tokenizer_file(path: Path, eos_ids: Sequence[int]) -> Vocabulary:
+def vocabulary_from_file(path: Path, eos_ids: Sequence[int]) -> Vocabulary:
     """The vocabulary of a model folder's `tokenizer.json` (ExLlamaV2 keeps only its own view of it).
 
     Raises:
@@ -183,16 +183,16 @@ def from_tokenizer_file(path: Path, eos_ids: Sequence[int]) -> Vocabulary:
         raise SchemaError(
             f"The model has no readable {path.name} at {path.parent}; its calls are checked only."
         ) from error
-    return from_tokenizer_json(text, eos_ids)
+    return vocabulary_from_json(text, eos_ids)
 
 
-def from_exllamav3(tokenizer: Any) -> Vocabulary:  # noqa: ANN401 - exllamav3.Tokenizer
+def vocabulary_from_exllamav3(tokenizer: Any) -> Vocabulary:  # noqa: ANN401 - exllamav3.Tokenizer
     """The vocabulary of an exllamav3 tokenizer (`.tokenizer` is a `tokenizers.Tokenizer`).
 
     Raises:
         SchemaError: llguidance cannot read it.
     """
     listed = getattr(tokenizer.config, "eos_token_id_list", None) or [tokenizer.eos_token_id]
-    return from_tokenizer_json(
+    return vocabulary_from_json(
         tokenizer.tokenizer.to_str(), [int(token) for token in listed if token is not None]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exllama_guard.core.measures import Gate, Measure, NotScored
-from exllama_guard.lifecycle.warmup import EX1_RATIO
+from exllama_guard.lifecycle import EX1_RATIO
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
 from exllama_guard.probes.measures.equivalence import DRIFT_BOUND, mean_interval, paired
 from exllama_guard.probes.measures.logit_drift import FLOOR_FACTOR, LogitDrift

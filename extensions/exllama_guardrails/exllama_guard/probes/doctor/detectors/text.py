@@ -7,7 +7,7 @@ import re
 from exllama_guard.core.measures import Gate, Measure, NotScored
 from exllama_guard.core.snippets import Snippet, words
 from exllama_guard.core.turns import ClaimKind, ClaimSupport, FindingKind, Severity, TurnReport
-from exllama_guard.grounding.citations import find_citations
+from exllama_guard.grounding import find_citations
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
 from exllama_guard.probes.measures.repetition import TOPIC_LOSS, Repetition, repetition_of
 

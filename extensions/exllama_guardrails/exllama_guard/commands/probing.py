@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import platform
 import signal
 import sys
 import threading
@@ -17,21 +15,15 @@ from typing import TYPE_CHECKING
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.private_file import replacing
 from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes.gold import GoldSet, read_gold_file
-from exllama_guard.probes.kept import KeptRuns
-from exllama_guard.probes.run import Progress, Runner
-from exllama_guard.report.html import as_html
-from exllama_guard.report.json import as_json
-from exllama_guard.report.markdown import as_markdown
-from exllama_guard.report.values import Report
+from exllama_guard.probes import GoldSet, KeptRuns, Progress, Runner, read_gold_file
+from exllama_guard.report import Report, as_html, as_json, as_markdown
 
 if TYPE_CHECKING:
-    from exllama_guard.probes.modes.opening import Opened
+    from exllama_guard.probes.modes import Opened
 
 __all__ = [
     "add_report_options",
     "add_run_options",
-    "environment",
     "opened",
     "questions",
     "report_command",
@@ -100,7 +92,7 @@ def opened(text: str | None) -> Iterator[Opened]:
         UserError: The form is unknown or the model is not there.
         BackendError: It cannot be loaded.
     """
-    from exllama_guard.probes.modes.opening import bundled, choose_mode
+    from exllama_guard.probes.modes import bundled, choose_mode
 
     mode = (bundled() if text is None else choose_mode(text)).open()
     try:
@@ -130,17 +122,6 @@ def report_command(
     for line in report.lines:
         print(f"{line.gate.value:12} {line.name}: {line.sentence}", file=sys.stderr)
     return 0 if passed(report) else 1
-
-
-def environment(**more: object) -> dict[str, str]:
-    """What a figure depends on, for the report; no paths, no names of people or machines."""
-    from exllama_guard import __version__
-    from exllama_guard.backends.loaded import library_versions
-
-    rows = {"extension": __version__, "Python": platform.python_version(), "system": platform.system()}
-    rows |= library_versions()
-    rows["cores"] = str(os.cpu_count())
-    return rows | {name.replace("_", " "): str(value) for name, value in more.items()}
 
 
 def write_reports(report: Report, options: argparse.Namespace) -> None:
