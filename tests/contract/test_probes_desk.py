@@ -11,7 +11,7 @@ from exllama_guard.core.turns import ModelInfo, Reader, TurnRequest
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.desk_parts import DeskParts
 from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns
-from exllama_guard.probes.measures.verification import VerifyLimits
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.testing import FakeEmbedder, scored
 from probe_material import ScriptedMode
 
@@ -55,7 +55,7 @@ class World:
                 model=lambda: MODEL,
                 extensions=lambda: ("websearch",),
                 text_extensions=lambda: (),
-                limits=VerifyLimits,
+                limits=RetrievalLimits,
                 window=lambda: 5,
                 environment=dict,
                 replay=self,

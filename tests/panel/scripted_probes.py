@@ -13,7 +13,7 @@ from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.desk_parts import DeskParts
 from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns
-from exllama_guard.probes.measures.verification import VerifyLimits
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.writer import Sampling, Written
 from exllama_guard.testing import FakeEmbedder
 
@@ -66,7 +66,7 @@ def probes_over(
         "modes": lambda: None,
         "model": lambda: monitor.model,
         "extensions": lambda: (),
-        "limits": VerifyLimits,
+        "limits": RetrievalLimits,
         "window": lambda: 5,
         "environment": lambda: {"model": "scripted"},
         "keep": lambda: keep,

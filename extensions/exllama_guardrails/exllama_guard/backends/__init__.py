@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exllama_guard.backends.bundled import bundled_gguf
+from exllama_guard.backends.fake import FakeBackend
 from exllama_guard.backends.files import (
     model_hash,
     quantisation,
@@ -24,6 +25,7 @@ from exllama_guard.core.backend import Backend
 from exllama_guard.errors import BackendError
 
 __all__ = [
+    "FakeBackend",
     "LlamaCppBackend",
     "LoadSettings",
     "LoadedModel",

@@ -21,7 +21,7 @@ from exllama_guard.commands.probing import (
 from exllama_guard.core.measures import Gate
 from exllama_guard.errors import UserError
 from exllama_guard.probes import GoldSet, Sampling, VerifyJob, run_verify
-from exllama_guard.probes.measures import ItemResult, VerifyLimits
+from exllama_guard.probes.measures import ItemResult, RetrievalLimits
 from exllama_guard.probes.reports import environment_rows, verify_report
 from exllama_guard.report import Report
 
@@ -83,7 +83,7 @@ def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, .
 
     embedder = load_embedder(options.embedder)
     retriever = _retriever(options.knowledge, embedder)
-    limits = VerifyLimits(options.distance_pass, options.distance_fail, options.coverage_pass)
+    limits = RetrievalLimits(options.distance_pass, options.distance_fail, options.coverage_pass)
     job = VerifyJob(
         gold.items,
         snippets=options.snippets,

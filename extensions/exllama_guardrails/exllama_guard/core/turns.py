@@ -296,3 +296,19 @@ class TurnReport:
     relevance: Relevance = NO_RELEVANCE
     acted: Acted | None = None  # None: the setting is "show" and nothing was to be done
     beside: int = 0  # other replies that ran while this one did; not kept in traces
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """What a turn is judged by, each under the name that traces and commands give it."""
+        distances = self.distances
+        return {
+            "question_context": distances.gated,
+            "answer_context": distances.answer_context.top1,
+            "context_anchor": distances.context_anchor,
+            "answer_anchor": distances.answer_anchor,
+            "question_answer": distances.question_answer,
+            "coverage": self.coverage.coverage,
+            "bleed": self.coverage.bleed,
+            "support": self.support.support,
+            "relevance": self.relevance.relevance,
+        }

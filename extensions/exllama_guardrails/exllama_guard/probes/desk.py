@@ -116,6 +116,7 @@ class ProbeDesk:
                 loader=model.loader if model is not None else "",
                 embedder=parts.embedder(),
                 window=parts.window(),
+                limits=parts.limits(),
             )
         except GuardError as error:
             return str(error)
@@ -138,11 +139,13 @@ class ProbeDesk:
         """What use has shown so far without asking anything, the first to repair first. Cheap to poll."""
         signs, turns = self._parts.signs(reader), self._parts.turns(reader)
         more = self._replayed(reader)
-        key = (reader, signs, tuple(turn.request.turn_id for turn in turns), self._replay.state.version)
+        limits, window = self._parts.limits(), self._parts.window()
+        ids = tuple(turn.request.turn_id for turn in turns)
+        key = (reader, signs, ids, self._replay.state.version, limits, window)
         with self._lock:
             if key == self._seen_key:
                 return self._seen
-        seen = checkup_of((*more, *observe_use(signs, turns[::-1], window=self._parts.window()))).found
+        seen = checkup_of((*more, *observe_use(signs, turns[::-1], limits=limits, window=window))).found
         with self._lock:
             self._seen_key, self._seen = key, seen
         return seen
@@ -172,7 +175,7 @@ class ProbeDesk:
                 self._agreement(reader, turn),
                 parts.modes(),
                 parts.drift(),
-                observe_use(parts.signs(reader), before, window=parts.window()),
+                observe_use(parts.signs(reader), before, limits=parts.limits(), window=parts.window()),
                 parts.limits().distance_fail,
             )
         )

@@ -20,7 +20,8 @@ from exllama_guard.probes.doctor.examine import Patient
 from exllama_guard.probes.doctor.model_check import Reading
 from exllama_guard.probes.doctor.model_signs import ModelSigns
 from exllama_guard.probes.gold import GoldSet
-from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits
+from exllama_guard.probes.measures.limits import RetrievalLimits
+from exllama_guard.probes.measures.verification import ItemResult
 from exllama_guard.probes.replay import Replayed, ReplayHost, ReplayJob
 from exllama_guard.probes.writer import Writer
 
@@ -53,7 +54,7 @@ class DeskParts:
     model: Callable[[], ModelInfo | None]  # with the hashes of its files, once they are read
     extensions: Callable[[], tuple[str, ...] | None]
     text_extensions: Callable[[], tuple[str, ...]]  # that may change a prompt
-    limits: Callable[[], VerifyLimits]
+    limits: Callable[[], RetrievalLimits]
     window: Callable[[], int]
     environment: Callable[[], dict[str, str]]
     replay: ReplayHost

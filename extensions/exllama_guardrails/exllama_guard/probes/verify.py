@@ -9,8 +9,9 @@ from exllama_guard.core.ports import Embedder, Retriever
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.grounding import answer_of
 from exllama_guard.probes.gold import GoldItem
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.paraphrase import forms_of
-from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits, item_result, measure_form
+from exllama_guard.probes.measures.verification import ItemResult, item_result, measure_form
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.writer import GREEDY, Sampling, Writer, prompt_for
 
@@ -25,7 +26,7 @@ class VerifyJob:
     forms: int = 3
     snippets: int = 4  # retrieved for a form of an item that brings none
     sampling: Sampling = GREEDY
-    limits: VerifyLimits = VerifyLimits()  # noqa: RUF009 - a frozen value
+    limits: RetrievalLimits = RetrievalLimits()  # noqa: RUF009 - a frozen value
 
 
 def run_verify(

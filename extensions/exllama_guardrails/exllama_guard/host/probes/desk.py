@@ -30,7 +30,7 @@ from exllama_guard.probes.doctor import (
     modes_of_report,
     tool_counts,
 )
-from exllama_guard.probes.measures import VerifyLimits
+from exllama_guard.probes.measures import RetrievalLimits
 from exllama_guard.probes.modes import LoadedReading
 from exllama_guard.probes.reports import environment_rows
 from exllama_guard.tools import may_see
@@ -103,9 +103,9 @@ class _SharedEmbedder:
         return self._monitor.embed(texts)
 
 
-def _limits(monitor: Monitor) -> VerifyLimits:
+def _limits(monitor: Monitor) -> RetrievalLimits:
     settings = monitor.settings
-    return VerifyLimits(settings.distance_pass, settings.distance_fail, settings.coverage_pass)
+    return RetrievalLimits(settings.distance_pass, settings.distance_fail, settings.coverage_pass)
 
 
 def _environment(monitor: Monitor) -> dict[str, str]:

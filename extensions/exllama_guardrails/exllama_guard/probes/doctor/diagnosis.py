@@ -16,12 +16,11 @@ from exllama_guard.errors import UserError
 from exllama_guard.lifecycle import DriftReport
 from exllama_guard.probes.doctor.fix_pages import FixPage
 from exllama_guard.probes.doctor.symptoms import CATALOGUE, Observation, Symptom, fired
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.resonance import answer_side
 from exllama_guard.probes.measures.stability import LambdaReport
 
 __all__ = ["Diagnosis", "Findings", "ModeSummary", "ReadMode", "diagnosis_of", "modes_of_report"]
-
-FAR = 0.60  # ΔS from which a fix page is named
 
 
 class ModeSummary(Protocol):
@@ -85,7 +84,7 @@ class Findings:
     modes: Sequence[ModeSummary] | None = None
     drift: DriftReport | None = None
     observations: tuple[Observation, ...] = ()
-    distance_fail: float = FAR
+    distance_fail: float = RetrievalLimits().distance_fail  # from which a fix page is named
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from exllama_guard.probes.doctor.model_files import observe_bases, observe_envir
 from exllama_guard.probes.doctor.model_signs import ModelSigns, observe_signs
 from exllama_guard.probes.doctor.symptoms import Observation, unobserved
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.run import Progress
 
 __all__ = ["Patient", "by_chat", "examine", "observe_use"]
@@ -44,6 +45,7 @@ class Patient:
     loader: str = ""
     embedder: Embedder | None = None
     window: int = 5
+    limits: RetrievalLimits = RetrievalLimits()  # noqa: RUF009 - a frozen value
 
 
 def by_chat(turns: Sequence[TurnReport]) -> tuple[tuple[TurnReport, ...], ...]:
@@ -58,6 +60,7 @@ def observe_use(
     signs: ModelSigns,
     turns: Sequence[TurnReport],
     *,
+    limits: RetrievalLimits,
     window: int = 5,
     embedder: Embedder | None = None,
 ) -> tuple[Observation, ...]:
@@ -66,10 +69,11 @@ def observe_use(
     Raises:
         EmbedderError: The embedder is missing or failed.
     """
-    found = [*observe_signs(signs), users_at_once(turns)]
+    found = [*observe_signs(signs), users_at_once(turns, limits)]
     for chat in by_chat(turns) or ((),):
         found += observe_turns(
             list(chat),
+            limits=limits,
             window=window,
             finite=signs.finite,
             warm_is_cold=signs.warm_is_cold,
@@ -97,7 +101,13 @@ def examine(patient: Patient, tell: Tell, cancel: threading.Event) -> Checkup:
     found += read
     if not cancel.is_set():
         say("recorded turns")
-        found += observe_use(signs, patient.turns, window=patient.window, embedder=patient.embedder)
+        found += observe_use(
+            signs,
+            patient.turns,
+            limits=patient.limits,
+            window=patient.window,
+            embedder=patient.embedder,
+        )
     say.done()
     return checkup_of(
         found, elsewhere=IN_THE_HOST, otherwise="stopped by the user" if cancel.is_set() else NO_SUCH_TURN

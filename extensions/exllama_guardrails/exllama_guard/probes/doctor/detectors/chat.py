@@ -10,6 +10,7 @@ from exllama_guard.core.measures import Gate, Measure, NotScored
 from exllama_guard.core.snippets import words
 from exllama_guard.core.turns import TurnReport
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.resonance import answer_side
 from exllama_guard.probes.measures.stability import RunState
 
@@ -107,18 +108,18 @@ def _same_snippet(turns: Sequence[TurnReport]) -> Observation:
     return observed("CH2", Gate.REVIEW if count > 2 else Gate.PASS, told, count=float(count))
 
 
-def several_users(alone: Measure, together: Measure) -> Observation:
+def several_users(alone: Measure, together: Measure, limits: RetrievalLimits) -> Observation:
     """T3: the same question for one user and for several at once."""
     if isinstance(alone, NotScored):
         return unobserved("T3", alone)
     if isinstance(together, NotScored):
         return unobserved("T3", together)
-    seen = together > 0.60 and together - alone > 0.10
+    seen = together > limits.distance_fail and together - alone > 0.10
     told = f"ΔS {alone:.2f} alone, {together:.2f} with several users."
     return observed("T3", Gate.FAIL if seen else Gate.PASS, told, alone=alone, together=together)
 
 
-def users_at_once(turns: Sequence[TurnReport]) -> Observation:
+def users_at_once(turns: Sequence[TurnReport], limits: RetrievalLimits) -> Observation:
     """T3 from use: questions that were answered both alone and while another reply ran."""
     asked: dict[tuple[str, ...], tuple[list[float], list[float]]] = {}
     for turn in turns:
@@ -129,7 +130,8 @@ def users_at_once(turns: Sequence[TurnReport]) -> Observation:
     pairs = [(_mean(alone), _mean(together)) for alone, together in asked.values() if alone and together]
     if not pairs:
         return unobserved("T3", "no question was answered both alone and while another reply ran")
-    return several_users(*max(pairs, key=lambda pair: pair[1] - pair[0]))
+    alone, together = max(pairs, key=lambda pair: pair[1] - pair[0])
+    return several_users(alone, together, limits)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from exllama_guard.core.snippets import Snippet, words
 from exllama_guard.core.turns import ClaimKind, ClaimSupport, FindingKind, Severity, TurnReport
 from exllama_guard.grounding import find_citations
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.repetition import TOPIC_LOSS, Repetition, repetition_of
 
 __all__ = [
@@ -22,13 +23,17 @@ _HEADER = re.compile(
 )
 _ENDS = re.compile(r"[.!?:;…。！？\"'”’)\]}>|*`]\s*$")
 _LEAK_WORDS = 8
+_LOW_COVERAGE = 0.50  # of the anchor; never above what the setting lets pass
 
 
-def observe_turn(turn: TurnReport) -> tuple[Observation, ...]:
-    """What one finished turn shows, seen or not seen."""
+def observe_turn(turn: TurnReport, limits: RetrievalLimits) -> tuple[Observation, ...]:
+    """What one finished turn shows, seen or not seen.
+
+    Near and far to the question are what the turn's own gate called so; `limits` hold for the anchor.
+    """
     return (
         _citations(turn),
-        _near_but_wrong(turn),
+        _near_but_wrong(turn, limits),
         _far(turn),
         _orphans(turn),
         _contradictions(turn),
@@ -62,18 +67,18 @@ def _citations(turn: TurnReport) -> Observation:
     return observed("V1", Gate.PASS if count else Gate.REVIEW, told, cited=float(count))
 
 
-def _near_but_wrong(turn: TurnReport) -> Observation:
+def _near_but_wrong(turn: TurnReport, limits: RetrievalLimits) -> Observation:
     near, cover, anchor = turn.distances.gated, turn.coverage.coverage, turn.distances.context_anchor
     if isinstance(near, NotScored):
         return unobserved("V2", near)
     if turn.request.anchor is None:
         return unobserved("V2", "no anchor was given, so the right snippet is not known")
-    low = not isinstance(cover, NotScored) and cover < 0.50
-    far = not isinstance(anchor, NotScored) and anchor >= 0.60
+    low = not isinstance(cover, NotScored) and cover < min(_LOW_COVERAGE, limits.coverage_pass)
+    far = not isinstance(anchor, NotScored) and anchor >= limits.distance_fail
     told = (
         f"ΔS(question, snippet) {near:.2f}, coverage {_shown(cover)}, ΔS(snippet, anchor) {_shown(anchor)}."
     )
-    seen = near <= 0.45 and (low or far)
+    seen = turn.distance_gate is Gate.PASS and (low or far)
     return observed(
         "V2", Gate.FAIL if seen else Gate.PASS, told, distance=near, coverage=cover, anchor=anchor
     )
@@ -87,8 +92,10 @@ def _far(turn: TurnReport) -> Observation:
     value = turn.distances.gated
     if isinstance(value, NotScored):
         return unobserved("RT3", value)
-    gate = Gate.FAIL if value >= 0.60 else Gate.PASS
-    return observed("RT3", gate, f"ΔS(question, snippet) is {value:.2f}; the limit is 0.60.", distance=value)
+    far = turn.distance_gate is Gate.FAIL
+    called = "far" if far else "not far"
+    told = f"ΔS(question, snippet) is {value:.2f}: {called}, by the limits of the turn."
+    return observed("RT3", Gate.FAIL if far else Gate.PASS, told, distance=value)
 
 
 def _orphans(turn: TurnReport) -> Observation:
