@@ -14,7 +14,6 @@ from typing import Any
 
 import gpu_record  # noqa: F401 - puts the extension on the path
 import numpy as np
-from exllama_guard.backends import backend_for
 from exllama_guard.core.backend import Backend, CacheUsage
 from exllama_guard.core.measures import NotScored
 from exllama_guard.lifecycle.drift import measure_drift
@@ -23,6 +22,7 @@ from exllama_guard.lifecycle.kv_cache import Action
 from exllama_guard.lifecycle.path import BackendPath, Turnstile
 from exllama_guard.lifecycle.rotation import Rotation
 from exllama_guard.lifecycle.warmup import Run
+from exllama_guard.loaders import backend_for
 from exllama_guard.probes.doctor.causality import check_causality
 from exllama_guard.probes.doctor.detectors.files import loader_against_reference
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH

@@ -12,15 +12,14 @@ from typing import IO, Any
 from exllama_guard.commands import command_parser
 from exllama_guard.commands.streams import opened_input, opened_output, write_object
 from exllama_guard.errors import SchemaError, UserError
+from exllama_guard.loaders import LOADERS, LockPlace, promise_on
 from exllama_guard.tools import (
-    LOADERS,
     CallVerdict,
     Checker,
     LockMode,
     Tool,
     ToolLock,
     check_call,
-    promise_on,
     read_json,
     tool_checker,
     tool_from_openai,
@@ -144,7 +143,7 @@ def _explain(tools: Sequence[Tool]) -> int:
             print(f"  blocked on every loader: {reason}")
             continue
         enforced = _enforced(tool)
-        for loader in LOADERS:
+        for loader in (one.name for one in LOADERS if one.lock is not LockPlace.NOWHERE):
             for mode in (LockMode.ENFORCE_CALLS, LockMode.ENFORCE_ALWAYS):
                 print(f"  {loader}, {mode.value}: {promise_on(loader, mode, enforced)}")
     return 1 if unusable else 0

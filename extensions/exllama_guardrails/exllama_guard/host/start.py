@@ -14,11 +14,11 @@ from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.lifecycle.hooks import gating, lifecycle_for, loaded_model
 from exllama_guard.host.lifecycle.load_watch import watch_loads
 from exllama_guard.host.lifecycle.model_watch import ModelWatch
-from exllama_guard.host.loaders import capabilities
 from exllama_guard.host.session import Session, session
 from exllama_guard.host.tools.repair import repairing
 from exllama_guard.host.turn.generation_lock import unwatch_lock
 from exllama_guard.host.turn.observe import observing, seeing_prompt
+from exllama_guard.loaders import capabilities
 from exllama_guard.settings import from_params
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from exllama_guard.backends import LoadedModel, backend_for
+from exllama_guard.backends import LoadedModel
 from exllama_guard.core.backend import Backend, Capabilities, ModelCard
 from exllama_guard.errors import BackendError, TraceError
 from exllama_guard.lifecycle.canary import CanaryFinding, CanaryStore
@@ -18,6 +18,7 @@ from exllama_guard.lifecycle.kv_cache import Cause
 from exllama_guard.lifecycle.path import GenerationPath, Turnstile
 from exllama_guard.lifecycle.tell import Spawn, Tell
 from exllama_guard.lifecycle.upkeep import Upkeep, UpkeepSnapshot
+from exllama_guard.loaders import backend_for
 from exllama_guard.settings import Settings
 
 __all__ = ["Lifecycle", "LifecycleSnapshot"]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from exllama_guard.backends import LoadedModel, backend_for, bundled_gguf, reference
+from exllama_guard.backends import LoadedModel, bundled_gguf, reference
 from exllama_guard.core.backend import Backend
+from exllama_guard.loaders import backend_for
 from exllama_guard.standalone.small_model import load_small_model
 
 __all__ = ["DirectModel", "open_model"]

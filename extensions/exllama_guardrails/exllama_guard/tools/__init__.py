@@ -14,7 +14,7 @@ from exllama_guard.tools.calls import (
 )
 from exllama_guard.tools.ledger import AnswerOutcome, CallRecord, ToolLedger, ToolRow, may_see
 from exllama_guard.tools.messages import closed_error, refusal_text, repair_message
-from exllama_guard.tools.promise import LOADERS, LockMode, Promise, promise_on
+from exllama_guard.tools.promise import LockMode, Promise, promise_of
 from exllama_guard.tools.registry import Tool, ToolLock, ToolLocks, ToolState, ToolStatus, tool_from_openai
 from exllama_guard.tools.strict_json import canonical_sha256, json_spans, read_json
 
@@ -25,7 +25,6 @@ __all__ = [
     "CallRecord",
     "CallVerdict",
     "Checker",
-    "LOADERS",
     "LockMode",
     "MAX_REPAIR_ROUNDS",
     "Promise",
@@ -43,7 +42,7 @@ __all__ = [
     "find_attempts",
     "json_spans",
     "may_see",
-    "promise_on",
+    "promise_of",
     "prose_beside",
     "read_json",
     "refusal_text",

@@ -18,10 +18,10 @@ from exllama_guard.host import webui
 from exllama_guard.host.guard import guarded
 from exllama_guard.host.lifecycle.model_watch import stop_presses
 from exllama_guard.host.lifecycle.path import HostPath
-from exllama_guard.host.loaders import capabilities
 from exllama_guard.host.turn.generation_lock import take_wait
 from exllama_guard.host.turn.observe import PROBE
 from exllama_guard.lifecycle import CanaryStore, Lifecycle
+from exllama_guard.loaders import capabilities
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exllama_guard.backends import backend_for, read_json
+from exllama_guard.backends import read_json
 from exllama_guard.core.backend import Capabilities
 from exllama_guard.core.measures import FloatArray, NotScored, Reason
 from exllama_guard.core.turns import Reader, TurnReport
@@ -20,6 +20,7 @@ from exllama_guard.host.probes.replay import ReplayingHost
 from exllama_guard.host.probes.writer import HostWriter, users_first
 from exllama_guard.host.session import Session
 from exllama_guard.lifecycle import DriftReport, FenceReport, FenceState, LifecycleSnapshot, alone
+from exllama_guard.loaders import backend_for
 from exllama_guard.probes import Comparison, DeskParts, ProbeDesk
 from exllama_guard.probes.doctor import (
     BaselineStore,

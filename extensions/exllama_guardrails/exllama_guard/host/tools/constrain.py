@@ -7,7 +7,6 @@ import json
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,21 +14,18 @@ from exllama_guard.errors import SchemaError
 from exllama_guard.host.guard import guarded
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools.turn import ToolTurn
+from exllama_guard.loaders import LockPlace, loader_of
 from exllama_guard.tools.locks import (
     Ask,
     CompiledLock,
     LockPlan,
     ServerLock,
-    Vocabulary,
     filter_for_exllamav2,
     filter_for_exllamav3,
     lock_for_server,
-    vocabulary_from_exllamav3,
-    vocabulary_from_file,
-    vocabulary_from_transformers,
 )
 
-__all__ = ["Constrainer", "Tell", "model_key", "vocabulary_loader"]
+__all__ = ["Constrainer", "Tell", "model_key"]
 
 # Told of each plan: why its tools are checked only, by name, and why nothing of it is enforced, or "".
 Tell = Callable[[LockPlan, Mapping[str, str], str], None]
@@ -42,23 +38,6 @@ _MAX_SERVER_LOCKS = 64
 def model_key(shared: ModuleType) -> str:
     """Key of the loaded model: another one after every load."""
     return f"{getattr(shared, 'model_name', '')}:{id(getattr(shared, 'model', None))}"
-
-
-def vocabulary_loader(shared: ModuleType) -> Callable[[], Vocabulary] | None:
-    """What reads the loaded model's vocabulary, or None where the loader keeps it in another process."""
-    model: Any = getattr(shared, "model", None)
-    tokenizer: Any = getattr(shared, "tokenizer", None)
-    kind = type(model).__name__
-    if kind == "Exllamav3Model":
-        return lambda: vocabulary_from_exllamav3(model.tokenizer)
-    if kind == "Exllamav2Model":
-        folder = Path(model.tokenizer.config.model_dir)
-        return lambda: vocabulary_from_file(folder / "tokenizer.json", [int(model.tokenizer.eos_token_id)])
-    if tokenizer is not None and hasattr(tokenizer, "backend_tokenizer"):
-        listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-        ends = listed if isinstance(listed, Sequence) else ([] if listed is None else [listed])
-        return lambda: vocabulary_from_transformers(tokenizer, ends)
-    return None
 
 
 class Constrainer:
@@ -74,13 +53,14 @@ class Constrainer:
         """Prepares the loader of `model`; does nothing where that is done, or is not needed."""
         kind: Any = type(model)
         module = sys.modules.get(kind.__module__)
-        if module is None:
+        loader = loader_of(model)
+        if module is None or loader is None:
             return
-        if kind.__name__ == "LlamaServer":
+        if loader.lock is LockPlace.REQUEST:
             self._patches.replace(kind, "prepare_payload", self._payload)
-        elif kind.__name__ == "Exllamav3Model":
+        elif loader.lock is LockPlace.JOB:
             self._patches.replace(module, "Job", self._job)
-        elif kind.__name__ == "Exllamav2Model":
+        elif loader.lock is LockPlace.STREAM:
             generator: Any = getattr(model, "generator", None)
             if generator is not None:
                 owner: Any = type(generator)

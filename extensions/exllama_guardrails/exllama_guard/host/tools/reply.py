@@ -14,12 +14,13 @@ from typing import Any
 from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools.answers import answer_schema
-from exllama_guard.host.tools.constrain import Constrainer, model_key, vocabulary_loader
+from exllama_guard.host.tools.constrain import Constrainer, model_key
 from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.host.webui import shared_module
+from exllama_guard.loaders import LockPlace, loader_of, promise_on, vocabulary_reader
 from exllama_guard.settings import Settings
-from exllama_guard.tools import LockMode, Promise, ToolStatus, promise_on
-from exllama_guard.tools.locks import LockCache, LockPlan, Outcome, plan_answer, plan_calls
+from exllama_guard.tools import LockMode, Promise, ToolStatus
+from exllama_guard.tools.locks import LockCache, LockPlan, LockProcessor, Outcome, plan_answer, plan_calls
 
 __all__ = ["ReplyLock", "current_turn", "following"]
 
@@ -93,7 +94,8 @@ class ReplyLock:
     @guarded(lambda self: None)
     def _read_vocabulary(self) -> None:
         shared = shared_module()
-        load = vocabulary_loader(shared) if getattr(shared, "model", None) is not None else None
+        model = getattr(shared, "model", None)
+        load = vocabulary_reader(model, getattr(shared, "tokenizer", None)) if model is not None else None
         if load is not None:
             self._cache.prepare(model_key(shared), load)
 
@@ -117,11 +119,12 @@ class ReplyLock:
         if turn.plan is None or getattr(shared, "model", None) is None:
             return
         self._constrainer.meet(shared.model)
-        load = vocabulary_loader(shared)
+        load = vocabulary_reader(shared.model, getattr(shared, "tokenizer", None))
         if load is not None:
             self._cache.start(turn.plan, model_key(shared), load)
-            if type(shared.model).__name__ in ("Exllamav3Model", "Exllamav2Model"):
-                self._compiled(turn)
+            loader = loader_of(shared.model)
+            if loader is not None and loader.lock in (LockPlace.JOB, LockPlace.STREAM):
+                self._compiled(turn)  # nothing of these calls the logits hook, which waits for it elsewhere
 
     def pasted_schema(self) -> Mapping[str, Any] | None:
         """The usable schema of the setting `answer_schema`, or None; what is wrong with it is shown."""
@@ -133,8 +136,6 @@ class ReplyLock:
     @guarded(lambda self, processors, input_ids: None)
     def add_processor(self, processors: list[Any], input_ids: Any) -> None:  # noqa: ANN401 - torch.Tensor
         """The logits hook: adds the lock of the reply that starts now (Transformers and the _HF loaders)."""
-        from exllama_guard.tools.locks import LockProcessor
-
         turn = _current.get()
         outcome = self._compiled(turn) if turn is not None else None
         if turn is not None and outcome is not None and outcome.lock is not None:
@@ -167,7 +168,7 @@ class ReplyLock:
             return None
         if turn.outcome is None:
             shared = shared_module()
-            load = vocabulary_loader(shared)
+            load = vocabulary_reader(getattr(shared, "model", None), getattr(shared, "tokenizer", None))
             if load is None:
                 return None
             turn.outcome = self._cache.get(turn.plan, model_key(shared), load, timeout_s=_WAIT_S)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exllama_guard.core.turns import Reader
+from exllama_guard.loaders import promise_on
 from exllama_guard.panel.source import ToolSource
-from exllama_guard.tools import AnswerOutcome, LockMode, ToolRow, ToolState, may_see, promise_on
+from exllama_guard.tools import AnswerOutcome, LockMode, ToolRow, ToolState, may_see
 
 __all__ = ["STATE_TONES", "STATE_WORDS", "AnswerRows", "ChatTools", "ToolsCard", "may_see", "tools_card"]
 
