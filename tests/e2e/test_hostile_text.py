@@ -20,7 +20,7 @@ from conftest import EXTENSION
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.snippets import Offsets, Origin, Snippet
 from exllama_guard.core.turns import Finish, ModelInfo, TurnRequest
-from exllama_guard.panel.check.cards import Visitor
+from exllama_guard.panel.card import Visitor
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.message import TABS
 from exllama_guard.panel.shell import script, shell

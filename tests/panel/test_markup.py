@@ -30,7 +30,7 @@ from exllama_guard.panel.packet import Part, Slot
 from exllama_guard.panel.probes.markup_doctor import prompt as prompt_markup
 from exllama_guard.panel.probes.rows import DiagnosisRow
 from exllama_guard.panel.problems import problems
-from exllama_guard.panel.settings_form import settings_form
+from exllama_guard.panel.settings.markup import settings_form
 from exllama_guard.panel.shell import shell
 from exllama_guard.panel.turn.markup import glance as glance_markup
 from exllama_guard.panel.turn.markup import snippet as snippet_markup

@@ -17,7 +17,7 @@ from exllama_guard.errors import UserError
 from exllama_guard.lifecycle import LifecycleSnapshot
 from exllama_guard.lifecycle.fence import FenceState
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.check.cards import Visitor
+from exllama_guard.panel.card import Visitor
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.model import markup as markup_model
 from exllama_guard.panel.model.rows import model_rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 import threading
@@ -16,7 +15,7 @@ from exllama_guard.core.measures import Gate
 from exllama_guard.core.private_file import replacing
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes import GoldSet, KeptRuns, Progress, Runner, read_gold_file
-from exllama_guard.report import Report, as_html, as_json, as_markdown
+from exllama_guard.report import Report, as_html, as_json_text, as_markdown
 
 if TYPE_CHECKING:
     from exllama_guard.probes.modes import Opened
@@ -131,7 +130,7 @@ def write_reports(report: Report, options: argparse.Namespace) -> None:
         UserError: A file cannot be written.
     """
     if options.json is not None:
-        text = json.dumps(as_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        text = as_json_text(report)
         if str(options.json) == "-":
             print(text, end="")
         else:
