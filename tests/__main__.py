@@ -1,4 +1,9 @@
-"""`python3 tests [pytest's arguments]`: makes the environment where it is missing, then runs the suite."""
+"""`python3 tests [pytest's arguments]`: makes the environment where it is missing, then runs the suite.
+
+The environment holds the versions of the hash-locked list where one fits this machine. `python3 tests
+--newest` takes the newest that the ranges allow instead, in an environment of its own: what breaks there
+will break in a WebUI's environment soon.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +24,14 @@ from exllama_guard.standalone.environment import Environment  # noqa: E402 - nee
 
 def main() -> int:
     """Exit status of pytest, or 2 when the environment cannot be made."""
+    newest = "--newest" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--newest"]
     try:
-        python = Environment(TOP).prepare(tests=True)
+        python = Environment(TOP, newest=newest).prepare(tests=True)
     except UserError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
-    command = [str(python), "-m", "pytest", *sys.argv[1:]]
+    command = [str(python), "-m", "pytest", *arguments]
     return subprocess.run(command, cwd=TOP, env={**os.environ, "PYTHONUTF8": "1"}, check=False).returncode
 
 

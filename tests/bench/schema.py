@@ -23,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
 
+from exllama_guard.backends.key_values import cache_argument, cache_of  # noqa: E402 - needs the path
 from exllama_guard.tools.attempts import find_attempts  # noqa: E402 - needs the path
 from exllama_guard.tools.calls import check_call, tool_checker  # noqa: E402 - needs the path
 from exllama_guard.tools.locks.compiled import compile_plan, plan_calls  # noqa: E402 - needs the path
@@ -202,7 +203,7 @@ def load_model(folder: Path | None) -> Any:
 
 
 def read_prompts(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[Any, Any]:
-    """(the prompts' tokens, padded on the left; the model's cache of all but the last): read once a batch."""
+    """(the prompts' tokens, padded on the left; the cache of all but the last, by its keyword): read once."""
     import torch
 
     tokenizer.padding_side = "left"
@@ -211,7 +212,7 @@ def read_prompts(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[An
     places = (before["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     with torch.inference_mode():
         read = model(**before, position_ids=places, use_cache=True, logits_to_keep=1)
-    return ids, read.past_key_values
+    return ids, {cache_argument(model, read): cache_of(read)}
 
 
 def replies_of(
@@ -240,7 +241,7 @@ def replies_of(
     with torch.inference_mode():
         out = model.generate(
             **ids,
-            past_key_values=copy.deepcopy(cache),
+            **copy.deepcopy(cache),
             max_new_tokens=tokens,
             do_sample=seed > 0,
             temperature=0.7 if seed else None,

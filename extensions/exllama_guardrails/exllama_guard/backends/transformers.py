@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from exllama_guard.backends.adapter import Adapter, card_from_files, required
+from exllama_guard.backends.key_values import cache_argument, cache_of
 from exllama_guard.backends.logits import forced_logprobs, write_greedily
 from exllama_guard.core.backend import Capabilities, Greedy, ModelCard
 from exllama_guard.core.measures import FloatArray, NotScored
@@ -50,16 +51,12 @@ class TransformersBackend(Adapter):
 
         ids = required(self.token_ids(prompt), n_tokens)
         model, tokenizer = self.loaded.alive(), self.loaded.alive_tokenizer()
-        cache: object = None
+        held: dict[str, Any] = {}
 
         def step(new: Sequence[int]) -> torch.Tensor:
-            nonlocal cache
-            out = model(
-                input_ids=torch.tensor([list(new)], device=model.device),
-                past_key_values=cache,
-                use_cache=True,
-            )
-            cache = out.past_key_values
+            tensor = torch.tensor([list(new)], device=model.device)
+            out = model(input_ids=tensor, use_cache=True, **held)
+            held[cache_argument(model, out)] = cache_of(out)
             return out.logits[0, -1]  # type: ignore[no-any-return]
 
         def decode(made: list[int]) -> str:

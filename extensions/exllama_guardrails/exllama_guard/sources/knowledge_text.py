@@ -17,7 +17,7 @@ __all__ = ["SUFFIXES", "MAX_FILE_BYTES", "Section", "Source", "read_source"]
 SUFFIXES = frozenset({".md", ".markdown", ".txt", ".pdf"})
 MAX_FILE_BYTES = 64_000_000
 
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*\r?\n?\Z")
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(?=\S)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*\r?\n?\Z")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -87,7 +87,7 @@ def _markdown_sections(text: str) -> Iterator[Section]:
         elif mark:
             fence = mark.group(1)
         elif match := _HEADING.match(line):
-            found = (match.group(2), at)
+            found = (_heading_text(line[match.end() :]), at)
         elif _UNDERLINE.match(line) and _can_be_heading(previous):
             found = (previous.strip(), previous_at)
         if found is not None:
@@ -96,6 +96,12 @@ def _markdown_sections(text: str) -> Iterator[Section]:
         previous, previous_at = ("" if fence or found else line), at
         at += len(line)
     yield Section(heading, Span(start, len(text)))
+
+
+def _heading_text(written: str) -> str:
+    """A heading's words, without the marks that may close it."""
+    text = written.rstrip()
+    return text.rstrip("#").rstrip() or text
 
 
 def _can_be_heading(line: str) -> bool:

