@@ -13,6 +13,7 @@ from typing import Any
 
 from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.patches import Patches
+from exllama_guard.host.stepping import stepped
 from exllama_guard.host.tools.answers import answer_schema
 from exllama_guard.host.tools.constrain import Constrainer, model_key
 from exllama_guard.host.tools.turn import ToolTurn
@@ -38,22 +39,7 @@ def current_turn() -> ToolTurn | None:
 
 def following(turn: ToolTurn, inner: Iterator[Any]) -> Iterator[Any]:
     """`inner`, each step of which runs with `turn` as the current one."""
-    try:
-        while True:
-            token = _current.set(turn)
-            try:
-                item = next(inner)
-            except StopIteration:
-                return
-            finally:
-                _current.reset(token)
-            yield item
-    finally:
-        token = _current.set(turn)
-        try:
-            inner.close()  # type: ignore[attr-defined]
-        finally:
-            _current.reset(token)
+    return stepped(_current, turn, inner)
 
 
 class ReplyLock:
