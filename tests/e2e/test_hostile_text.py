@@ -123,7 +123,7 @@ def packets(desk: Desk, text: str, number: int) -> Iterator[tuple[str, str]]:
         message = {"v": -1, "tab": tab, "turn": "", "claim": "", "filter": {}, "have": {}, "lists": {}}
         return desk.answer(json.dumps({**message, **more}), VISITOR)
 
-    for tab in TABS:
+    for tab, _ in TABS:
         yield tab, ask(tab)
     for claim in ("0", "1", "2", "3"):
         yield f"claim {claim}", ask("turn", claim=claim)
@@ -162,7 +162,7 @@ def test_no_text_becomes_markup_in_any_field_of_the_panel(watched: Watched, tmp_
         tools.call(text, chat=f"page::{text}", **{text: text})
         assert monitor.wait_until_idle(20)
         for what, packet in packets(desk, text, number):
-            tab = what if what in TABS else "turn"
+            tab = what if what in dict(TABS) else "turn"
             page.evaluate(f"() => document.querySelector('[data-tab={tab}]').click()")
             page.evaluate("(packet) => { window.egGuard.take(packet); }", packet)
             drawn += bool(packet)
