@@ -140,9 +140,9 @@ def server():
 def test_calls_are_held_to_the_schema_and_text_before_them_is_free(server):
     lock = lock_for_server(plan_calls((WEATHER, NOTE), TAGGED, always=False), server.ask)
     (wrong,) = find_attempts(server.write(ASKED, {}), ("get_weather",))
-    assert tool_checker(WEATHER)[0](read_json(wrong.arguments).value), "nothing to hold back"
+    assert tool_checker(WEATHER)(read_json(wrong.arguments).value), "nothing to hold back"
     (call,) = find_attempts(server.write(ASKED, lock.fields), ("get_weather",))
-    assert tool_checker(WEATHER)[0](read_json(call.arguments).value) == ()
+    assert tool_checker(WEATHER)(read_json(call.arguments).value) == ()
     assert server.write(PLAIN, lock.fields, 12) == server.write(PLAIN, {}, 12)
 
 
@@ -150,7 +150,7 @@ def test_always_means_one_valid_call_and_nothing_else(server):
     lock = lock_for_server(plan_calls((WEATHER,), TAGGED, always=True), server.ask)
     read = read_json(server.write(PLAIN, lock.fields))
     assert read.ok
-    assert tool_checker(WEATHER)[0](read.value["arguments"]) == ()
+    assert tool_checker(WEATHER)(read.value["arguments"]) == ()
 
 
 def test_an_answer_is_held_to_its_schema(server):

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 from exllama_guard.core.measures import Gate
-from exllama_guard.errors import BackendError
+from exllama_guard.errors import BackendError, UserError
 from exllama_guard.host.probes.replay import ReplayingHost
 from exllama_guard.host.probes.writer import HostWriter, users_first
 from exllama_guard.host.turn.notes import TurnNotes
@@ -157,7 +157,7 @@ def test_a_waiting_user_goes_before_the_next_generation(host):
     service = ProbeService(
         writer=ScriptedMode(script), embedder=FakeEmbedder, users_first=users_first, spawn=lambda job: job()
     )
-    assert service.start(LambdaProbe("How many tokens does the cache hold?")) == ""
+    service.start(LambdaProbe("How many tokens does the cache hold?"))
     thread.join()
     assert order[:3] == ["probe", "user", "probe"]
     assert service.state.result.report.gate is Gate.PASS
@@ -175,7 +175,7 @@ QUESTION = "How many tokens does the cache hold?"
 
 def test_rows_of_a_finished_probe():
     made = service()
-    assert made.start(LambdaProbe(QUESTION)) == ""
+    made.start(LambdaProbe(QUESTION))
     rows = probe_rows(made.state)
     assert (rows.symbol, rows.badge.word, not rows.work.running, rows.work.running) == (
         "→",
@@ -203,12 +203,14 @@ def test_stop_and_a_second_start():
     made.start(LambdaProbe(QUESTION))
     assert made.state.result.stopped
     assert probe_rows(made.state).symbol == ""
-    assert made.start(LambdaProbe("")) == "There is no question; type one."
+    with pytest.raises(UserError, match="There is no question; type one"):
+        made.start(LambdaProbe(""))
     waiting = ProbeService(
         writer=ScriptedMode(lambda t, s: ""), embedder=FakeEmbedder, spawn=lambda job: None
     )
     waiting.start(LambdaProbe(QUESTION))
-    assert waiting.start(LambdaProbe(QUESTION)) == "A probe is running; stop it first."
+    with pytest.raises(UserError, match="A probe is running; stop it first"):
+        waiting.start(LambdaProbe(QUESTION))
     assert probe_rows(waiting.state).work.running
 
 

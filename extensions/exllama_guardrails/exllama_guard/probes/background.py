@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from exllama_guard.core.turns import Reader
-from exllama_guard.errors import GuardError
+from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.run import Progress
 
 __all__ = ["Spawn", "Task", "TaskState", "Tell", "on_a_thread"]
@@ -64,17 +64,20 @@ class Task(Generic[R, T]):
             problem = self._busy("Another user's") if self._state.running else ""
             return TaskState(version=self._state.version, problem=problem)
 
-    def start(self, asked: R, owner: Reader | None = None) -> str:
-        """Starts the work; a sentence where it cannot be started, else ""."""
+    def start(self, asked: R, owner: Reader | None = None) -> None:
+        """Starts the work.
+
+        Raises:
+            UserError: Work of this kind is running.
+        """
         owner = owner or Reader()
         with self._lock:
             if self._state.running:
-                return self._busy("A" if self._owner == owner else "Another user's")
+                raise UserError(self._busy("A" if self._owner == owner else "Another user's"))
             self._owner, self._cancel = owner, threading.Event()
             self._state = TaskState(self._state.version + 1, True, asked)
             cancel = self._cancel
         self._spawn(lambda: self._run(asked, cancel))
-        return ""
 
     def stop(self, reader: Reader | None = None) -> None:
         """Ends the running work at its next token; what is finished is kept. Another's work goes on."""

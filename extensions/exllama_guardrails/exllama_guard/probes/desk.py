@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from exllama_guard.core.turns import Reader, TurnReport
-from exllama_guard.errors import GuardError, UserError
+from exllama_guard.errors import UserError
 from exllama_guard.probes.background import Spawn, Task, Tell, on_a_thread
 from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk_parts import (
@@ -45,7 +45,7 @@ __all__ = ["ProbeDesk"]
 class ProbeDesk:
     """The probes of one host. Thread-safe. What a reader started is shown to that reader only.
 
-    Every `start_…` gives "" or one sentence that says why it was not started.
+    Every `start_…` raises a GuardError that says why it was not started.
     """
 
     def __init__(self, parts: DeskParts, *, spawn: Spawn = on_a_thread) -> None:
@@ -70,18 +70,19 @@ class ProbeDesk:
 
     # --- λ ----------------------------------------------------------------------------------------------
 
-    def probe_for(self, reader: Reader, turn_id: str = "") -> LambdaProbe | str:
-        """A probe of a turn of the reader's (the last one), its forms ready to be edited; else a sentence."""
-        try:
-            turn = self._turn(reader, turn_id)
-            probe = LambdaProbe(turn.request.question, turn.request.snippets)
-            return replace(probe, forms=probe.all_forms())
-        except GuardError as error:
-            return str(error)
+    def probe_for(self, reader: Reader, turn_id: str = "") -> LambdaProbe:
+        """A probe of a turn of the reader's (the last one), its forms ready to be edited.
 
-    def start_probe(self, reader: Reader, probe: LambdaProbe) -> str:
+        Raises:
+            UserError: There is no such turn, or it has no question that can be asked again.
+        """
+        turn = self._turn(reader, turn_id)
+        probe = LambdaProbe(turn.request.question, turn.request.snippets)
+        return replace(probe, forms=probe.all_forms())
+
+    def start_probe(self, reader: Reader, probe: LambdaProbe) -> None:
         """Starts the λ probe; finished generations are kept, so that the same probe goes on where it was."""
-        return self._lambda.start(probe, reader)
+        self._lambda.start(probe, reader)
 
     def stop_probe(self, reader: Reader) -> None:
         """Ends the reader's probe at its next token."""
@@ -100,27 +101,24 @@ class ProbeDesk:
 
     # --- doctor -----------------------------------------------------------------------------------------
 
-    def start_doctor(self, reader: Reader, reference: str = "") -> str:
+    def start_doctor(self, reader: Reader, reference: str = "") -> None:
         """Starts the checkup; `reference` as the command takes it: [LABEL=]PATH[@FORM], or ""."""
         parts, model = self._parts, self._parts.model()
-        try:
-            patient = Patient(
-                path=parts.path(),
-                open=parts.reading,
-                reference=choose_mode(reference) if reference.strip() else None,
-                signs=parts.signs(reader),
-                turns=parts.turns(reader)[::-1],
-                more=(*self._replayed(reader), *parts.comparison.observed()),
-                baselines=parts.baselines,
-                model_hash=(model.model_hash if model is not None else None) or "",
-                loader=model.loader if model is not None else "",
-                embedder=parts.embedder(),
-                window=parts.window(),
-                limits=parts.limits(),
-            )
-        except GuardError as error:
-            return str(error)
-        return self._doctor.start(patient, reader)
+        patient = Patient(
+            path=parts.path(),
+            open=parts.reading,
+            reference=choose_mode(reference) if reference.strip() else None,
+            signs=parts.signs(reader),
+            turns=parts.turns(reader)[::-1],
+            more=(*self._replayed(reader), *parts.comparison.observed()),
+            baselines=parts.baselines,
+            model_hash=(model.model_hash if model is not None else None) or "",
+            loader=model.loader if model is not None else "",
+            embedder=parts.embedder(),
+            window=parts.window(),
+            limits=parts.limits(),
+        )
+        self._doctor.start(patient, reader)
 
     def stop_doctor(self, reader: Reader) -> None:
         """Ends the reader's checkup after the step that runs."""
@@ -156,16 +154,16 @@ class ProbeDesk:
 
     # --- the diagnostic prompt --------------------------------------------------------------------------
 
-    def diagnosis(self, reader: Reader, turn_id: str = "") -> Diagnosis | str:
-        """The prompt of a turn of the reader's (the last one), from what is measured by now; else a sentence.
+    def diagnosis(self, reader: Reader, turn_id: str = "") -> Diagnosis:
+        """The prompt of a turn of the reader's (the last one), from what is measured by now.
 
         Takes milliseconds. `offers` names what is slow and was not measured; `start_missing` measures λ.
+
+        Raises:
+            UserError: There is no such turn.
         """
         parts = self._parts
-        try:
-            turn = self._turn(reader, turn_id)
-        except UserError as error:
-            return str(error)
+        turn = self._turn(reader, turn_id)
         chat = next(c for c in by_chat(parts.turns(reader)[::-1]) if turn in c)
         before = chat[: chat.index(turn) + 1]
         return diagnosis_of(
@@ -180,10 +178,9 @@ class ProbeDesk:
             )
         )
 
-    def start_missing(self, reader: Reader, turn_id: str = "") -> str:
+    def start_missing(self, reader: Reader, turn_id: str = "") -> None:
         """Starts the λ probe of that turn; the next `diagnosis` holds its result."""
-        probe = self.probe_for(reader, turn_id)
-        return probe if isinstance(probe, str) else self.start_probe(reader, probe)
+        self.start_probe(reader, self.probe_for(reader, turn_id))
 
     def _agreement(self, reader: Reader, turn: TurnReport) -> LambdaReport | None:
         state = self.probe_state(reader)
@@ -205,7 +202,7 @@ class ProbeDesk:
 
     def start_replay(
         self, reader: Reader, *, extensions: Sequence[str] = (), questions: int = 3, seeds: int = 0
-    ) -> str:
+    ) -> None:
         """Asks the reader's last questions again, with each of `extensions` on alone and with all off.
 
         Without `extensions` all that may change a prompt are tried; with `seeds` λ of the last question, too.
@@ -213,11 +210,11 @@ class ProbeDesk:
         turns = self._parts.turns(reader)
         asked = tuple(dict.fromkeys(t.request.question for t in turns if t.request.question.strip()))
         if not asked:
-            return "There is no question to ask again; ask the model something first."
+            raise UserError("There is no question to ask again; ask the model something first.")
         names = tuple(extensions) or tuple(self._parts.text_extensions())
         if not names:
-            return "No other extension that changes prompts is on; tick one in the Session tab."
-        return self._replay.start(ReplayJob(asked[:questions], names, seeds), reader)
+            raise UserError("No other extension that changes prompts is on; tick one in the Session tab.")
+        self._replay.start(ReplayJob(asked[:questions], names, seeds), reader)
 
     def stop_replay(self, reader: Reader) -> None:
         """Ends the reader's replay at its next token."""
@@ -254,12 +251,13 @@ class ProbeDesk:
 
     # --- gold set ---------------------------------------------------------------------------------------
 
-    def start_verify(self, reader: Reader, text: str, *, answers: bool) -> str:
+    def start_verify(self, reader: Reader, text: str, *, answers: bool) -> None:
         """Runs a gold set of JSON lines; without `answers` only retrieval is measured, without a model."""
         gold = read_gold(text.splitlines())
         if not gold.items:
-            return f"The gold set holds no usable question: {' '.join(gold.problems[:3]) or 'it is empty.'}"
-        return self._verify.start(GoldToRun(gold, answers), reader)
+            problems = " ".join(gold.problems[:3]) or "it is empty."
+            raise UserError(f"The gold set holds no usable question: {problems}")
+        self._verify.start(GoldToRun(gold, answers), reader)
 
     def stop_verify(self, reader: Reader) -> None:
         """Ends the reader's verification at its next token."""

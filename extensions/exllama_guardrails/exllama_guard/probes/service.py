@@ -8,7 +8,6 @@ from pathlib import Path
 
 from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.turns import Reader
-from exllama_guard.errors import GuardError
 from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_thread
 from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.lambda_probe import LambdaProbe, ProbeResult, run_probe
@@ -38,13 +37,14 @@ class ProbeService(Task[LambdaProbe, ProbeResult]):
         self._users_first, self._keep = users_first, keep
         super().__init__("probe", self._probe, spawn=spawn)
 
-    def start(self, asked: LambdaProbe, owner: Reader | None = None) -> str:
-        """Starts the probe; a sentence where it cannot be started, else ""."""
-        try:
-            asked.all_forms()
-        except GuardError as error:
-            return str(error)
-        return super().start(asked, owner)
+    def start(self, asked: LambdaProbe, owner: Reader | None = None) -> None:
+        """Starts the probe.
+
+        Raises:
+            UserError: Its forms are not usable, or a probe is running.
+        """
+        asked.all_forms()
+        super().start(asked, owner)
 
     def _probe(self, asked: LambdaProbe, tell: Tell, cancel: threading.Event) -> ProbeResult:
         runner = Runner(KeptRuns(self._keep()), tell, cancel, self._users_first)

@@ -285,7 +285,12 @@ class KnowledgeFolder:
         except EmbedderError as error:
             self._retry = True
             return [str(error)]
-        unsaved = self._cache.save(vectors) if vectors.keys() != known.keys() else None
+        problems: list[str] = []
+        if vectors.keys() != known.keys():
+            try:
+                self._cache.save(vectors)
+            except SourceError as error:
+                problems.append(str(error))  # the index works all the same
         keys = [VectorCache.key(text) for file in files.values() for text in file.embedded_texts]
         rows = np.stack([vectors[key] for key in keys]) if keys else np.zeros((0, 0), dtype=np.float32)
         snippets = tuple(snippet for file in files.values() for snippet in file.snippets)
@@ -293,7 +298,7 @@ class KnowledgeFolder:
         with self._lock:
             self._index = index
         self._files, self._retry = files, False
-        return [unsaved] if unsaved else []
+        return problems
 
     def _vectors_of(
         self, texts: dict[bytes, str], known: Mapping[bytes, FloatArray]

@@ -18,7 +18,7 @@ from exllama_guard.host import webui
 from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools import api as tool_api
-from exllama_guard.host.tools.answers import answer_schema, judge
+from exllama_guard.host.tools.answers import answer_schema, judge, usable_schema
 from exllama_guard.host.tools.gate import ToolGate
 from exllama_guard.host.tools.reply import ReplyLock, current_turn, following
 from exllama_guard.host.tools.turn import Services, ToolTurn, blocked_key
@@ -65,9 +65,13 @@ class ToolGuard:
             report(None, blocked_key(chat, name))
         return accepted
 
-    def schema_problem(self, text: str) -> str:
-        """Why a pasted JSON Schema for answers cannot be used; empty where it can."""
-        return answer_schema({}, text)[1]
+    def check_schema(self, text: str) -> None:
+        """Returns where a pasted JSON Schema for answers can be used.
+
+        Raises:
+            SchemaError: It cannot.
+        """
+        answer_schema({}, text)
 
     def model_changed(self) -> None:
         """Drops what was compiled for the model before."""
@@ -148,9 +152,7 @@ class ToolGuard:
     @guarded(lambda self, body: None)
     def _api_turn(self, body: Mapping[str, Any]) -> ToolTurn | None:
         """The turn of a request that has tools or asks for an answer under a schema; None for the others."""
-        schema, problem = answer_schema(body, self._settings().answer_schema)
-        if problem:
-            report(problem, problem)
+        schema = usable_schema(body, self._settings().answer_schema)
         if self.mode() is LockMode.OFF or not (body.get("tools") or schema is not None):
             return None
         key = tool_api.chat_key(body)

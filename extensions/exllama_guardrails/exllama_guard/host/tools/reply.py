@@ -14,7 +14,7 @@ from typing import Any
 from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.stepping import stepped
-from exllama_guard.host.tools.answers import answer_schema
+from exllama_guard.host.tools.answers import usable_schema
 from exllama_guard.host.tools.constrain import Constrainer, model_key
 from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.host.webui import shared_module
@@ -114,10 +114,7 @@ class ReplyLock:
 
     def pasted_schema(self) -> Mapping[str, Any] | None:
         """The usable schema of the setting `answer_schema`, or None; what is wrong with it is shown."""
-        schema, problem = answer_schema({}, self._settings().answer_schema)
-        if problem:
-            report(problem, problem)
-        return schema
+        return usable_schema({}, self._settings().answer_schema)
 
     @guarded(lambda self, processors, input_ids: None)
     def add_processor(self, processors: list[Any], input_ids: Any) -> None:  # noqa: ANN401 - torch.Tensor

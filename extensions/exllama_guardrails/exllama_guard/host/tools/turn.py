@@ -49,15 +49,25 @@ class Services:
     mode: Callable[[], LockMode]
     keep_text: Callable[[], bool]
     report: Callable[[str | None, str], None]  # None takes back what was told under a key
-    checkers: dict[str, tuple[Checker | None, str]] = field(default_factory=dict)  # by the tool's hash
+    checkers: dict[str, Checker | SchemaError] = field(default_factory=dict)  # by the tool's hash
 
-    def checker(self, tool: Tool) -> tuple[Checker | None, str]:
-        """The tool's compiled checker, or None with the reason; kept by hash."""
+    def checker(self, tool: Tool) -> Checker:
+        """The tool's compiled checker, cached by hash.
+
+        Raises:
+            SchemaError: Its calls cannot be checked.
+        """
         known = self.checkers.get(tool.sha256)
         if known is None:
             if len(self.checkers) > 2000:
                 self.checkers.clear()
-            known = self.checkers[tool.sha256] = tool_checker(tool)
+            try:
+                known = tool_checker(tool)
+            except SchemaError as error:
+                known = error
+            self.checkers[tool.sha256] = known
+        if isinstance(known, SchemaError):
+            raise SchemaError(str(known))
         return known
 
 
@@ -156,7 +166,7 @@ class ToolTurn:
                 return CallVerdict(
                     name, (CallError(problem.code, "", "one strict JSON object", found, problem.message),)
                 )
-        checker = self._services.checker(status.tool)[0] if status is not None else None
+        checker = self._services.checker(status.tool) if status and not self._unusable(status) else None
         known = tuple(tool.name for tool in self.callable_tools())
         verdict = check_call(name, arguments, status, checker, known=known)
         if verdict.valid and self.is_closed(verdict):
@@ -270,7 +280,15 @@ class ToolTurn:
             return "it is unknown."
         if status.state is not ToolState.LOCKED:
             return status.reason
-        return self._services.checker(status.tool)[1]
+        return self._unusable(status)
+
+    def _unusable(self, status: ToolStatus) -> str:
+        """Why calls of the tool cannot be checked; "" where they can."""
+        try:
+            self._services.checker(status.tool)
+        except SchemaError as error:
+            return str(error)
+        return ""
 
     def _fits(self, name: str) -> Callable[[str, Any], bool]:
         status = self.statuses.get(name)

@@ -87,9 +87,8 @@ class CalibrateCard(Card):
     def _start(self, visit: Visit) -> Said:
         """Places the limits on the gold set that was sent."""
         gold = _GoldFile(str(visit.values.get("text", "")), str(visit.values.get("name", "the file")))
-        said = self._tasks.start(visit.visitor, gold)
-        rows = self._tasks.result(visit.visitor)
-        return {"say": said or (rows.advice if rows is not None else "Calibrating.")}
+        rows = self._tasks.start(visit.visitor, gold)
+        return {"say": rows.advice if rows is not None else "Calibrating."}
 
     def _stop(self, visit: Visit) -> Said:
         """Ends the calibration after the batch that runs."""

@@ -82,10 +82,9 @@ class CheckCard(Card):
         if not answer.strip():
             return {"say": "There is no answer to check; paste one."}
         texts = _Texts(question, tuple(text for text in snippets if text.strip()), answer, visit.reader)
-        said = self._tasks.start(visit.visitor, texts)
-        report = self._tasks.result(visit.visitor)
-        if said or report is None:
-            return {"say": said or "Checking."}
+        report = self._tasks.start(visit.visitor, texts)
+        if report is None:
+            return {"say": "Checking."}
         row = glance(report, self.parts.source.settings)
         return {"say": f"{row.badge.word}. {row.reason}"}
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from exllama_guard.errors import UserError
 from exllama_guard.panel.card import Visitor
 from exllama_guard.probes import Task, TaskState, Tell
 
@@ -35,25 +36,24 @@ class VisitorTasks(Generic[R, T]):
             task = self._tasks.get(visitor)
         return None if task is None else task.state
 
-    def result(self, visitor: Visitor) -> T | None:
-        """What the visitor's last task gave, or None."""
-        state = self.state(visitor)
-        return None if state is None else state.result
+    def start(self, visitor: Visitor, asked: R) -> T | None:
+        """Starts the work and gives it a moment; its result, or None where it goes on.
 
-    def start(self, visitor: Visitor, asked: R) -> str:
-        """Starts the work and gives it a moment; a sentence where it cannot be started or failed, else ""."""
+        Raises:
+            UserError: The visitor's work of this kind is running, or it failed.
+        """
         with self._lock:
             task = self._tasks.setdefault(visitor, Task(self._name, self._work))
             self._tasks.move_to_end(visitor)
             while len(self._tasks) > _KEPT:
                 self._tasks.popitem(last=False)[1].stop()
-        said = task.start(asked)
-        if said:
-            return said
+        task.start(asked)
         until_s = time.monotonic() + _AT_ONCE_S
         while task.state.running and time.monotonic() < until_s:
             time.sleep(0.005)
-        return task.state.problem
+        if task.state.problem:
+            raise UserError(task.state.problem)
+        return task.state.result
 
     def stop(self, visitor: Visitor) -> None:
         """Ends the visitor's task after the batch that runs."""

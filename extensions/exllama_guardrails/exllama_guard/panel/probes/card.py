@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -76,8 +77,7 @@ class ProbesCard(Card):
         state, gold = desk.probe_state(reader), desk.verify_state(reader)
         rows = probe_rows(state)
         asked = probe_for(desk, reader, visit.message.turn)
-        forms = asked.forms if isinstance(asked, LambdaProbe) else ()
-        snippets = len(asked.snippets) if isinstance(asked, LambdaProbe) else 0
+        forms, snippets = ((), 0) if asked is None else (asked.forms, len(asked.snippets))
         report = desk.verify_report(reader)
         verified = None if report is None or gold.running else rows_of(report, "Gold set")
         replaying = desk.replay_state(reader).running
@@ -126,12 +126,13 @@ class ProbesCard(Card):
         if not forms:
             return {"say": "There is no question; type one."}
         known = probe_for(desk, visit.reader, str(values.get("turn", "")))
-        if isinstance(known, LambdaProbe):
+        if known is not None:
             probe = replace(known, forms=forms)
         else:
             probe = LambdaProbe(forms[0], forms=forms if len(forms) > 1 else editable_forms(forms[0]))
         probe = replace(probe, strict=values.get("strict") is True)
-        return {"say": desk.start_probe(visit.reader, probe) or "Asking. People in the chat go first."}
+        desk.start_probe(visit.reader, probe)
+        return {"say": "Asking. People in the chat go first."}
 
     def _stop_probe(self, desk: ProbeDesk, visit: Visit) -> Said:
         """Ends the probe at its next token."""
@@ -141,7 +142,8 @@ class ProbesCard(Card):
     def _start_verify(self, desk: ProbeDesk, visit: Visit) -> Said:
         """Runs the gold set that was sent."""
         text, answers = str(visit.values.get("text", "")), visit.values.get("answers") is True
-        return {"say": desk.start_verify(visit.reader, text, answers=answers) or "Running."}
+        desk.start_verify(visit.reader, text, answers=answers)
+        return {"say": "Running."}
 
     def _stop_verify(self, desk: ProbeDesk, visit: Visit) -> Said:
         """Ends the gold set at its next token."""
@@ -150,7 +152,8 @@ class ProbesCard(Card):
 
     def _start_replay(self, desk: ProbeDesk, visit: Visit) -> Said:
         """Asks the last questions again with other extensions on and off."""
-        return {"say": desk.start_replay(visit.reader) or "Asking again. People in the chat go first."}
+        desk.start_replay(visit.reader)
+        return {"say": "Asking again. People in the chat go first."}
 
     def _stop_replay(self, desk: ProbeDesk, visit: Visit) -> Said:
         """Ends the replay at its next token."""
@@ -201,10 +204,12 @@ def with_desk(parts: PanelParts, run: Callable[[ProbeDesk, Visit], Said]) -> Act
     return act
 
 
-def probe_for(desk: ProbeDesk, reader: Reader, turn_id: str) -> LambdaProbe | str:
-    """The probe of that turn, or of the newest where it is one that is not in memory; else a sentence."""
-    found = desk.probe_for(reader, turn_id)
-    return desk.probe_for(reader) if isinstance(found, str) and turn_id else found
+def probe_for(desk: ProbeDesk, reader: Reader, turn_id: str) -> LambdaProbe | None:
+    """The probe of that turn, or of the newest where it is one that is not in memory; None without a turn."""
+    for wanted in dict.fromkeys((turn_id, "")):
+        with suppress(UserError):
+            return desk.probe_for(reader, wanted)
+    return None
 
 
 def _remember(kept: OrderedDict[Reader, _T], reader: Reader, value: _T) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from exllama_guard.core.turns import Reader
+from exllama_guard.errors import UserError
 from exllama_guard.panel.card import Action, Card, Said, Visit
 from exllama_guard.panel.html import Html
 from exllama_guard.panel.packet import Page, Slot
@@ -12,7 +14,8 @@ from exllama_guard.panel.probes import markup, markup_doctor
 from exllama_guard.panel.probes.card import probe_for, with_desk
 from exllama_guard.panel.probes.rows import diagnosis_row, doctor_rows, finding_rows
 from exllama_guard.panel.report.rows import work_row
-from exllama_guard.probes import LambdaProbe, ProbeDesk
+from exllama_guard.probes import ProbeDesk
+from exllama_guard.probes.doctor import Diagnosis
 
 __all__ = ["DoctorCard"]
 
@@ -54,8 +57,8 @@ class DoctorCard(Card):
 
     def _start(self, desk: ProbeDesk, visit: Visit) -> Said:
         """Starts the checkup."""
-        said = desk.start_doctor(visit.reader, str(visit.values.get("reference", "")))
-        return {"say": said or "Looking."}
+        desk.start_doctor(visit.reader, str(visit.values.get("reference", "")))
+        return {"say": "Looking."}
 
     def _stop(self, desk: ProbeDesk, visit: Visit) -> Said:
         """Ends the checkup after the step that runs."""
@@ -64,22 +67,27 @@ class DoctorCard(Card):
 
     def _measure_missing(self, desk: ProbeDesk, visit: Visit) -> Said:
         """Starts the λ probe that the diagnostic prompt lacks."""
-        said = desk.start_missing(visit.reader, str(visit.values.get("turn", "")))
-        asking = "Asking six times; the prompt then holds λ. The Probes tab shows how far it is."
-        return {"say": said or asking}
+        desk.start_missing(visit.reader, str(visit.values.get("turn", "")))
+        return {"say": "Asking six times; the prompt then holds λ. The Probes tab shows how far it is."}
 
     def _diagnose(self, desk: ProbeDesk, visit: Visit) -> Said:
         """The diagnostic prompt of a turn, to be copied by the page."""
-        diagnosis = desk.diagnosis(visit.reader, str(visit.values.get("turn", "")))
-        return {"say": diagnosis} if isinstance(diagnosis, str) else {"copy": diagnosis.prompt}
+        return {"copy": desk.diagnosis(visit.reader, str(visit.values.get("turn", ""))).prompt}
 
 
 def _prompt(desk: ProbeDesk, reader: Reader, turn_id: str) -> Html:
-    diagnosis = desk.diagnosis(reader, turn_id)
-    if isinstance(diagnosis, str) and turn_id:
-        diagnosis = desk.diagnosis(reader)
-    if isinstance(diagnosis, str):
-        return markup_doctor.prompt(diagnosis, "")
+    try:
+        diagnosis = _diagnosis(desk, reader, turn_id)
+    except UserError as error:
+        return markup_doctor.prompt(str(error), "")
     asked = probe_for(desk, reader, turn_id)
-    about = asked.question if isinstance(asked, LambdaProbe) else "the newest answer"
+    about = asked.question if asked is not None else "the newest answer"
     return markup_doctor.prompt(diagnosis_row(diagnosis), " ".join(about.split()))
+
+
+def _diagnosis(desk: ProbeDesk, reader: Reader, turn_id: str) -> Diagnosis:
+    """The diagnosis of that turn, or of the newest where it is one that is not in memory."""
+    if turn_id:
+        with suppress(UserError):
+            return desk.diagnosis(reader, turn_id)
+    return desk.diagnosis(reader)

@@ -43,9 +43,8 @@ class ToolsCard(Card):
     def _schema(self, visit: Visit) -> Said:
         """Takes a JSON Schema for answers, or removes it."""
         text = str(visit.values.get("answer_schema", "")).strip()
-        problem = self.parts.tools.schema_problem(text) if self.parts.tools is not None else ""
-        if problem:
-            return {"say": problem}
+        if self.parts.tools is not None:
+            self.parts.tools.check_schema(text)
         problems = self.parts.source.change_settings(answer_schema=text)
         done = (
             "Every answer must fit this schema from the next reply on." if text else "Answers are free again."
