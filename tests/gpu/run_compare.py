@@ -31,6 +31,7 @@ from exllama_guard.probes.writer import Sampling, Written
 from exllama_guard.report.json import as_json
 from gpu_record import HERE, Record, options, plain, side_by_side
 from sections import spec_of
+from together import write_together
 
 WEIGHTS = {
     "exllamav2": (("fp16", "fp16"), ("exl2-8.0", "8.0 bpw"), ("exl2-4.0", "4.0 bpw")),
@@ -109,8 +110,8 @@ def _write(given) -> int:
         if given.library == "exllamav3":
             mode = ExLlamaMode(replace(_specs(given)[number], context_tokens=TOGETHER_TOKENS))
             asked = [one for one in jobs if runner.kept.get(_key(mode, one)) is None]
-            written = mode.write_together(
-                [(mode._template(one.text), one.seed, None) for one in asked], job.drawn
+            written = write_together(
+                mode, [(mode._template(one.text), one.seed, None) for one in asked], job.drawn
             )
             for one, (text, tokens) in zip(asked, written, strict=True):
                 runner.kept.add(_key(mode, one), Written(text, tokens, 0.0, 0.0))

@@ -28,9 +28,10 @@ from exllama_guard.probes.doctor.detectors.files import loader_against_reference
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
 from exllama_guard.probes.measures.logit_drift import logit_drift
 from exllama_guard.probes.modes.exllama import ExLlamaMode
-from exllama_guard.probes.modes.exllama_open import ExLlamaSpec, loaded_of
+from exllama_guard.probes.modes.exllama_open import ExLlamaSpec
 from exllama_guard.probes.writer import Sampling
 from gpu_record import EXTENSION, Record, options
+from together import loaded_of
 
 REFERENCE_TOKENS = 1024
 CANARY_RUNS = 20

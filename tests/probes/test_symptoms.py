@@ -21,7 +21,7 @@ from exllama_guard.probes.doctor.detectors.version_skew import (
     wheel_tags,
 )
 from exllama_guard.probes.doctor.fix_pages import PAGES
-from exllama_guard.probes.doctor.symptoms import CATALOGUE, Stage, fired, first_repair, observed, unobserved
+from exllama_guard.probes.doctor.symptoms import CATALOGUE, Stage, fired, observed, unobserved
 from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.logit_drift import LogitDrift
 from exllama_guard.probes.measures.repetition import repetition_of, topic_loss
@@ -87,8 +87,8 @@ def test_what_lies_upstream_is_repaired_first():
     )
     assert [one.symptom.id for one in seen] == ["PC3", "PI2", "V1", "RT3", "EC1"]
     assert [one.symptom.stage for one in seen] == sorted(one.symptom.stage for one in seen)
-    assert first_repair(seen).id == "predeploy-collapse"
-    assert first_repair([]) is None
+    assert fired(seen)[0].pages[0].id == "predeploy-collapse"
+    assert fired([]) == ()
     assert Stage.BOOT < Stage.SCHEMA < Stage.RETRIEVAL < Stage.REASONING
 
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.probes.doctor.fix_pages import FixPage, fix_page
 
-__all__ = ["CATALOGUE", "Observation", "Stage", "Symptom", "fired", "first_repair", "observed", "unobserved"]
+__all__ = ["CATALOGUE", "Observation", "Stage", "Symptom", "fired", "observed", "unobserved"]
 
 
 class Stage(IntEnum):
@@ -128,9 +128,3 @@ def fired(observations: Iterable[Observation]) -> tuple[Observation, ...]:
     """The symptoms that were seen; the first one is what to repair first: boot, schema, retrieval, reasoning."""
     seen = [one for one in observations if one.verdict in _WEIGHT]
     return tuple(sorted(seen, key=lambda one: (one.symptom.stage, _WEIGHT[one.verdict], one.symptom.id)))
-
-
-def first_repair(observations: Iterable[Observation]) -> FixPage | None:
-    """The page of the fault furthest up, or None where nothing was seen."""
-    seen = fired(observations)
-    return seen[0].pages[0] if seen else None

@@ -20,7 +20,6 @@ from exllama_guard.probes.modes.exllama_write import (
     forward_v3,
     stream_v2,
     stream_v3,
-    write_together_v3,
 )
 from exllama_guard.probes.writer import Sampling, Written
 
@@ -145,15 +144,6 @@ class ExLlamaMode:
         """
         steps = stream_v2 if self.spec.library == "exllamav2" else stream_v3
         return steps(self.held, prompt, sampling, seed, lock)
-
-    def write_together(
-        self, wanted: Sequence[tuple[str, int, CompiledLock | None]], sampling: Sampling
-    ) -> list[tuple[str, int]]:
-        """(text, its tokens) of each (prompt as it stands, seed, lock); ExLlamaV3 writes many at a time."""
-        if self.spec.library == "exllamav3":
-            return write_together_v3(self.held, wanted, sampling)
-        made = [list(self.stream(prompt, sampling, seed, lock)) for prompt, seed, lock in wanted]
-        return [("".join(text for text, _ in steps), sum(count for _, count in steps)) for steps in made]
 
     def distributions(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """Shape (n - 1, vocabulary) float32 natural logs of P(next | ids[: i + 1]), through the cache.

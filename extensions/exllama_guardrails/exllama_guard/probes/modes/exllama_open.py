@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exllama_guard.backends import LoadedModel, LoadSettings, reference
 from exllama_guard.errors import BackendError, UserError
 
-__all__ = ["CACHE_TYPES", "LIBRARIES", "ExLlamaSpec", "Held", "loaded_of", "open_exllama"]
+__all__ = ["CACHE_TYPES", "LIBRARIES", "ExLlamaSpec", "Held", "open_exllama"]
 
 LIBRARIES = ("exllamav2", "exllamav3")
 CACHE_TYPES = {"exllamav2": ("fp16", "fp8", "q8", "q6", "q4"), "exllamav3": ("fp16", "q8", "q6", "q4")}
@@ -90,24 +89,6 @@ def open_exllama(spec: ExLlamaSpec) -> Held:
     except _UNLOADABLE as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise BackendError(f"{spec.label} cannot be loaded by {spec.library}: {first[:300]}") from error
-
-
-def loaded_of(spec: ExLlamaSpec, held: object, tokenizer: object | None = None) -> LoadedModel:
-    """What the adapters take: weak references, so `held` must be kept by the caller."""
-    return LoadedModel(
-        name=spec.path.name,
-        loader=spec.loader,
-        model=reference(held),
-        tokenizer=reference(held if tokenizer is None else tokenizer),
-        path=spec.path,
-        settings=LoadSettings(
-            cache_type=spec.cache_type,
-            split=spec.split,
-            context_tokens=spec.context_tokens,
-            tensor_parallel=spec.tensor_parallel,
-            tensor_backend=spec.tensor_backend,
-        ),
-    )
 
 
 def _open_v2(spec: ExLlamaSpec) -> Held:

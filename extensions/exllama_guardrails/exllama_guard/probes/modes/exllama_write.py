@@ -6,7 +6,7 @@ Written against exllamav2 0.3.2 (`generator/streaming.py`) and exllamav3 1.6.5 (
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.probes.modes.exllama_open import Held
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 
-__all__ = ["forward_v2", "forward_v3", "stream_v2", "stream_v3", "write_together_v3"]
+__all__ = ["forward_v2", "forward_v3", "stream_v2", "stream_v3"]
 
-_TOGETHER = 16  # jobs that ExLlamaV3 is given at once
 _PROMPT_END_BYTES = 1024  # of a prompt, in which a lock looks for an opened thinking block
 
 
@@ -69,28 +68,6 @@ def stream_v3(
     finally:
         if held.generator.num_remaining_jobs():
             held.generator.cancel(job)
-
-
-def write_together_v3(
-    held: Held, wanted: Sequence[tuple[str, int, CompiledLock | None]], sampling: Sampling
-) -> list[tuple[str, int]]:
-    """(text, its tokens) of each (prompt, seed, lock), some at a time in one batch."""
-    out: list[tuple[str, int]] = []
-    for first in range(0, len(wanted), _TOGETHER):
-        jobs = [
-            _job_v3(held, prompt, sampling, seed, lock)
-            for prompt, seed, lock in wanted[first : first + _TOGETHER]
-        ]
-        parts = {id(job): list[str]() for job in jobs}
-        counts = dict.fromkeys(parts, 0)
-        for job in jobs:
-            held.generator.enqueue(job)
-        while held.generator.num_remaining_jobs():
-            for job, text, count in _results(held):
-                parts[id(job)].append(text)
-                counts[id(job)] += count
-        out += [("".join(parts[id(job)]), counts[id(job)]) for job in jobs]
-    return out
 
 
 def _results(held: Held) -> Iterator[tuple[Any, str, int]]:
