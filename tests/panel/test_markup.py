@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from exllama_guard.core.html import el, source_link
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.snippets import Span, make_snippet
 from exllama_guard.core.turns import (
@@ -22,7 +23,6 @@ from exllama_guard.core.turns import (
 )
 from exllama_guard.panel.history.archive import Filter, Past, page_of, row_of
 from exllama_guard.panel.history.markup import history, report_page
-from exllama_guard.panel.html import el, source_link
 from exllama_guard.panel.model.markup import model
 from exllama_guard.panel.over_time.markup import plot as plot_markup
 from exllama_guard.panel.over_time.rows import plot

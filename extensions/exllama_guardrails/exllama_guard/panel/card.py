@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.turns import Reader, TurnReport
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.monitor import Snapshot
 from exllama_guard.panel.history.archive import Archive
-from exllama_guard.panel.html import Html, el, join
 from exllama_guard.panel.message import Message
 from exllama_guard.panel.packet import Page
 from exllama_guard.panel.source import PanelSource, ToolSource

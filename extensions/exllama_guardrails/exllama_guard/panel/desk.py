@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from exllama_guard.core.html import Html
 from exllama_guard.core.turns import Finish
 from exllama_guard.errors import GuardError
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.panel.card import Action, PanelParts, Said, Visit, Visitor
 from exllama_guard.panel.cards import CARDS
 from exllama_guard.panel.history.archive import Archive
-from exllama_guard.panel.html import Html
 from exllama_guard.panel.message import Message, read_message
 from exllama_guard.panel.packet import STREAMED_BYTES, Page, Part, Slot, packet
 from exllama_guard.panel.problems import problems

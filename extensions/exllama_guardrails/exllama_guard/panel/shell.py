@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.panel.card import place
 from exllama_guard.panel.cards import CARDS
-from exllama_guard.panel.html import Html, button, el, join
+from exllama_guard.panel.html import button
 from exllama_guard.panel.message import TABS
 from exllama_guard.panel.turn.markup import glance_empty
 

@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from exllama_guard.core.html import Html, join
 from exllama_guard.core.measures import FloatArray
 from exllama_guard.monitor import batches
 from exllama_guard.panel.card import Action, Card, PanelParts, Said, Visit, place
 from exllama_guard.panel.check import markup_calibrate
 from exllama_guard.panel.check.rows_calibrate import CalibrationRows, calibration_rows
 from exllama_guard.panel.check.tasks import VisitorTasks
-from exllama_guard.panel.html import Html, join
 from exllama_guard.panel.packet import Page, Slot
 from exllama_guard.panel.report.markup import problem, progress
 from exllama_guard.probes import Progress, Tell

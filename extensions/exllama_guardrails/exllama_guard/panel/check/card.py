@@ -6,11 +6,11 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.turns import Reader, TurnReport
 from exllama_guard.panel.card import Action, Card, PanelParts, Said, Visit, place
 from exllama_guard.panel.check.markup import check_form
 from exllama_guard.panel.check.tasks import VisitorTasks
-from exllama_guard.panel.html import Html, el, join
 from exllama_guard.panel.packet import Page, Slot
 from exllama_guard.panel.report.markup import problem, progress
 from exllama_guard.panel.turn import markup as turn_markup

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.turns import ModelInfo
 from exllama_guard.monitor import Event
 from exllama_guard.panel.forms import select, submit
-from exllama_guard.panel.html import Html, badge, button, el, empty, join
+from exllama_guard.panel.html import badge, button, empty
 from exllama_guard.panel.model.rows import Bar, ModelRow, ModelRows
 
 DRIFT_LENGTHS = (1024, 2048, 4096, 8192, 16384)

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
+from exllama_guard.core.html import Html
 from exllama_guard.core.turns import Reader
 from exllama_guard.errors import UserError
 from exllama_guard.panel.card import Action, Card, PanelParts, Said, Visit
-from exllama_guard.panel.html import Html
 from exllama_guard.panel.packet import Page, Slot
 from exllama_guard.panel.probes import markup, markup_compare
 from exllama_guard.panel.probes.rows import editable_forms, probe_rows

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
+from exllama_guard.core.html import Html
 from exllama_guard.core.turns import Reader
 from exllama_guard.errors import UserError
 from exllama_guard.panel.card import Action, Card, Said, Visit
-from exllama_guard.panel.html import Html
 from exllama_guard.panel.packet import Page, Slot
 from exllama_guard.panel.probes import markup, markup_doctor
 from exllama_guard.panel.probes.card import probe_for, with_desk

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.panel.forms import field, file_row, select, submit
-from exllama_guard.panel.html import Html, button, el, join
+from exllama_guard.panel.html import button
 from exllama_guard.panel.probes.rows_compare import CompareRow, Picked
 
 __all__ = ["compare_form", "open_form"]

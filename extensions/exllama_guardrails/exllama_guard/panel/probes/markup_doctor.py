@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exllama_guard.core.html import Html, el, join, source_link
 from exllama_guard.panel.forms import submit
-from exllama_guard.panel.html import Html, badge, button, el, empty, join, source_link
+from exllama_guard.panel.html import badge, button, empty
 from exllama_guard.panel.probes.rows import DiagnosisRow, DoctorRow, DoctorRows
 from exllama_guard.panel.report.markup import downloads, work_card
 from exllama_guard.panel.report.rows import WorkRow

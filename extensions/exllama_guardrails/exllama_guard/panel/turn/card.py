@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from exllama_guard.core.html import Html
 from exllama_guard.core.turns import TurnReport
 from exllama_guard.panel.card import Card, Visit
-from exllama_guard.panel.html import Html
 from exllama_guard.panel.packet import Page
 from exllama_guard.panel.turn.page import turn_frame, turn_page
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from exllama_guard.panel.html import Html, badge, button, el, empty, join, source_link
+from exllama_guard.core.html import Html, el, join, source_link
+from exllama_guard.panel.html import badge, button, empty
 from exllama_guard.panel.turn.evidence import Difference, EvidenceRow, Piece
 from exllama_guard.panel.turn.rows import GaugeRow, GlanceRow, MeasureRow, SnippetRow
 from exllama_guard.panel.turn.segments import SegmentRow

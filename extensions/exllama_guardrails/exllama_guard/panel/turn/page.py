@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.turns import Channel, Finish, TurnReport
 from exllama_guard.panel.card import place
-from exllama_guard.panel.html import Html, el, empty, join
+from exllama_guard.panel.html import empty
 from exllama_guard.panel.packet import Page, Part, Slot, SlotList
 from exllama_guard.panel.turn import markup as turn_markup
 from exllama_guard.panel.turn import markup_acted
