@@ -18,6 +18,7 @@ from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.errors import SchemaError
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools.constrain import Constrainer, _asking
+from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.tools.attempts import find_attempts
 from exllama_guard.tools.calls import compile_checker, tool_checker
 from exllama_guard.tools.locks.compiled import plan_answer, plan_calls
@@ -210,11 +211,17 @@ class LlamaServer:
         return {"grammar": state["grammar_string"], "seed": 1}
 
 
+def planned(tool):
+    turn = ToolTurn(None, "page::c")
+    turn.planned(plan_calls((tool,), TAGGED, always=False))
+    return turn
+
+
 def test_the_hosts_request_gets_the_lock_and_keeps_a_users_own_grammar(server, monkeypatch):
     from exllama_guard.host.tools import constrain as tool_constrain
 
     monkeypatch.setattr(tool_constrain, "_asking", lambda port: server.ask)
-    turn = types.SimpleNamespace(plan=plan_calls((WEATHER,), TAGGED, always=False), enforced=False)
+    turn = planned(WEATHER)
     told, patches = [], Patches()
     held = types.SimpleNamespace(turn=turn)
     constrainer = Constrainer(lambda: held.turn, patches, lambda *args: told.append(args[1:]))
@@ -224,21 +231,21 @@ def test_the_hosts_request_gets_the_lock_and_keeps_a_users_own_grammar(server, m
     assert payload["grammar_lazy"] is True
     assert payload["seed"] == 1
     assert "get_weather" in payload["grammar"]
-    assert turn.enforced
+    assert turn.reply.enforced
     host.prepare_payload({"grammar_string": ""})
     assert told == [({}, "")], "asked and told once"
     assert host.prepare_payload({"grammar_string": "root ::= x"}) == {"grammar": "root ::= x", "seed": 1}
-    held.turn = types.SimpleNamespace(plan=plan_calls((REMOTE,), TAGGED, always=False), enforced=False)
+    held.turn = planned(REMOTE)
     assert host.prepare_payload({"grammar_string": ""}) == {"grammar": "", "seed": 1}
     assert "$ref" in told[-1][1]
-    assert not held.turn.enforced
+    assert not held.turn.reply.enforced
     held.turn = None
     assert host.prepare_payload({"grammar_string": ""}) == {"grammar": "", "seed": 1}
     patches.undo()
 
 
 def test_a_server_that_is_gone_is_told_and_the_reply_goes_on_unlocked():
-    turn = types.SimpleNamespace(plan=plan_calls((WEATHER,), TAGGED, always=False), enforced=False)
+    turn = planned(WEATHER)
     told, patches = [], Patches()
     constrainer = Constrainer(lambda: turn, patches, lambda *args: told.append(args[2]))
     host = LlamaServer(9)

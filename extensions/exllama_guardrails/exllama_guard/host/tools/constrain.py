@@ -68,9 +68,9 @@ class Constrainer:
 
     def _lock(self) -> tuple[ToolTurn, CompiledLock] | None:
         turn = self._current()
-        if turn is None or turn.outcome is None or turn.outcome.lock is None:
+        if turn is None or turn.reply.outcome is None or turn.reply.outcome.lock is None:
             return None
-        return turn, turn.outcome.lock
+        return turn, turn.reply.outcome.lock
 
     def _payload(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def prepare_payload(server: Any, state: Any) -> Any:  # noqa: ANN401 - the host's signature
@@ -83,12 +83,13 @@ class Constrainer:
     def _locked_payload(self, payload: dict[str, Any], server: Any) -> dict[str, Any]:  # noqa: ANN401 - the host's
         """The request with the lock of the reply that starts; a user's own grammar for free text stays."""
         turn = self._current()
-        if turn is None or turn.plan is None or (payload.get("grammar") and not turn.plan.always):
+        plan = turn.reply.plan if turn is not None else None
+        if turn is None or plan is None or (payload.get("grammar") and not plan.always):
             return payload
-        lock = self._server_lock(turn.plan, server)
+        lock = self._server_lock(plan, server)
         if lock is None:
             return payload
-        turn.enforced = True
+        turn.held_by(None, None)
         kept = {key: value for key, value in payload.items() if key not in ("grammar", "json_schema")}
         return {**kept, **lock.fields}
 
@@ -134,10 +135,10 @@ class Constrainer:
         tokenizer = shared_module().model.tokenizer
         ids = kwargs.get("input_ids", args[0] if args else None)
         end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
-        turn.limit = kwargs.get("max_new_tokens")
-        turn.processor = filter_for_exllamav3(lock, tokenizer, end, limit=turn.limit)
-        turn.enforced = True
-        return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
+        limit = kwargs.get("max_new_tokens")
+        filter_ = filter_for_exllamav3(lock, tokenizer, end, limit=limit)
+        turn.held_by(filter_, limit)
+        return {**kwargs, "filters": [*(kwargs.get("filters") or []), filter_]}
 
     @guarded(lambda self, generator, args, kwargs: kwargs)
     def _with_filter_v2(
@@ -153,10 +154,10 @@ class Constrainer:
 
         turn, lock = held
         ids = kwargs.get("input_ids", args[0] if args else None)
-        limit = None if ids is None else turn.room(int(ids.shape[-1]))
-        turn.processor = filter_for_exllamav2(lock, generator, limit=limit)
-        turn.enforced = True
-        return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
+        limit = None if ids is None else turn.reply.room(int(ids.shape[-1]))
+        filter_ = filter_for_exllamav2(lock, generator, limit=limit)
+        turn.held_by(filter_, limit)
+        return {**kwargs, "filters": [*(kwargs.get("filters") or []), filter_]}
 
 
 def _bytes_of(lock: CompiledLock, ids: Sequence[int]) -> bytes:

@@ -1,7 +1,7 @@
 """Asks the model again where an answer misses its schema: on the page, and wherever the host sends it whole.
 
 Runs in the host's `_generate_reply`, below what observes the reply, so a new try holds the same lock, streams
-to the same reader and is measured as part of the same turn. The WebUI's API has its own way (tool_api.py).
+to the same reader and is measured as part of the same turn. The WebUI's API has its own way (api.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Call(ReplyCall):
     @property
     def sent(self) -> bool:
         """Whether steps go out as they come: not to a client whose answer nothing makes fit meanwhile."""
-        return not self.to_client or self.turn.enforced
+        return not self.to_client or self.turn.reply.enforced
 
 
 def repairing(original: Callable[..., Texts]) -> Callable[..., Texts]:
@@ -50,11 +50,11 @@ def repairing(original: Callable[..., Texts]) -> Callable[..., Texts]:
     def plan(*args: Any, **kwargs: Any) -> _Call | None:  # noqa: ANN401 - the host's
         """The call where its answer must fit a schema and can still be replaced; None for all others."""
         turn = current_turn()
-        if turn is None or turn.answer_schema is None:
+        if turn is None or turn.asked.answer_schema is None:
             return None
         given = signature.bind(*args, **kwargs)
         state, prompt = given.arguments["state"], given.arguments["question"]
-        if not given.arguments.get("is_chat") or turn.repairs_itself or turn.begun:
+        if not given.arguments.get("is_chat") or turn.asked.repairs_itself or turn.reply.begun:
             return None
         to_client = bool(state.get("stream")) and not given.arguments.get("for_ui")
         escaped, left = bool(given.arguments.get("escape_html")), state.get("stop_event")
@@ -94,13 +94,13 @@ def _repairs(call: _Call, first: str) -> Texts:
     """Yields new tries as they grow, then the text that stands."""
     given, prompt = first, call.prompt
     for tries in range(MAX_REPAIR_ROUNDS + 1):
-        call.turn.answer_tries = tries
+        call.turn.asked_again(tries)
         judged = _judged(call, given)
         if judged is None or call.interrupted():
             return
         if judged.outcome is not AnswerOutcome.REFUSED:
             if judged.outcome is AnswerOutcome.REPAIRED:
-                call.turn.answer_cut = True
+                call.turn.cut_out(judged.text)
                 yield call.given(_cut(call.text(given), judged.text))
             return
         following_prompt = _prompt_again(call, prompt, given, judged.errors)
@@ -137,7 +137,7 @@ def _tried(call: _Call, prompt: str) -> Generator[str, None, str]:
 
 @guarded(lambda call, given: None)
 def _judged(call: _Call, given: str) -> Judged | None:
-    schema = call.turn.answer_schema
+    schema = call.turn.asked.answer_schema
     return None if schema is None else judge(call.text(given), schema)
 
 
