@@ -1,0 +1,402 @@
+"""A sentence as the checks of words read it: its words, what each is, and which of them a negation turns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from exllama_guard.grounding.facts import cues
+from exllama_guard.grounding.lexicon import Relation, irregular, lemma_of, relation, weight_of
+
+_TOKEN = re.compile(
+    r"n['’]t\b|\d+(?:[.,:/]\d+)*|(?:[A-Z]\.){2,}|@[\w-]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+"
+    r"|[^\W\d_](?:(?!n['’]t\b)[^\W_]|[\u0300-\u036f\u0900-\u097f\u064b-\u0652])*",
+)
+_MARKS = re.compile(r"[\u064b-\u0652\u0640]")  # Arabic vowel signs
+_BREAK = re.compile(r"[,;:.!?()\[\]–—|，。；：、！？؛،।\n]")
+_JOINTS = frozenset(
+    [
+        *(
+            "but",
+            "while",
+            "whereas",
+            "although",
+            "though",
+            "because",
+            "if",
+            "unless",
+            "which",
+            "who",
+            "and",
+            "or",
+            "so",
+        ),
+        *(
+            "aber",
+            "sondern",
+            "während",
+            "weil",
+            "wenn",
+            "und",
+            "oder",
+            "mais",
+            "et",
+            "ou",
+            "si",
+            "pero",
+            "sino",
+            "y",
+            "o",
+        ),
+        *(
+            "porque",
+            "ma",
+            "e",
+            "se",
+            "perché",
+            "mas",
+            "но",
+            "а",
+            "и",
+            "или",
+            "если",
+            "что",
+            "لكن",
+            "أو",
+            "إذا",
+            "और",
+            "लेकिन",
+        ),
+    ]
+)
+_STOP = frozenset(
+    [
+        # English
+        *"a an the this that these those of in on at by to for from with as into onto upon about between among".split(),
+        *"through during and or but nor so yet if then than because while although though is are was were be been".split(),
+        *"being am do does did doing have has had having will would shall should can could may might must it its".split(),
+        *"he she they them his her hers him their theirs we us our ours you your yours i me my mine who whom whose".split(),
+        *"which what when where why how there here also such own same other another each both either s t ve re ll d m".split(),
+        *"ca wo sha just very too only some any all more most up out over again ever even still already once therefore thus".split(),
+        *"however get gets got make makes made let lets one ones need needs whether per via".split(),
+        # German, Dutch
+        *"der die das den dem des ein eine einer eines einem einen und oder aber ist sind war waren wird werden wurde".split(),
+        *"hat haben kann können darf muss müssen soll sollen es er sie ich wir ihr man sich zu zum zur von vom in im".split(),
+        *"an am auf aus bei mit nach für über unter vor durch um als wie dass wenn weil dann auch noch nur schon so".split(),
+        *"de het een en is van dat op te voor met zijn aan er wordt".split(),
+        # French, Spanish, Italian, Portuguese
+        *"le la les l un une des du de d et ou est sont a ont il elle ils elles on ce cette ces son sa ses leur au aux".split(),
+        *"en dans par pour sur avec que qui se y été être avoir peut doit plus très aussi c qu s j n m t".split(),
+        *"el los las una uno unos unas del al y o es son fue ha han se su sus lo le que con por para como más muy hay".split(),
+        *"il lo gli i un uno una di da del della dei delle al alla nel nella e è sono ha hanno si che con per come più".split(),
+        *"o os as um uma do da dos das no na nos nas ao à e é são foi tem se que com por para como mais muito".split(),
+        # Russian, Arabic, Hindi
+        *"и в во на с со к ко о об от до по за из у для что как это этот эта эти он она они его её их был была было".split(),
+        *"были есть или а но же ли бы при".split(),
+        *"في من على إلى عن مع هذا هذه ذلك التي الذي أن إن كان كانت هو هي و أو ثم قد كل ما".split(),
+        *"है हैं था थे थी का के की को में से पर ने और या यह वह ये वे इस उस एक भी तो ही कि जो कर करें किया होता होती".split(),
+    ]
+)
+_SNOWBALL = {
+    "de": "german", "fr": "french", "es": "spanish", "it": "italian", "pt": "portuguese", "ru": "russian",
+    "nl": "dutch", "ar": "arabic", "hi": "hindi", "pl": "polish",
+}  # fmt: skip
+_POSTPONED = ("de", "nl")  # languages whose "not" may stand behind what it turns
+_SCOPE = 2  # content words behind a negation that it may turn
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word: its place, its stem, and what it is.
+
+    `sign` is -1 for the word that a negation turns, 0 where that is not plain, else 1. `pairs` are the pairs
+    of opposites that it belongs to with its side of each.
+    """
+
+    start: int
+    end: int
+    text: str
+    norm: str
+    stem: str
+    content: bool
+    number: bool
+    clause: int
+    sign: int
+    pairs: tuple[tuple[int, int], ...]
+
+    @property
+    def keys(self) -> tuple[tuple[str, int], ...]:
+        """What it says with its sign: its stem, and each pair of opposites with the side that it takes."""
+        if self.sign == 0:
+            return ()
+        return ((self.stem, self.sign), *((f"#{number}", side * self.sign) for number, side in self.pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A sentence with its words; `stems` are those of its content words."""
+
+    text: str
+    language: str
+    tokens: tuple[Token, ...]
+    stems: frozenset[str]
+    denying: frozenset[
+        int
+    ]  # clauses with a word that denies or bounds: a negation, "only", "except", "refused"
+
+    def denies(self, token: Token) -> bool:
+        """Whether the clause of a word, or a short one beside it, denies or bounds something."""
+        beside = {one for one in (token.clause - 1, token.clause + 1) if self._short(one)}
+        return not self.denying.isdisjoint(beside | {token.clause})
+
+    def _short(self, clause: int) -> bool:
+        return sum(one.content for one in self.tokens if one.clause == clause) < 3
+
+    @property
+    def content(self) -> tuple[Token, ...]:
+        """Its content words, in order."""
+        return tuple(token for token in self.tokens if token.content)
+
+
+@lru_cache(maxsize=65536)
+def stem_of(norm: str, language: str) -> str:
+    """The stem that equates forms of one word of a language."""
+    if language == "en":
+        lemma = irregular(norm)
+        if not lemma.isascii() or len(lemma) < 4:
+            return lemma[:-1] if lemma.endswith("s") and len(lemma) == 3 else lemma
+        return str(_stemmer("english").stemWord(lemma))
+    name = _SNOWBALL.get(language)
+    return str(_stemmer(name).stemWord(norm)) if name and len(norm) > 3 else norm
+
+
+@lru_cache(maxsize=16)
+def _stemmer(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the library has no types
+    import snowballstemmer
+
+    return snowballstemmer.stemmer(name)
+
+
+def language_in(text: str, fallback: str) -> str:
+    """The language of a text by its script, by its commonest words, or `fallback` where neither tells."""
+    script = _script(text)
+    if script:
+        return script
+    found = {word for word in re.findall(r"[^\W\d_]+", text[:4000].casefold())}
+    counts = {one: len(found & common) for one, common in _COMMON.items()}
+    best = max(counts, key=lambda one: counts[one])
+    if counts[best] >= 2 and counts[best] > counts.get(fallback, 0):
+        return best
+    return fallback if fallback in _COMMON else "en"
+
+
+_COMMON = {
+    "en": frozenset(
+        "the and of to is was that for it with as are by this you your from not can at be".split()
+    ),
+    "de": frozenset(
+        "der die das und ist nicht ein eine mit von zu den im für auf sich sie werden bei oder".split()
+    ),
+    "fr": frozenset(
+        "le la les et des est une un que dans pour du qui au avec sur ne pas vous il par".split()
+    ),
+    "es": frozenset("el la los las que de y en una un por con para del se su no es al".split()),
+    "pt": frozenset("o os que de e em uma um por com para não do da dos são no na ao".split()),
+    "it": frozenset("il la che di e un una per con del sono non gli della nel è i si le".split()),
+    "nl": frozenset("de het een en van is dat op te in voor niet met zijn aan er".split()),
+    "pl": frozenset("nie się na do jest że od po przez oraz dla lub za są".split()),
+}
+_SCRIPTS = (
+    ("ja", re.compile(r"[\u3040-\u30ff]")),
+    ("zh", re.compile(r"[\u3400-\u9fff]")),
+    ("ko", re.compile(r"[\uac00-\ud7a3]")),
+    ("ru", re.compile(r"[\u0400-\u04ff]")),
+    ("ar", re.compile(r"[\u0600-\u06ff]")),
+    ("hi", re.compile(r"[\u0900-\u097f]")),
+)
+
+
+def _script(text: str) -> str:
+    short = text[:2000]
+    latin = len(re.findall(r"[a-zA-Z]", short))
+    for language, signs in _SCRIPTS:
+        count = len(signs.findall(short))
+        if count >= 2 and count * 2 > latin:
+            return language
+    return ""
+
+
+@lru_cache(maxsize=8192)
+def parsed(text: str, language: str) -> Parsed:
+    """One sentence read in its own language; `language` is taken where the text does not tell."""
+    own = language_in(text, language)
+    if own in ("zh", "ja", "ko"):
+        from exllama_guard.grounding.facts.signs import signs_of
+
+        tokens = signs_of(text, own)
+    else:
+        tokens = _tokens(text, own)
+    stems = frozenset(token.stem for token in tokens if token.content)
+    return Parsed(text, own, tokens, stems, _denying(text, tokens, own))
+
+
+_DENYING = re.compile(
+    r"[不没未无別勿免仅只除非拒禁]|ない|なく|ません|のみ|だけ|以外|ず[、。に]|否|未|않|없|못|안 |만 "
+)
+_OPPOSED = re.compile(r"\A(?:un|non|in|im|il|ir|dis)")
+_PREFIX = re.compile(r"(?:un|non|in|im|il|ir|dis)[a-z]{4,}\Z")
+
+
+def _denying(text: str, tokens: tuple[Token, ...], language: str) -> frozenset[int]:
+    """The clauses that deny or bound something, in whatever words."""
+    if language in ("zh", "ja", "ko"):
+        places = [match.start() for match in _DENYING.finditer(text)]
+        return frozenset(
+            token.clause
+            for token in tokens
+            if any(token.start - 1 <= place <= token.end + 2 for place in places)
+        )
+    words = cues.words("deny") | cues.words(f"negation.{language}")
+    return frozenset(
+        token.clause for token in tokens if token.norm in words or (language == "en" and _opposed(token.norm))
+    )
+
+
+@lru_cache(maxsize=8192)
+def _opposed(norm: str) -> bool:
+    """Whether an English word denies by its beginning: "unpaid", "incomplete"."""
+    match = _PREFIX.match(norm)
+    if match is None:
+        return False
+    rest = _OPPOSED.sub("", norm)
+    return relation(norm, rest) is Relation.OPPOSITE or (
+        norm.startswith(("un", "non")) and bool(lemma_of(rest))
+    )
+
+
+@dataclass(slots=True)
+class _Raw:
+    start: int
+    end: int
+    text: str
+    norm: str
+    clause: int
+    sign: int = 1
+
+
+def _raws(text: str) -> list[_Raw]:
+    out: list[_Raw] = []
+    clause, at = 0, 0
+    for match in _TOKEN.finditer(text):
+        raw = match.group()
+        norm = _MARKS.sub("", raw.casefold().replace("’", "'"))
+        if _BREAK.search(text, at, match.start()) or norm in _JOINTS:
+            clause += 1
+        at = match.end()
+        out.append(_Raw(match.start(), match.end(), raw, norm, clause))
+    return out
+
+
+def _is_content(raw: _Raw, language: str) -> bool:
+    if raw.norm in _STOP or raw.norm in cues.words(f"negation.{language}"):
+        return False
+    return len(raw.norm) > 1 or raw.text.isdigit() or raw.text.isupper()
+
+
+def _tokens(text: str, language: str) -> tuple[Token, ...]:
+    raws = _raws(text)
+    content = [_is_content(raw, language) for raw in raws]
+    _turn(raws, content, language)
+    opposite = cues.opposites(language)
+    out = []
+    for index, raw in enumerate(raws):
+        following = raws[index + 1].norm if index + 1 < len(raws) else ""
+        pairs = opposite.get(f"{raw.norm} {following}") or opposite.get(raw.norm, ())
+        number = raw.text[0].isdigit()
+        norm = raw.norm
+        if language == "en" and content[index] and _opposed(norm):
+            norm = _OPPOSED.sub("", norm)
+            raw.sign = -raw.sign
+        stem = norm if number else stem_of(norm, language)
+        out.append(
+            Token(
+                raw.start,
+                raw.end,
+                raw.text,
+                raw.norm,
+                stem,
+                content[index],
+                number,
+                raw.clause,
+                raw.sign,
+                pairs,
+            )
+        )
+    return tuple(out)
+
+
+def _turn(raws: list[_Raw], content: list[bool], language: str) -> None:
+    """Give the words that a negation turns their sign."""
+    negations, halves = cues.words(f"negation.{language}"), cues.words(f"half.{language}")
+    last = -9
+    for index, raw in enumerate(raws):
+        if raw.norm not in negations or _is_idle(raws, index):
+            continue
+        if raw.norm in halves and index - last <= 5 and raws[last].clause == raw.clause:
+            continue
+        if (
+            raw.norm in ("no", "non", "não", "нет", "لا", "nein", "nie")
+            and index == 0
+            and index + 1 < len(raws)
+            and raws[1].clause != raw.clause
+        ):
+            continue  # "No, …" answers and turns nothing
+        last = index
+        opens = index == 0 or raws[index - 1].clause != raw.clause
+        plain = raw.norm not in cues.words("lacking") and not (opens and _contrasts(raws, index))
+        _turn_behind(raws, content, index, language, -1 if plain else 0)
+
+
+def _contrasts(raws: list[_Raw], at: int) -> bool:
+    """Whether a negation that opens its clause sets a word against another (", not the vendor")."""
+    if raws[at].norm not in cues.words("contrast"):
+        return False
+    return raws[at].norm != "no" or (at > 0 and raws[at - 1].clause != raws[at].clause)
+
+
+def _turn_behind(raws: list[_Raw], content: list[bool], at: int, language: str, turn: int) -> None:
+    behind = [
+        i for i in range(at + 1, min(len(raws), at + 7)) if raws[i].clause == raws[at].clause and content[i]
+    ]
+    before = [i for i in range(max(0, at - 5), at) if raws[i].clause == raws[at].clause and content[i]]
+    if not behind:
+        for i in before[-1:] if language in (*_POSTPONED, "hi") else ():
+            raws[i].sign *= turn
+        return
+    raws[behind[0]].sign *= turn
+    for i in behind[1 : _SCOPE + 1]:
+        raws[i].sign = 0
+    if language in _POSTPONED or language == "hi":
+        for i in before[-1:]:
+            raws[i].sign = 0
+
+
+def _is_idle(raws: list[_Raw], at: int) -> bool:
+    """Whether a negation stands in a turn of phrase that denies nothing ("not only")."""
+    norms = tuple(raw.norm for raw in raws[max(0, at - 2) : at + 4])
+    here = min(2, at)
+    idle = cues.phrases("idle")
+    return any(
+        norms[first : first + length] in idle
+        for first in range(here + 1)
+        for length in (2, 3, 4, 5)
+        if first + length > here
+    )
+
+
+def weight(token: Token, language: str) -> float:
+    """How much a content word tells, (0, 1]."""
+    if token.number or language != "en":
+        return 1.0
+    return weight_of(token.norm)

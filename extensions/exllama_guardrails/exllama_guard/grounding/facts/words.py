@@ -1,0 +1,35 @@
+"""Facts of a statement that are words, not numbers: negation, opposites, roles, names, quotes and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exllama_guard.grounding.facts.aligning import candidates, evidence_of
+from exllama_guard.grounding.facts.parsing import parsed
+from exllama_guard.grounding.facts.polarity import polarity_facts
+from exllama_guard.grounding.facts.values import Fact, Unit
+
+
+def word_facts(
+    statement: str,
+    units: Sequence[Unit],
+    near: Sequence[int],
+    *,
+    question: str = "",
+    before: str = "",
+    language: str = "en",
+) -> tuple[Fact, ...]:
+    """The facts of one statement that are words, each held against the evidence in its place.
+
+    Args:
+        statement: One statement of the answer.
+        units: All units of the evidence, some hundreds at most.
+        near: Indices of the units that bear on the statement most, best first.
+        question: What the user asked; "" where that is not known.
+        before: The answer's text before the statement.
+        language: ISO 639-1 code; a text that shows its own language is read in that.
+    """
+    read = parsed(statement, language)
+    evidence = evidence_of(tuple(units), language)
+    chosen = candidates(read, evidence, near)
+    return tuple(polarity_facts(read, evidence, chosen))
