@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from exllama_guard.grounding.facts.parsing import Parsed, Token, parsed, weight
+from exllama_guard.grounding.facts.parsing import Parsed, Token, language_in, parsed, weight
 from exllama_guard.grounding.facts.values import Place, Unit
 
 _OWN = 5  # units that share most words with a statement, beside those found by the caller
@@ -22,6 +22,7 @@ class Evidence:
     above: tuple[frozenset[str], ...]  # stems of heading and table head above each unit
     words: frozenset[str]
     text: str
+    language: str
 
     def place(self, unit: int, token: Token) -> tuple[Place, ...]:
         """Where a word of a unit stands."""
@@ -43,7 +44,7 @@ def evidence_of(units: tuple[Unit, ...], language: str) -> Evidence:
     words = frozenset(token.norm for one in read for token in one.tokens) | frozenset(
         token.norm for unit in units for line in unit.context for token in parsed(line, language).tokens
     )
-    return Evidence(units, read, above, words, text)
+    return Evidence(units, read, above, words, text, language_in(text, language))
 
 
 def candidates(statement: Parsed, evidence: Evidence, near: Sequence[int]) -> tuple[int, ...]:

@@ -9,9 +9,9 @@ from exllama_guard.grounding.facts.aligning import Evidence, Fit, around, fit
 from exllama_guard.grounding.facts.parsing import Parsed, Token
 from exllama_guard.grounding.facts.values import Fact, FactKind, Status
 
-_SHARE = 0.65  # share of the words around that a unit must hold before a difference contradicts
+_SHARE = 0.55  # share of the words around that a unit must hold before a difference contradicts
 _COUNT = 3
-_BACK = 0.5  # share of the unit's own words there that the statement must hold
+_BACK = 0.4  # share of the unit's own words there that the statement must hold
 _ENOUGH = 0.34  # share from which a unit that says the same takes the contradiction away
 
 

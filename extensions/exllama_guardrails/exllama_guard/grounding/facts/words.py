@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exllama_guard.grounding.facts.aligning import candidates, evidence_of
+from exllama_guard.grounding.facts.name_checks import name_facts
 from exllama_guard.grounding.facts.parsing import parsed
 from exllama_guard.grounding.facts.polarity import polarity_facts
 from exllama_guard.grounding.facts.values import Fact, Unit
@@ -32,4 +33,7 @@ def word_facts(
     read = parsed(statement, language)
     evidence = evidence_of(tuple(units), language)
     chosen = candidates(read, evidence, near)
-    return tuple(polarity_facts(read, evidence, chosen))
+    return (
+        *polarity_facts(read, evidence, chosen),
+        *name_facts(read, evidence, chosen, question, before),
+    )
