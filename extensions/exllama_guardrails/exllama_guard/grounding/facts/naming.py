@@ -20,6 +20,11 @@ _JOIN = re.compile(
 _OPENING = re.compile(r"(?:\A|[.!?:;*•\"“”„«(|\[>#]|\d[.)]|[–—-]\s)\s*\Z")
 
 
+_UNITS_DE = frozenset(
+    ["liter", "gramm", "meter", "minuten", "stunden", "tage", "wochen", "monate", "jahre", "prozent", "euro"]
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Name:
     """Characters [start, end) of a text that name somebody or something; `words` are case-folded."""
@@ -98,6 +103,8 @@ def _name(run: list[Token], text: Parsed) -> list[Name]:
         elif known and not _tells_much(tokens[0], text.language):
             tokens = tokens[1:]
     if not tokens or (text.language == "de" and len(tokens) < 2 and not _marked(tokens[0])):
+        return []
+    if text.language == "de" and any(token.norm in _UNITS_DE for token in tokens):
         return []
     if not any(_tells(token, text.language) for token in tokens) or _in_code(tokens[0], text.text):
         return []

@@ -10,6 +10,7 @@ from exllama_guard.grounding.facts.parsing import Parsed, Token
 from exllama_guard.grounding.facts.values import Fact, FactKind, Status
 
 _SHARE = 0.55  # share of the words around that a unit must hold before a difference contradicts
+_SHARE_OF_LINKS = 0.7  # for a word like "before", which stands in every second sentence
 _COUNT = 3
 _BACK = 0.4  # share of the unit's own words there that the statement must hold
 _ENOUGH = 0.34  # share from which a unit that says the same takes the contradiction away
@@ -45,7 +46,8 @@ def _turned(token: Token, statement: Parsed, evidence: Evidence, near: Sequence[
                 and _same_matter(others, other, statement, unit)
             ):
                 best = (close, index, other)
-    if best is None or not best[0].at_least(_SHARE, min(_COUNT, len(others))):
+    least = _SHARE if token.content else _SHARE_OF_LINKS
+    if best is None or not best[0].at_least(least, min(_COUNT, len(others))):
         return None
     return _fact(token, best[2], best[1], evidence, best[0])
 

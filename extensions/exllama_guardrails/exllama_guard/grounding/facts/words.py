@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exllama_guard.grounding.facts.aligning import candidates, evidence_of
+from exllama_guard.grounding.facts.bounds import bound_facts
 from exllama_guard.grounding.facts.name_checks import name_facts
 from exllama_guard.grounding.facts.parsing import parsed
 from exllama_guard.grounding.facts.polarity import polarity_facts
+from exllama_guard.grounding.facts.roles import order_facts, role_facts
+from exllama_guard.grounding.facts.sources import attribution_facts, citation_facts, quote_facts
 from exllama_guard.grounding.facts.values import Fact, Unit
 
 
@@ -36,4 +39,10 @@ def word_facts(
     return (
         *polarity_facts(read, evidence, chosen),
         *name_facts(read, evidence, chosen, question, before),
+        *quote_facts(statement, evidence),
+        *citation_facts(statement, read, evidence, chosen),
+        *attribution_facts(read, evidence, chosen, before),
+        *bound_facts(read, evidence, chosen),
+        *role_facts(read, evidence, chosen),
+        *order_facts(read, evidence, chosen, before),
     )
