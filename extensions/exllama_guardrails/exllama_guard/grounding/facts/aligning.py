@@ -23,6 +23,7 @@ class Evidence:
     words: frozenset[str]
     text: str
     language: str
+    stems: frozenset[str]
 
     def place(self, unit: int, token: Token) -> tuple[Place, ...]:
         """Where a word of a unit stands."""
@@ -44,7 +45,11 @@ def evidence_of(units: tuple[Unit, ...], language: str) -> Evidence:
     words = frozenset(token.norm for one in read for token in one.tokens) | frozenset(
         token.norm for unit in units for line in unit.context for token in parsed(line, language).tokens
     )
-    return Evidence(units, read, above, words, text, language_in(text, language))
+    return Evidence(units, read, above, words, text, language_in(text, language), _stems(read, above))
+
+
+def _stems(read: Sequence[Parsed], above: Sequence[frozenset[str]]) -> frozenset[str]:
+    return frozenset(token.stem for one in read for token in one.tokens).union(*above)
 
 
 def candidates(statement: Parsed, evidence: Evidence, near: Sequence[int]) -> tuple[int, ...]:

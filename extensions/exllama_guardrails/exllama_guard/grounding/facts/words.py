@@ -10,6 +10,7 @@ from exllama_guard.grounding.facts.name_checks import name_facts
 from exllama_guard.grounding.facts.parsing import parsed
 from exllama_guard.grounding.facts.polarity import polarity_facts
 from exllama_guard.grounding.facts.roles import order_facts, role_facts
+from exllama_guard.grounding.facts.slots import slot_facts
 from exllama_guard.grounding.facts.sources import attribution_facts, citation_facts, quote_facts
 from exllama_guard.grounding.facts.values import Fact, Unit
 
@@ -38,6 +39,7 @@ def word_facts(
     chosen = candidates(read, evidence, near)
     return (
         *polarity_facts(read, evidence, chosen),
+        *slot_facts(read, evidence, chosen),
         *name_facts(read, evidence, chosen, question, before),
         *quote_facts(statement, evidence),
         *citation_facts(statement, read, evidence, chosen),
