@@ -29,6 +29,7 @@ class Phrase(str, Enum):
     HEADING_NUMBER = "heading-number"
     ASKING = "asking"
     ABSTENTION_LEAD = "abstention-lead"
+    OF_DOCUMENTS = "of-documents"
     FINITE_VERB = "finite-verb"
 
 
