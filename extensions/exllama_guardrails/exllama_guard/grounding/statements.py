@@ -227,6 +227,8 @@ def _stated(plain: str) -> Iterator[_Part]:
         (text for name, text in match.groupdict().items() if name.startswith("before") and text), ""
     )
     absent = before or plain[match.end() : last]
+    if not words_in(absent):
+        absent = match.group()
     yield 0, last, Kind.ABSTENTION, absent.strip(" .,:;!。，、")
     if last < end:
         yield last, end, Kind.CLAIM, ""

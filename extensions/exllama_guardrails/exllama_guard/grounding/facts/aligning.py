@@ -11,6 +11,7 @@ from exllama_guard.grounding.facts.values import Place, Unit
 
 _OWN = 5  # units that share most words with a statement, beside those found by the caller
 _MOST = 12
+_MOST_CHARACTERS = 2000  # of a unit that are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Evidence:
 @lru_cache(maxsize=16)
 def evidence_of(units: tuple[Unit, ...], language: str) -> Evidence:
     """The units parsed, kept for the next statement of the same answer."""
-    read = tuple(parsed(unit.text, language) for unit in units)
+    read = tuple(parsed(unit.text[:_MOST_CHARACTERS], language) for unit in units)
     above = tuple(
         frozenset(stem for line in unit.context for stem in parsed(line, language).stems) for unit in units
     )
@@ -57,11 +58,18 @@ def candidates(statement: Parsed, evidence: Evidence, near: Sequence[int]) -> tu
     shared = [
         (len(statement.stems & one.stems), -index)
         for index, one in enumerate(evidence.parsed)
-        if not statement.stems.isdisjoint(one.stems)
+        if not statement.stems.isdisjoint(one.stems) and not _asks(one)
     ]
     own = [-index for _, index in sorted(shared, reverse=True)[:_OWN]]
-    given = [index for index in near if 0 <= index < len(evidence.units)]
+    given = [
+        index for index in near if 0 <= index < len(evidence.units) and not _asks(evidence.parsed[index])
+    ]
     return tuple(dict.fromkeys([*given[:8], *own]))[:_MOST]
+
+
+def _asks(unit: Parsed) -> bool:
+    """Whether a unit is a question, which says nothing."""
+    return unit.text.rstrip(' "”»*_)').endswith(("?", "？", "؟"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ _SNOWBALL = {
     "de": "german", "fr": "french", "es": "spanish", "it": "italian", "pt": "portuguese", "ru": "russian",
     "nl": "dutch", "ar": "arabic", "hi": "hindi", "pl": "polish",
 }  # fmt: skip
+_PLACING = frozenset(["in", "at", "on", "by", "from", "among", "for", "with"])  # "not in" turns no word
 _POSTPONED = ("de", "nl")  # languages whose "not" may stand behind what it turns
 _SCOPE = 2  # content words behind a negation that it may turn
 
@@ -354,7 +355,10 @@ def _turn(raws: list[_Raw], content: list[bool], language: str) -> None:
             continue  # "No, …" answers and turns nothing
         last = index
         opens = index == 0 or raws[index - 1].clause != raw.clause
-        plain = raw.norm not in cues.words("lacking") and not (opens and _contrasts(raws, index))
+        placed = language == "en" and index + 1 < len(raws) and raws[index + 1].norm in _PLACING
+        plain = (
+            raw.norm not in cues.words("lacking") and not (opens and _contrasts(raws, index)) and not placed
+        )
         _turn_behind(raws, content, index, language, -1 if plain else 0)
 
 

@@ -211,7 +211,8 @@ def _other_speaker(
         if span is None:
             continue
         other = unit.text[span[0] : span[1]]
-        if own & set(re.findall(r"\w+", unit.text.casefold())):
+        beside = " ".join(one.text for one in evidence.units[max(0, index - 1) : index + 2])
+        if own & set(re.findall(r"\w+", beside.casefold())):
             return
         if close.at_least(0.5, 2) and (found is None or close.share > found[0]):
             found = (close.share, index, other, span)
