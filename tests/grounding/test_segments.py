@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from exllama_guard.grounding.segments import Form, segments_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from exllama_guard.grounding.segments import Form, segments_of
 
 
 def cut(text: str, language: str = "en") -> list[tuple[Form, str]]:

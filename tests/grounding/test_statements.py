@@ -1,11 +1,10 @@
-"""What each part of an answer is, in both directions: courtesy is no claim, and no claim hides in courtesy."""
+"""What each part of an answer is, in both directions: no courtesy is a claim, no claim hides in one."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
-
 from exllama_guard.grounding.statements import Kind, statements_of
 
 
@@ -294,7 +293,9 @@ def test_what_follows_an_abstention_is_a_claim() -> None:
 
 
 def test_every_word_stands_in_exactly_one_statement() -> None:
-    answer = "Sure! Based on the page, it is **open**.\n\n1. One thing. Two.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\nx = 1\n```"
+    answer = (
+        "Sure! Based on the page, it is **open**.\n\n1. One thing. Two.\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    )
     at = 0
     for one in statements_of(answer):
         assert one.start >= at

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from exllama_guard.grounding.talk import TalkKind, talk_of
 
 TALK = [

@@ -1,11 +1,10 @@
-"""Facts that are words, kind by kind and in both directions: what contradicts, and what only says it otherwise."""
+"""Facts that are words, kind by kind: what contradicts, and what only says it otherwise."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
-
 from exllama_guard.grounding.facts.values import Fact, FactKind, Status, Unit
 from exllama_guard.grounding.facts.words import word_facts
 
@@ -175,17 +174,18 @@ def test_active_and_passive_say_the_same() -> None:
 
 
 def test_steps_in_the_wrong_order_contradict() -> None:
-    evidence = ("Restart the computer.", "Log in with the staff card.")
+    units = [Unit("s1", "Restart the computer."), Unit("s1", "Log in with the staff card.")]
     before = "Do this:\n\n1. Log in with the staff card.\n2. "
-    assert FactKind.ORDER in conflicts("Restart the computer.", *evidence, before=before)
+    turned = word_facts("Restart the computer.", units, (0, 1), before=before)
+    assert [one.kind for one in turned] == [FactKind.ORDER]
     right = "Do this:\n\n1. Restart the computer.\n2. "
-    assert conflicts("Log in with the staff card.", *evidence, before=right) == []
+    assert word_facts("Log in with the staff card.", units, (1, 0), before=right) == ()
 
 
 @pytest.mark.parametrize(
     ("statement", "unit", "held"),
     [
-        ('She said: "We tested the pump for two weeks ... and it never leaked."', 'She said: "We tested the pump for two weeks, without tools, and it never leaked."', True),
+        ('She said "It ran all week ... without a leak."', '"It ran all week, by day, without a leak."', True),
         ('It says "uptime >= 99.9 % - measured monthly".', "“uptime ≥ 99.9 % — measured monthly…”", True),
         ('He called it "a disgrace".', 'He called it "a joke".', False),
         ('The page says "all users may edit every page".', "Only admins may edit a page.", False),
@@ -216,11 +216,11 @@ def test_a_claim_of_somebody_is_not_a_fact() -> None:
 
 
 def test_another_mouth_contradicts() -> None:
-    unit = "Darya Zimina said that the ramp is missing on the eastern side."
-    assert FactKind.ATTRIBUTION in conflicts("Igor Veshnyakov said that the ramp is missing on the eastern side.", unit, "Mayor Igor Veshnyakov opened the bridge.") or (
-        FactKind.NAME in conflicts("Igor Veshnyakov said that the ramp is missing on the eastern side.", unit, "Mayor Igor Veshnyakov opened the bridge.")
-    )  # fmt: skip
-    assert conflicts("According to Darya Zimina, the ramp is missing on the eastern side.", unit) == []
+    said = "said that the ramp is missing on the eastern side."
+    evidence = (f"Darya Zimina {said}", "Mayor Igor Veshnyakov opened the bridge.")
+    found = conflicts(f"Igor Veshnyakov {said}", *evidence)
+    assert {FactKind.ATTRIBUTION, FactKind.NAME} & set(found)
+    assert conflicts("According to Darya Zimina, the ramp is missing on the eastern side.", *evidence) == []
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,13 @@ class Phrase(str, Enum):
     ASKING = "asking"
     ABSTENTION_LEAD = "abstention-lead"
     OF_DOCUMENTS = "of-documents"
+    YES = "yes"
+    NO = "no"
+    ASKS = "asks"
+    COUNTED = "counted"
+    NAMED = "named"
+    ACCORDING = "according"
+    CITED = "cited"
     FINITE_VERB = "finite-verb"
 
 

@@ -8,7 +8,7 @@ import re
 from exllama_guard.grounding.phrases import finite_verbs
 
 _SUBJECTS = frozenset(
-    "i you we they he she it ich du sie er wir ihr je tu il elle nous vous ils elles".split()
+    ["i", "you", "we", "they", "he", "she", "ich", "wir", "je", "tu", "elle", "nous", "vous"]
 )
 _NOT_VERBS = frozenset(
     ["and", "or", "to", "for", "of", "in", "on", "at", "with", "from", "by", "can", "t", "s", "need"]
@@ -21,7 +21,8 @@ _ARABIC = re.compile(r"[\u0600-\u06ff]{2}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _CODE_SIGNS = re.compile(
-    r"[{}=;<>|\\$]|\w\(|\)\s*:|->|::|^\s*(?:#!|//|import |from \S+ import|def |class |return\b|\$ |> |--?\w)|\w\.\w+\(|/\w+/"
+    r"[{}=;<>|\\$]|\w\(|\)\s*:|->|::|\w\.\w+\(|/\w+/"
+    r"|^\s*(?:#!|//|import |from \S+ import|def |class |return\b|\$ |> |--?\w)"
 )
 
 

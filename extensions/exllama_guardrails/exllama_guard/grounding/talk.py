@@ -50,7 +50,7 @@ class TalkKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What a message is, and how sure its form makes that, 0 (asks of documents) to 1 (certainly does not)."""
+    """What a message is, and how sure its form makes that: 0 asks of documents, 1 certainly does not."""
 
     kind: TalkKind
     confidence: float

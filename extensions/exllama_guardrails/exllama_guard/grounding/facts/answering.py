@@ -1,8 +1,7 @@
-"""What only the question makes a statement: a bare yes or no, and "the document does not say" where it does."""
+"""What only the question makes a statement: a bare yes or no, and an abstention."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from exllama_guard.grounding.facts import cues
@@ -10,26 +9,8 @@ from exllama_guard.grounding.facts.aligning import Evidence, candidates, fit
 from exllama_guard.grounding.facts.naming import names_of
 from exllama_guard.grounding.facts.parsing import Parsed, parsed
 from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status
+from exllama_guard.grounding.phrases import Phrase, pattern
 
-_YES = re.compile(
-    r"\W*(?:yes|yep|yeah|sure|certainly|absolutely|of course|correct|ja|jawohl|klar|oui|sí|si|sì|sim|да|конечно|是的?|可以|能|はい|نعم|हाँ|हां|tak|네)\b",
-    re.IGNORECASE,
-)
-_NO = re.compile(
-    r"\W*(?:no|nope|nein|non|não|нет|不是?|不能|不可以|いいえ|لا|नहीं|nee|nie|아니요)(?![^\W\d_])",
-    re.IGNORECASE,
-)
-_ASKS = re.compile(
-    r"\W*(?:how|what|why|when|where|who|which|whose|wie|was|warum|wann|wo|wer|welche\w*|comment|pourquoi|quand|où|qui|quel\w*|combien|cómo|qué"
-    r"|cuándo|dónde|quién|cuál\w*|cuánt\w*|come|cosa|perché|quando|dove|chi|qual\w*|quant\w*|quem|onde|como|как|что|почему|когда|где|кто|сколько)\b",
-    re.IGNORECASE,
-)
-_COUNTED = re.compile(
-    r"\b(?:how (?:many|much|long|old|far|often|big|tall|high)|when|what time|which (?:day|date|year|version)|price|cost|wie ?viele?|wie (?:lange|hoch|oft|alt)|wann"
-    r"|combien|quand|cuánt\w+|cuándo|quant[oiae]|quando|quant[oa]s?|сколько|когда)\b|多少|几|何|いつ|いくら|كم|متى|कितन|कब",
-    re.IGNORECASE,
-)
-_NAMED = re.compile(r"\b(?:who|whom|whose|wer|wem|wen|qui|quién|chi|quem|кто)\b|谁|誰|من|कौन", re.IGNORECASE)
 _ALL = 0.95  # share of a yes-or-no question that one unit must hold
 _MOST_WORDS = 60  # a longer unit holds many a word that it does not speak of
 _LEAST = 0.6  # share of what is asked that one unit must hold before it answers
@@ -39,10 +20,16 @@ def answer_facts(
     statement: Parsed, evidence: Evidence, near: Sequence[int], question: str, language: str
 ) -> Iterator[Fact]:
     """A conflict where a bare yes or no answers the question the other way than the evidence."""
-    yes, no = _YES.match(statement.text), _NO.match(statement.text)
+    yes, no = pattern(Phrase.YES).match(statement.text), pattern(Phrase.NO).match(statement.text)
     lead = yes or no
     asked = parsed(question, language)
-    if lead is None or _ASKS.match(question) or len(asked.content) < 2 or asked.denying or _measures(asked):
+    if (
+        lead is None
+        or pattern(Phrase.ASKS).match(question)
+        or len(asked.content) < 2
+        or asked.denying
+        or _measures(asked)
+    ):
         return
     rest = [token for token in statement.content if token.start >= lead.end()]
     if any(token.stem not in asked.stems for token in rest):
@@ -59,7 +46,7 @@ def answer_facts(
 
 def _measures(asked: Parsed) -> bool:
     """Whether a question asks for a comparison, which numbers answer."""
-    return any(token.number or token.pairs for token in asked.tokens)
+    return any(token.number or token.norm in _COMPARATIVES for token in asked.tokens)
 
 
 def _sign(asked: Parsed, index: int, evidence: Evidence) -> int:
@@ -100,6 +87,38 @@ def absence_facts(
             return
 
 
+_COMPARATIVES = frozenset(
+    [
+        *(
+            "more",
+            "less",
+            "better",
+            "worse",
+            "larger",
+            "bigger",
+            "smaller",
+            "cheaper",
+            "longer",
+            "shorter",
+            "faster",
+        ),
+        *(
+            "older",
+            "younger",
+            "than",
+            "enough",
+            "under",
+            "over",
+            "above",
+            "below",
+            "mehr",
+            "weniger",
+            "plus",
+            "moins",
+        ),
+        *("más", "menos", "più", "meno", "mais", "больше", "меньше"),
+    ]
+)
 _EMPTY = frozenset(
     [
         *(
@@ -151,8 +170,8 @@ _EMPTY = frozenset(
 
 def _answers(question: str, unit: Parsed) -> bool:
     """Whether a unit has the sort of thing that the question asks for; True where the question names none."""
-    if _COUNTED.search(question):
+    if pattern(Phrase.COUNTED).search(question):
         return any(token.number for token in unit.tokens)
-    if _NAMED.search(question):
+    if pattern(Phrase.NAMED).search(question):
         return unit.language == "de" or bool(names_of(unit))
     return True

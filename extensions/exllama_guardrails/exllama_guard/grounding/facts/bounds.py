@@ -38,32 +38,31 @@ def _clash(
 ) -> Fact | None:
     for cue, bound in _bound(statement, mine):
         others = around(statement, bound)
-        for index in near:
+        own = [index for index in near if evidence.parsed[index].language == statement.language]
+        closes = {
+            index: fit(others, evidence.parsed[index], evidence.above[index], statement.language)
+            for index in own
+        }
+        if any(_says_so(evidence.parsed[index], bound.stem, mine, closes[index].share) for index in own):
+            continue
+        for index in own:
             unit = evidence.parsed[index]
-            if unit.language != statement.language:
-                continue
-            close = fit(others, unit, evidence.above[index], statement.language)
-            if _stems(unit, bound.stem, mine) or (close.share >= 0.3 and _holds(unit, mine)):
-                break
             rival = next(((one, two) for one, two in _bound(unit, theirs) if two.stem == bound.stem), None)
-            if rival is None or not close.at_least(_SHARE, _COUNT):
+            if rival is None or not closes[index].at_least(_SHARE, _COUNT):
                 continue
             reason = (
                 f"The answer says “{_phrase(statement, cue, bound)}”;"
                 f" {evidence.name(index)} says “{_phrase(unit, *rival)}”."
             )
             start, end = min(cue.start, bound.start), max(cue.end, bound.end)
-            return Fact(
-                kind,
-                Status.CONFLICT,
-                statement.text[start:end],
-                start,
-                end,
-                evidence.place(index, rival[0]),
-                reason,
-                0.7,
-            )
+            place = evidence.place(index, rival[0])
+            return Fact(kind, Status.CONFLICT, statement.text[start:end], start, end, place, reason, 0.7)
     return None
+
+
+def _says_so(unit: Parsed, stem: str, section: str, share: float) -> bool:
+    """Whether a unit binds the same word alike, or speaks of the same with a word of that section."""
+    return _stems(unit, stem, section) or (share >= 0.3 and _holds(unit, section))
 
 
 def _phrase(text: Parsed, cue: Token, bound: Token) -> str:

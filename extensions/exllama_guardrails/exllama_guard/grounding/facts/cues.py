@@ -21,7 +21,7 @@ def _sections() -> dict[str, list[str]]:
     return out
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def words(section: str) -> frozenset[str]:
     """Case-folded words of one section; several words of one phrase are joined by "_"."""
     return frozenset(" ".join(_sections().get(section, [])).split())

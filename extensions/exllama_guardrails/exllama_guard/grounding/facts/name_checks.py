@@ -25,13 +25,16 @@ def name_facts(
         return
     known = (question + "\n" + before).casefold()
     for name in names:
+        written = name.text.casefold() in evidence.text
+        if not written and held(name, evidence):
+            continue
         rival = _rival(name, names, statement, evidence, near)
         if rival is not None:
             index, other = rival
             reason = f"The answer says “{name.text}” where {evidence.name(index)} says “{other.text}”."
             place = (Place(index, other.start, other.end),)
             yield Fact(FactKind.NAME, Status.CONFLICT, name.text, name.start, name.end, place, reason, 0.8)
-        elif not held(name, evidence) and not _spoken_of(name, known):
+        elif not written and not _spoken_of(name, known):
             reason = f"The answer names “{name.text}”; no snippet does."
             yield Fact(FactKind.NAME, Status.ABSENT, name.text, name.start, name.end, (), reason, 0.8)
 
@@ -77,7 +80,8 @@ def _initials_in(letters: str, evidence: Evidence) -> bool:
 
 def _shortened(word: str, evidence: Evidence) -> bool:
     """Whether a word is an abbreviation that everybody knows, or the initials of words of the evidence."""
-    bare = word.replace(".", "").removesuffix("s")
+    bare = word.replace(".", "")
+    bare = bare.removesuffix("s") if len(bare) > 3 else bare
     if any(full in evidence.text for full in expansions(bare)):
         return True
     if not 2 <= len(bare) <= 6 or not bare.isalpha():

@@ -57,7 +57,7 @@ def expansions(word: str) -> tuple[str, ...]:
 
 
 def names_of(text: Parsed) -> tuple[Name, ...]:
-    """The names in a sentence, in order; none in scripts without capitals, in German only two words together."""
+    """The names in a sentence, in order; none in scripts without capitals, in German only pairs of words."""
     if text.language not in (*_SCRIPTS, "de") or _shouts(text):
         return ()
     out: list[Name] = []
@@ -72,7 +72,7 @@ def names_of(text: Parsed) -> tuple[Name, ...]:
         elif run and not (token.norm in _PARTICLES and joined):
             out += _name(run, text)
             run = []
-    return tuple([*out, *_name(run, text)])
+    return (*out, *_name(run, text))
 
 
 _PARTICLES = frozenset(["of", "de", "da", "do", "del", "di", "van", "la", "le"])
@@ -98,9 +98,7 @@ def _name(run: list[Token], text: Parsed) -> list[Name]:
     opens = _OPENING.search(text.text, max(0, tokens[0].start - 4), tokens[0].start) is not None
     if opens and (text.language == "de" or not _marked(tokens[0])):
         known = text.language != "en" or bool(lemmas_of(tokens[0].norm)) or not tokens[0].content
-        if len(tokens) == 1 or text.language == "de":
-            tokens = tokens[1:]
-        elif known and not _tells_much(tokens[0], text.language):
+        if len(tokens) == 1 or text.language == "de" or (known and not _tells_much(tokens[0], text.language)):
             tokens = tokens[1:]
     if not tokens or (text.language == "de" and len(tokens) < 2 and not _marked(tokens[0])):
         return []

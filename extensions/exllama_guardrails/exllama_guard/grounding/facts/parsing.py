@@ -15,89 +15,7 @@ _TOKEN = re.compile(
 )
 _MARKS = re.compile(r"[\u064b-\u0652\u0640]")  # Arabic vowel signs
 _BREAK = re.compile(r"[,;:.!?()\[\]–—|，。；：、！？؛،।\n]")
-_JOINTS = frozenset(
-    [
-        *(
-            "but",
-            "while",
-            "whereas",
-            "although",
-            "though",
-            "because",
-            "if",
-            "unless",
-            "which",
-            "who",
-            "and",
-            "or",
-            "so",
-        ),
-        *(
-            "aber",
-            "sondern",
-            "während",
-            "weil",
-            "wenn",
-            "und",
-            "oder",
-            "mais",
-            "et",
-            "ou",
-            "si",
-            "pero",
-            "sino",
-            "y",
-            "o",
-        ),
-        *(
-            "porque",
-            "ma",
-            "e",
-            "se",
-            "perché",
-            "mas",
-            "но",
-            "а",
-            "и",
-            "или",
-            "если",
-            "что",
-            "لكن",
-            "أو",
-            "إذا",
-            "और",
-            "लेकिन",
-        ),
-    ]
-)
-_STOP = frozenset(
-    [
-        # English
-        *"a an the this that these those of in on at by to for from with as into onto upon about between among".split(),
-        *"through during and or but nor so yet if then than because while although though is are was were be been".split(),
-        *"being am do does did doing have has had having will would shall should can could may might must it its".split(),
-        *"he she they them his her hers him their theirs we us our ours you your yours i me my mine who whom whose".split(),
-        *"which what when where why how there here also such own same other another each both either s t ve re ll d m".split(),
-        *"ca wo sha just very too only some any all more most up out over again ever even still already once therefore thus".split(),
-        *"however get gets got make makes made let lets one ones need needs whether per via".split(),
-        # German, Dutch
-        *"der die das den dem des ein eine einer eines einem einen und oder aber ist sind war waren wird werden wurde".split(),
-        *"hat haben kann können darf muss müssen soll sollen es er sie ich wir ihr man sich zu zum zur von vom in im".split(),
-        *"an am auf aus bei mit nach für über unter vor durch um als wie dass wenn weil dann auch noch nur schon so".split(),
-        *"de het een en is van dat op te voor met zijn aan er wordt".split(),
-        # French, Spanish, Italian, Portuguese
-        *"le la les l un une des du de d et ou est sont a ont il elle ils elles on ce cette ces son sa ses leur au aux".split(),
-        *"en dans par pour sur avec que qui se y été être avoir peut doit plus très aussi c qu s j n m t".split(),
-        *"el los las una uno unos unas del al y o es son fue ha han se su sus lo le que con por para como más muy hay".split(),
-        *"il lo gli i un uno una di da del della dei delle al alla nel nella e è sono ha hanno si che con per come più".split(),
-        *"o os as um uma do da dos das no na nos nas ao à e é são foi tem se que com por para como mais muito".split(),
-        # Russian, Arabic, Hindi
-        *"и в во на с со к ко о об от до по за из у для что как это этот эта эти он она они его её их был была было".split(),
-        *"были есть или а но же ли бы при".split(),
-        *"في من على إلى عن مع هذا هذه ذلك التي الذي أن إن كان كانت هو هي و أو ثم قد كل ما".split(),
-        *"है हैं था थे थी का के की को में से पर ने और या यह वह ये वे इस उस एक भी तो ही कि जो कर करें किया होता होती".split(),
-    ]
-)
+_KNOWN = ("en", "de", "fr", "es", "pt", "it", "nl", "pl")  # Latin script, known by their commonest words
 _SNOWBALL = {
     "de": "german", "fr": "french", "es": "spanish", "it": "italian", "pt": "portuguese", "ru": "russian",
     "nl": "dutch", "ar": "arabic", "hi": "hindi", "pl": "polish",
@@ -184,30 +102,14 @@ def language_in(text: str, fallback: str) -> str:
     script = _script(text)
     if script:
         return script
-    found = {word for word in re.findall(r"[^\W\d_]+", text[:4000].casefold())}
-    counts = {one: len(found & common) for one, common in _COMMON.items()}
+    found = set(re.findall(r"[^\W\d_]+", text[:4000].casefold()))
+    counts = {one: len(found & cues.words(f"common.{one}")) for one in _KNOWN}
     best = max(counts, key=lambda one: counts[one])
     if counts[best] >= 2 and counts[best] > counts.get(fallback, 0):
         return best
-    return fallback if fallback in _COMMON else "en"
+    return fallback if fallback in _KNOWN else "en"
 
 
-_COMMON = {
-    "en": frozenset(
-        "the and of to is was that for it with as are by this you your from not can at be".split()
-    ),
-    "de": frozenset(
-        "der die das und ist nicht ein eine mit von zu den im für auf sich sie werden bei oder".split()
-    ),
-    "fr": frozenset(
-        "le la les et des est une un que dans pour du qui au avec sur ne pas vous il par".split()
-    ),
-    "es": frozenset("el la los las que de y en una un por con para del se su no es al".split()),
-    "pt": frozenset("o os que de e em uma um por com para não do da dos são no na ao".split()),
-    "it": frozenset("il la che di e un una per con del sono non gli della nel è i si le".split()),
-    "nl": frozenset("de het een en van is dat op te in voor niet met zijn aan er".split()),
-    "pl": frozenset("nie się na do jest że od po przez oraz dla lub za są".split()),
-}
 _SCRIPTS = (
     ("ja", re.compile(r"[\u3040-\u30ff]")),
     ("zh", re.compile(r"[\u3400-\u9fff]")),
@@ -286,13 +188,14 @@ class _Raw:
     sign: int = 1
 
 
-def _raws(text: str) -> list[_Raw]:
+def _raws(text: str, language: str) -> list[_Raw]:
+    joints = cues.words(f"joint.{language}")
     out: list[_Raw] = []
     clause, at = 0, 0
     for match in _TOKEN.finditer(text):
         raw = match.group()
         norm = _MARKS.sub("", raw.casefold().replace("’", "'"))
-        if _BREAK.search(text, at, match.start()) or norm in _JOINTS:
+        if _BREAK.search(text, at, match.start()) or norm in joints:
             clause += 1
         at = match.end()
         out.append(_Raw(match.start(), match.end(), raw, norm, clause))
@@ -300,20 +203,19 @@ def _raws(text: str) -> list[_Raw]:
 
 
 def _is_content(raw: _Raw, language: str) -> bool:
-    if raw.norm in _STOP or raw.norm in cues.words(f"negation.{language}"):
+    if raw.norm in cues.words(f"stop.{language}") or raw.norm in cues.words(f"negation.{language}"):
         return False
     return len(raw.norm) > 1 or raw.text.isdigit() or raw.text.isupper()
 
 
 def _tokens(text: str, language: str) -> tuple[Token, ...]:
-    raws = _raws(text)
+    raws = _raws(text, language)
     content = [_is_content(raw, language) for raw in raws]
     _turn(raws, content, language)
-    opposite = cues.opposites(language)
     out = []
     for index, raw in enumerate(raws):
         following = raws[index + 1].norm if index + 1 < len(raws) else ""
-        pairs = opposite.get(f"{raw.norm} {following}") or opposite.get(raw.norm, ())
+        pairs = _pairs(f"{raw.norm} {following}", language) or _pairs(raw.norm, language)
         number = raw.text[0].isdigit()
         norm = raw.norm
         if language == "en" and content[index] and _opposed(norm):
@@ -335,6 +237,23 @@ def _tokens(text: str, language: str) -> tuple[Token, ...]:
             )
         )
     return tuple(out)
+
+
+def _pairs(norm: str, language: str) -> tuple[tuple[int, int], ...]:
+    """The pairs of opposites of a word: by itself, else by its stem where it is long enough to tell."""
+    found = cues.opposites(language).get(norm)
+    if found is not None or len(norm) < 6 or " " in norm:
+        return found or ()
+    return _pairs_by_stem(language).get(stem_of(norm, language), ())
+
+
+@lru_cache(maxsize=16)
+def _pairs_by_stem(language: str) -> dict[str, tuple[tuple[int, int], ...]]:
+    return {
+        stem_of(word, language): pairs
+        for word, pairs in cues.opposites(language).items()
+        if len(word) > 5 and " " not in word
+    }
 
 
 def _turn(raws: list[_Raw], content: list[bool], language: str) -> None:

@@ -9,45 +9,46 @@ from exllama_guard.grounding.facts.aligning import Evidence, fit
 from exllama_guard.grounding.facts.parsing import Parsed, Token
 from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status
 
-_TURNING = {
-    "before": 1, "after": -1, "vor": 1, "nach": -1, "bevor": 1, "nachdem": -1, "avant": 1, "après": -1, "antes": 1, "después": -1,
-    "prima": 1, "dopo": -1, "depois": -1,
-}  # fmt: skip
+_EARLIER = frozenset(["before", "vor", "bevor", "avant", "antes", "prima"])
+_LATER = frozenset(["after", "nach", "nachdem", "après", "después", "dopo", "depois"])
 _COMPARING = frozenset(["than", "als", "que", "di", "dan", "niż", "чем"])
 _ARTICLES = frozenset(
-    "the a an der die das den dem le la les l el los las il lo i gli o os as de het".split()
+    [
+        *("the", "a", "an", "der", "die", "das", "den", "dem", "le", "la", "les", "l"),
+        *("el", "los", "las", "il", "lo", "i", "gli", "o", "os", "as", "de", "het"),
+    ]
 )
 _STEP = re.compile(r"^[ \t]*\(?(\d{1,2})[.)][ \t]+(.{3,400})$", re.MULTILINE)
 
 
 def role_facts(statement: Parsed, evidence: Evidence, near: Sequence[int]) -> Iterator[Fact]:
     """A conflict where the statement lets two things change places around the same word."""
-    seen = {token.stem for token in statement.content}
     for index in near:
         unit = evidence.parsed[index]
-        if unit.language != statement.language or len(seen & unit.stems) < 3:
-            continue
         close = fit(statement.content, unit, frozenset(), statement.language)
-        if not close.at_least(0.6, 3):
+        if unit.language != statement.language or not close.at_least(0.6, 3):
             continue
         if _same_order(statement, unit):
             return
-        found = _swapped(statement, unit)
+    for index in near:
+        found = _role_fact(statement, evidence, index)
         if found is not None:
-            first, last, middle = found
-            reason = f"“{first.text}” and “{last.text}” have changed places around “{middle.text}” against {evidence.name(index)}."
-            place = (Place(index, 0, len(unit.text)),)
-            yield Fact(
-                FactKind.ROLE,
-                Status.CONFLICT,
-                statement.text[first.start : last.end],
-                first.start,
-                last.end,
-                place,
-                reason,
-                0.8,
-            )
+            yield found
             return
+
+
+def _role_fact(statement: Parsed, evidence: Evidence, index: int) -> Fact | None:
+    unit = evidence.parsed[index]
+    close = fit(statement.content, unit, frozenset(), statement.language)
+    swapped = _swapped(statement, unit) if close.at_least(0.6, 3) else None
+    if swapped is None or unit.language != statement.language:
+        return None
+    first, last, middle = swapped
+    against = f"have changed places around “{middle.text}” against {evidence.name(index)}"
+    reason = f"“{first.text}” and “{last.text}” {against}."
+    said = statement.text[first.start : last.end]
+    place = (Place(index, 0, len(unit.text)),)
+    return Fact(FactKind.ROLE, Status.CONFLICT, said, first.start, last.end, place, reason, 0.8)
 
 
 _Triple = tuple[Token, Token, Token]
@@ -101,6 +102,7 @@ def _turned_time(statement: Parsed, evidence: Evidence, near: Sequence[int]) -> 
     mine = _before_after(statement)
     if mine is None:
         return None
+    found: tuple[int, Token] | None = None
     for index in near:
         unit = evidence.parsed[index]
         theirs = _before_after(unit) if unit.language == statement.language else None
@@ -110,14 +112,14 @@ def _turned_time(statement: Parsed, evidence: Evidence, near: Sequence[int]) -> 
         crossed = min(_overlap(mine[0], theirs[1]), _overlap(mine[1], theirs[0]))
         if straight >= 0.5:
             return None
-        if crossed >= 0.6 and straight == 0:
-            token = mine[2]
-            reason = f"The answer and {evidence.name(index)} put these two in opposite order."
-            place = evidence.place(index, theirs[2])
-            return Fact(
-                FactKind.ORDER, Status.CONFLICT, token.text, token.start, token.end, place, reason, 0.8
-            )
-    return None
+        if crossed >= 0.6 and straight == 0 and found is None:
+            found = index, theirs[2]
+    if found is None:
+        return None
+    token = mine[2]
+    reason = f"The answer and {evidence.name(found[0])} put these two in opposite order."
+    place = evidence.place(*found)
+    return Fact(FactKind.ORDER, Status.CONFLICT, token.text, token.start, token.end, place, reason, 0.8)
 
 
 _Sides = tuple[frozenset[str], frozenset[str], Token]
@@ -125,7 +127,7 @@ _Sides = tuple[frozenset[str], frozenset[str], Token]
 
 def _before_after(text: Parsed) -> _Sides | None:
     """What comes first and what comes last around the one "before" or "after" of a sentence."""
-    words = [token for token in text.tokens if token.norm in _TURNING]
+    words = [token for token in text.tokens if token.norm in _EARLIER | _LATER]
     if len(words) != 1:
         return None
     word = words[0]
@@ -133,7 +135,7 @@ def _before_after(text: Parsed) -> _Sides | None:
     right = frozenset(token.stem for token in text.content if token.start >= word.end)
     if not left or not right:
         return None
-    return (left, right, word) if _TURNING[word.norm] > 0 else (right, left, word)
+    return (left, right, word) if word.norm in _EARLIER else (right, left, word)
 
 
 def _overlap(mine: frozenset[str], theirs: frozenset[str]) -> float:
@@ -148,10 +150,9 @@ def _turned_step(statement: Parsed, evidence: Evidence, before: str) -> Fact | N
     if not steps or not re.search(r"\n[ \t]*\(?\d{1,2}[.)][ \t]+\Z", before[-12:]):
         return None
     above = parsed(steps[-1][2], statement.language)
-    places = _place_of(above, evidence), _place_of(statement, evidence)
-    if places[0] is None or places[1] is None or places[0] == places[1]:
+    first, last = _place_of(above, evidence), _place_of(statement, evidence)
+    if first is None or last is None or first == last:
         return None
-    first, last = places
     same = evidence.units[first].snippet_id == evidence.units[last].snippet_id
     if same and last == first - 1 and evidence.units[first].context == evidence.units[last].context:
         reason = f"In {evidence.name(last)} this step comes before “{_short(steps[-1][2])}”, not after it."

@@ -10,20 +10,13 @@ from exllama_guard.grounding.facts.aligning import Evidence, fit
 from exllama_guard.grounding.facts.naming import names_of
 from exllama_guard.grounding.facts.parsing import Parsed, Token
 from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status
+from exllama_guard.grounding.phrases import Phrase, pattern
 
 _QUOTE = re.compile(r"[\"“„«]([^\"“”„«»\n]{2,600})[\"”“»]|「([^「」\n]{2,300})」")
 _ELLIPSIS = re.compile(r"\.\.\.|…|\[[^\]]{0,20}\]")
 _SAME_TEXT = 92.0  # rapidfuzz partial ratio from which a quotation is the evidence's own wording
 _NEAR_TEXT = 65.0  # from which it is that wording with something changed
 _LEAST_WORDS = 3  # a shorter one in quotation marks is as often a label
-_ACCORDING = re.compile(
-    r"\b(?:according to|in the (?:view|opinion|words) of|laut|nach angaben (?:von|der|des)|zufolge|selon|d'après|según|de acuerdo con"
-    r"|secondo|a detta di|segundo|de acordo com|conforme|volgens|według|по словам|по мнению|согласно)\s",
-    re.IGNORECASE,
-)
-_CITED = re.compile(
-    r"[\[【]\^?(?:s|S|source |snippet |doc )?(\d{1,3})(?:†[^\]】]{0,20})?[\]】]|\(s(\d{1,3})\)|\bsnippet (\d{1,3})\b"
-)
 _PLACED = re.compile(r"\b(?:in|of|at|from) \Z")
 _CARRIED = 0.6
 
@@ -103,7 +96,7 @@ def citation_facts(statement: str, parsed: Parsed, evidence: Evidence, near: Seq
     """One fact for each citation of a passage that is not there or that another one carries."""
     names = tuple(dict.fromkeys(unit.snippet_id for unit in evidence.units))
     cited: dict[str, re.Match[str]] = {}
-    for match in _CITED.finditer(statement):
+    for match in pattern(Phrase.CITED).finditer(statement):
         number = int(match[1] or match[2] or match[3])
         if match.group().casefold() in evidence.text:
             continue
@@ -170,7 +163,7 @@ _Span = tuple[int, int]
 def _speaker(text: Parsed) -> _Span | None:
     """Where the name of who says a sentence stands; None where nobody is named."""
     names = names_of(text)
-    match = _ACCORDING.search(text.text)
+    match = pattern(Phrase.ACCORDING).search(text.text)
     if match:
         named = [one for one in names if match.end() <= one.start <= match.end() + 40]
         return (named[0].start, named[0].end) if named else None

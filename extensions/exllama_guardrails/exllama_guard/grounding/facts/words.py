@@ -1,11 +1,11 @@
-"""Facts of a statement that are words, not numbers: negation, opposites, roles, names, quotes and their like."""
+"""Facts of a statement that are words, not numbers: negation, roles, names, quotes and their like."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exllama_guard.grounding.facts.answering import absence_facts, answer_facts
 from exllama_guard.grounding.facts.aligning import candidates, evidence_of
+from exllama_guard.grounding.facts.answering import absence_facts, answer_facts
 from exllama_guard.grounding.facts.bounds import bound_facts
 from exllama_guard.grounding.facts.name_checks import name_facts
 from exllama_guard.grounding.facts.parsing import parsed
