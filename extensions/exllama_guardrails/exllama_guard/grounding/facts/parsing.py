@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from exllama_guard.grounding.facts import cues
@@ -44,13 +45,6 @@ class Token:
     sign: int
     pairs: tuple[tuple[int, int], ...]
 
-    @property
-    def keys(self) -> tuple[tuple[str, int], ...]:
-        """What it says with its sign: its stem, and each pair of opposites with the side that it takes."""
-        if self.sign == 0:
-            return ()
-        return ((self.stem, self.sign), *((f"#{number}", side * self.sign) for number, side in self.pairs))
-
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -60,9 +54,8 @@ class Parsed:
     language: str
     tokens: tuple[Token, ...]
     stems: frozenset[str]
-    denying: frozenset[
-        int
-    ]  # clauses with a word that denies or bounds: a negation, "only", "except", "refused"
+    denying: frozenset[int]  # clauses that deny or bound: by a negation, "only", "except", "refused"
+    by_key: Mapping[str, tuple[Token, ...]] = field(compare=False)  # words by stem and by pair of opposites
 
     def denies(self, token: Token) -> bool:
         """Whether the clause of a word, or a short one beside it, denies or bounds something."""
@@ -141,7 +134,16 @@ def parsed(text: str, language: str) -> Parsed:
     else:
         tokens = _tokens(text, own)
     stems = frozenset(token.stem for token in tokens if token.content)
-    return Parsed(text, own, tokens, stems, _denying(text, tokens, own))
+    return Parsed(text, own, tokens, stems, _denying(text, tokens, own), _by_key(tokens))
+
+
+def _by_key(tokens: tuple[Token, ...]) -> dict[str, tuple[Token, ...]]:
+    out: dict[str, list[Token]] = {}
+    for token in tokens:
+        out.setdefault(token.stem, []).append(token)
+        for pair, _ in token.pairs:
+            out.setdefault(f"#{pair}", []).append(token)
+    return {key: tuple(found) for key, found in out.items()}
 
 
 _DENYING = re.compile(

@@ -30,13 +30,17 @@ def _turned(token: Token, statement: Parsed, evidence: Evidence, near: Sequence[
     others = around(statement, token)
     if len(others) < 2 or _conditional(statement, token):
         return None
+    keys = (token.stem, *(f"#{pair}" for pair, _ in token.pairs))
     best: tuple[Fit, int, Token] | None = None
     for index in near:
         unit = evidence.parsed[index]
         if unit.language != statement.language:
             continue
+        rivals = [other for key in keys for other in unit.by_key.get(key, ())]
+        if not rivals:
+            continue
         close = fit(others, unit, evidence.above[index], statement.language)
-        for other in unit.tokens:
+        for other in rivals:
             verdict = _compare(token, other, statement, unit)
             if verdict > 0 and close.share >= _ENOUGH and close.count:
                 return None
