@@ -31,6 +31,9 @@ POLARITY = [
         "The offer does not include free delivery to islands.",
         "The offer does include free delivery to islands.",
     ),
+    ("en", "Dogs are not forbidden in the park.", "Dogs are forbidden in the park."),
+    ("en", "The company never made a profit.", "The company made a profit."),
+    ("es", "El registro no es obligatorio.", "El registro es obligatorio."),
     ("de", "Der Zug hält am Sonntag in Neustadt.", "Der Zug hält am Sonntag nicht in Neustadt."),
     ("de", "Kinder brauchen für die Fähre keine Fahrkarte.", "Kinder brauchen für die Fähre eine Fahrkarte."),
     (
@@ -106,6 +109,12 @@ def test_an_opposite_in_the_same_place_contradicts(statement: str, unit: str) ->
     assert conflicts(statement, unit) != []
     assert conflicts(unit, statement) != []
     assert conflicts(statement, unit, statement) == []
+
+
+def test_not_only_affirms() -> None:
+    unit = "The tax covers not only cars but also motorcycles."
+    assert FactKind.POLARITY in conflicts("The tax does not cover cars.", unit)
+    assert conflicts("The tax covers cars and motorcycles.", unit) == []
 
 
 def test_two_opposites_in_one_text_are_a_list_not_a_contradiction() -> None:

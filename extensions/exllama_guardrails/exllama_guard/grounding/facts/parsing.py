@@ -54,13 +54,16 @@ class Parsed:
     language: str
     tokens: tuple[Token, ...]
     stems: frozenset[str]
-    denying: frozenset[int]  # clauses that deny or bound: by a negation, "only", "except", "refused"
+    denying: frozenset[int]  # where words stand that deny or bound: a negation, "only", "except"
     by_key: Mapping[str, tuple[Token, ...]] = field(compare=False)  # words by stem and by pair of opposites
 
     def denies(self, token: Token) -> bool:
-        """Whether the clause of a word, or a short one beside it, denies or bounds something."""
-        beside = {one for one in (token.clause - 1, token.clause + 1) if self._short(one)}
-        return not self.denying.isdisjoint(beside | {token.clause})
+        """Whether another word of its clause, or of a short one beside it, denies or bounds something."""
+        beside = {one for one in (token.clause - 1, token.clause + 1) if self._short(one)} | {token.clause}
+        return any(
+            one.clause in beside and one.start in self.denying and one.start != token.start
+            for one in self.tokens
+        )
 
     def _short(self, clause: int) -> bool:
         return sum(one.content for one in self.tokens if one.clause == clause) < 3
@@ -149,22 +152,29 @@ def _by_key(tokens: tuple[Token, ...]) -> dict[str, tuple[Token, ...]]:
 _DENYING = re.compile(
     r"[不没未无別勿免仅只除非拒禁]|ない|なく|ません|のみ|だけ|以外|ず[、。に]|否|未|않|없|못|안 |만 "
 )
+_NOT_ONLY = re.compile(
+    r"\b(?:not (?:only|just|merely)|but also|nicht nur|sondern auch|(?:non|pas) seulement|mais aussi"
+    r"|no s[oó]lo|sino también|non solo|ma anche|não só|mas também|не только|но и)\b",
+    re.IGNORECASE,
+)
 _OPPOSED = re.compile(r"\A(?:un|non|in|im|il|ir|dis)")
 _PREFIX = re.compile(r"(?:un|non|in|im|il|ir|dis)[a-z]{4,}\Z")
 
 
 def _denying(text: str, tokens: tuple[Token, ...], language: str) -> frozenset[int]:
-    """The clauses that deny or bound something, in whatever words."""
+    """Where words stand that deny or bound something, in whatever words; "not only" does neither."""
     if language in ("zh", "ja", "ko"):
         places = [match.start() for match in _DENYING.finditer(text)]
         return frozenset(
-            token.clause
-            for token in tokens
-            if any(token.start - 1 <= place <= token.end + 2 for place in places)
+            token.start for token in tokens if any(token.start <= place < token.end for place in places)
         )
     words = cues.words("deny") | cues.words(f"negation.{language}")
+    idle = [match.span() for match in _NOT_ONLY.finditer(text)]
     return frozenset(
-        token.clause for token in tokens if token.norm in words or (language == "en" and _opposed(token.norm))
+        token.start
+        for token in tokens
+        if (token.norm in words or (language == "en" and _opposed(token.norm)))
+        and not any(low <= token.start < high for low, high in idle)
     )
 
 

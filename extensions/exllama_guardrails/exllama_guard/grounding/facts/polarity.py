@@ -13,6 +13,9 @@ _SHARE = 0.55  # share of the words around that a unit must hold before a differ
 _SHARE_OF_LINKS = 0.7  # for a word like "before", which stands in every second sentence
 _COUNT = 3
 _BACK = 0.4  # share of the unit's own words there that the statement must hold
+_SHORT = 4  # content words of a unit that says one thing only
+_BY_SIGNS = ("zh", "ja", "ko")  # read by pairs of signs, of which a changed word changes three
+_SHARE_OF_SIGNS, _BACK_OF_SIGNS = 0.35, 0.25
 _ENOUGH = 0.34  # share from which a unit that says the same takes the contradiction away
 
 
@@ -28,7 +31,7 @@ def polarity_facts(statement: Parsed, evidence: Evidence, near: Sequence[int]) -
 
 def _turned(token: Token, statement: Parsed, evidence: Evidence, near: Sequence[int]) -> Fact | None:
     others = around(statement, token)
-    if len(others) < 2 or _conditional(statement, token):
+    if not others or _conditional(statement, token):
         return None
     keys = (token.stem, *(f"#{pair}" for pair, _ in token.pairs))
     best: tuple[Fit, int, Token] | None = None
@@ -50,10 +53,20 @@ def _turned(token: Token, statement: Parsed, evidence: Evidence, near: Sequence[
                 and _same_matter(others, other, statement, unit)
             ):
                 best = (close, index, other)
-    least = _SHARE if token.content else _SHARE_OF_LINKS
-    if best is None or not best[0].at_least(least, min(_COUNT, len(others))):
+    if best is None or not _enough(best[0], best[1], token, others, statement, evidence):
         return None
     return _fact(token, best[2], best[1], evidence, best[0])
+
+
+def _enough(
+    close: Fit, index: int, token: Token, others: Sequence[Token], statement: Parsed, evidence: Evidence
+) -> bool:
+    """Whether a unit speaks enough of the same for its difference to contradict."""
+    if len(others) == 1:
+        return close.share == 1.0 and close.count == 1 and len(evidence.parsed[index].content) <= _SHORT
+    if statement.language in _BY_SIGNS:
+        return close.at_least(_SHARE_OF_SIGNS, 2)
+    return close.at_least(_SHARE if token.content else _SHARE_OF_LINKS, min(_COUNT, len(others)))
 
 
 def _conditional(text: Parsed, token: Token) -> bool:
@@ -68,7 +81,8 @@ def _same_matter(others: Sequence[Token], other: Token, statement: Parsed, unit:
     own = [one for one in beside if one.clause == other.clause] or beside
     shared = sum(one.stem in statement.stems for one in own)
     numbers = [one for one in others if one.number]
-    return shared >= 1 and shared >= _BACK * len(own) and all(one.stem in unit.stems for one in numbers)
+    back = _BACK_OF_SIGNS if unit.language in _BY_SIGNS else _BACK
+    return shared >= 1 and shared >= back * len(own) and all(one.stem in unit.stems for one in numbers)
 
 
 def _compare(token: Token, other: Token, statement: Parsed, unit: Parsed) -> int:
