@@ -103,6 +103,8 @@ HIDDEN = [
     ("en", "Thanks for asking, the office closes at noon.", "the office closes at noon."),
     ("en", "As an AI model, I know the limit is 9000.", "the limit is 9000."),
     ("en", "Based on the document, the limit is 9000.", "the limit is 9000."),
+    ("en", "Based on the NOTAM: It closes on 5 October.", "It closes on 5 October."),
+    ("en", "Sure! Here's what the text says: No beavers were seen.", "No beavers were seen."),
     ("en", "According to the provided context, all drugs are safe.", "all drugs are safe."),
     ("de", "Leider verliert der Cache 9000 Token.", "verliert der Cache 9000 Token."),
     ("de", "Gerne! Die Bibliothek öffnet um 9 Uhr.", "Die Bibliothek öffnet um 9 Uhr."),
