@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from exllama_guard.grounding.facts import cues
+from exllama_guard.grounding.facts import word_cues as cues
 from exllama_guard.grounding.lexicon import Relation, irregular, lemma_of, relation, weight_of
 
 _TOKEN = re.compile(

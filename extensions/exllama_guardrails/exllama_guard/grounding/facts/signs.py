@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from exllama_guard.grounding.facts import cues
+from exllama_guard.grounding.facts import word_cues as cues
 from exllama_guard.grounding.facts.parsing import Token
 
 _RUN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+|\d+(?:[.,:/]\d+)*|[A-Za-z][\w.-]*")

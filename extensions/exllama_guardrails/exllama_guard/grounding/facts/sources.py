@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from exllama_guard.grounding.facts import cues
+from exllama_guard.grounding.facts import word_cues as cues
 from exllama_guard.grounding.facts.aligning import Evidence, fit
 from exllama_guard.grounding.facts.naming import names_of
 from exllama_guard.grounding.facts.parsing import Parsed, Token

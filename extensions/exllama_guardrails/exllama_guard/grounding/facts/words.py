@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from exllama_guard.grounding.facts.aligning import candidates, evidence_of
 from exllama_guard.grounding.facts.answering import absence_facts, answer_facts
-from exllama_guard.grounding.facts.bounds import bound_facts
+from exllama_guard.grounding.facts.modality import bound_facts
 from exllama_guard.grounding.facts.name_checks import name_facts
 from exllama_guard.grounding.facts.parsing import parsed
 from exllama_guard.grounding.facts.polarity import polarity_facts

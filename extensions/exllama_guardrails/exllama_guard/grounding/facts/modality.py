@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from exllama_guard.grounding.facts import cues
+from exllama_guard.grounding.facts import word_cues as cues
 from exllama_guard.grounding.facts.aligning import Evidence, around, fit
 from exllama_guard.grounding.facts.parsing import Parsed, Token
 from exllama_guard.grounding.facts.values import Fact, FactKind, Status
