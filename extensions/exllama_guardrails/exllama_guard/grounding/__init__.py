@@ -1,0 +1,1 @@
+"""Whether a statement rests on the evidence."""
