@@ -65,7 +65,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One sentence, list item or table row of a snippet; `context` holds the heading and table head above it."""
+    """One sentence, list item or table row of a snippet; `context`: the heading and table head above it."""
 
     snippet_id: str
     text: str
