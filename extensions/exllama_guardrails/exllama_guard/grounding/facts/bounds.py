@@ -19,7 +19,7 @@ _BEFORE: tuple[tuple[str, str], ...] = (
      r"<|weniger als|unter|moins de|menos de|inferior a|meno di|sotto|abaixo de|менее|меньше|少于|低于|أقل من|minder dan|onder"),
 )  # fmt: skip
 _AFTER: tuple[tuple[str, str], ...] = (
-    (">=", r"or (?:more|over|above|longer|later|older|higher|greater|better|up)|and (?:over|above|up|older|more|later)|upwards|and upwards|\+|at least|minimum|"
+    (">=", r"or (?:more|over|above|longer|later|older|higher|greater|better|up)|and (?:over|above|up|older|more|later)(?! (?:to|than))|upwards|and upwards|\+|at least|minimum|"
      r"up(?=[\s.,;)]|\Z)|oder mehr|und mehr|ou plus|o más|o più|ou mais|и более|以上|或以上|及以上|أو أكثر|या अधिक"),
     ("<=", r"or (?:less|fewer|under|below|shorter|lower|younger|earlier|sooner)|and (?:under|below|less)|at (?:the )?most|maximum|max\.?|tops|or so at most|oder weniger|ou moins|"
      r"o menos|o meno|ou menos|и менее|以下|以内|或以下|أو أقل"),

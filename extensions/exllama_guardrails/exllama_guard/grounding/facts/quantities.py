@@ -47,6 +47,7 @@ class Quantity:
     soft: bool = False  # "a day", "half": may be said without meaning an amount
     nouns: tuple[str, ...] = ()
     label: str = ""  # the word before it, as in "Round 6"
+    shown: float = 0.0  # the number as written, with its sign and magnitude
 
     @property
     def value(self) -> float:
@@ -81,6 +82,7 @@ _PER = re.compile(
     r"\s?(?:\(?(?:incl\. |excl\. )?(?:VAT|MwSt)?\)?\s?)?(?:/\s?|\bper\s|\bper(?=\d)|\b(?:a|an)\s(?=(?:day|week|month|year|hour|night|minute|second|quarter|head|person|piece|pop|kg|litre|bottle|ticket)\b)|\beach\s|"
     r"\bfor each\s|\bfor every\s|\bevery\s|\bpro\s|\bje\s|\bpar\s|\bal(?:la|lo|l')?\s(?=giorno|mese|anno|día|mes|año|settimana|ora)|\bpor\s|\bà\sla\s|\bв\s(?=день|месяц|год|неделю|час|сутки)|\bза\s(?=день|месяц|год|час))(?:each |every |the |single )?"
     r"([^\W\d_]{1,20}|\d{1,4}\s?[^\W\d_]{1,12})", re.IGNORECASE)
+_COUNTED = re.compile(r"(?: each(?= per)|(?: [^\W\d_]{3,16}){1,2})(?= )")
 _PER_WORD = re.compile(r"\s([^\W\d_]{5,12})(?!\w)", re.IGNORECASE)
 _EASTERN_PER = re.compile(r"每([年月周天日人份次])|(?:一|1)人(?:分|あたり)|毎([年月週日])|प्रति\s?(\w+)")
 _WORD = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]{1,3}|[^\W\d_]+(?:['-][^\W\d_]+)*")
@@ -137,9 +139,12 @@ def _is_part_of_a_word(text: str, numeral: Numeral) -> bool:
 
 def _from_fraction(text: str, start: int, end: int, value: float, unit: str, soft: bool) -> Quantity:
     measure = measure_of(unit) if unit else None
-    base = Numeral(start, end, (value,), 0.0, 3, in_words=True)
     if measure is None:
-        return replace(_finish(text, base, start, end, None, 1.0, 0), dimension="times" if unit == "times" else "part", soft=soft, step=0.0)
+        share = not unit
+        base = Numeral(start, end, (value * (100 if share else 1),), 0.0, 3, in_words=True)
+        kind = "times" if unit == "times" else "percent" if share else ""
+        return replace(_finish(text, base, start, end, None, 1.0, 0), dimension=kind, soft=soft, step=0.0, unit="share" if share else "")
+    base = Numeral(start, end, (value,), 0.0, 3, in_words=True)
     return replace(_finish(text, base, start, end, measure, 1.0, 0), soft=soft)
 
 
@@ -255,15 +260,22 @@ def _finish(text: str, numeral: Numeral, start: int, end: int, measure: Measure 
     return Quantity(
         start, end, text[start:end], readings, numeral.step * factor, numeral.digits,
         measure.dimension if measure else "", measure.name if measure else "", factor,
-        per, bound, hedge, False, numeral.ordinal, numeral.in_words, False, nouns, label,
+        per, bound, hedge, False, numeral.ordinal, numeral.in_words, False, nouns, label, sign * numeral.readings[0] * scale,
     )  # fmt: skip
 
 
 def _per_behind(text: str, end: int) -> tuple[str, float, int]:
     """What the amount is per, in the base unit of that dimension, and where its words end."""
     match = _PER.match(text, end)
+    if match is None:
+        counted = _COUNTED.match(text, end)
+        match = _PER.match(text, counted.end()) if counted is not None else None
+        match = match if match is not None and match.group().strip().casefold().startswith(("per", "/", "a ", "an ", "every", "each")) else None
     if match is not None:
         word = match[1]
+        again = _PER.match(text, match.end())
+        if again is not None and measure_of(again[1]) is None:
+            again = None
         amount = re.match(r"(\d{1,4})\s?", word)
         number = float(amount[1]) if amount else 1.0
         name = word[amount.end() :] if amount else word
@@ -271,7 +283,8 @@ def _per_behind(text: str, end: int) -> tuple[str, float, int]:
         if measure is not None and (measure.dimension in ("time", "month") or "/" in match.group()):
             return measure.dimension, measure.factor * number, match.end()
         if not is_stop(name) and len(name) > 2:
-            return f"thing:{stem_of(name)}", 1.0, match.end()
+            more, divisor, stop = _per_behind(text, match.end()) if again else ("", 1.0, match.end())
+            return f"thing:{stem_of(name)} {more}".strip(), divisor, stop
     word = _PER_WORD.match(text, end)
     if word is not None:
         name = word[1].casefold()
@@ -295,7 +308,7 @@ def _nouns_behind(text: str, end: int) -> tuple[str, ...]:
             break
         if word.group() != "of":
             out.append(stem_of(word.group()))
-        if len(out) == 4:
+        if len(out) == 4 or word.group()[0] > "\u2e80":
             break
     return tuple(out)
 
@@ -369,10 +382,14 @@ def _sum_of(text: str, first: Quantity, second: Quantity) -> Quantity | None:
         second = replace(second, readings=(second.value / 100,), step=0.01, dimension=first.dimension, size=0.01)
     if first.dimension not in ("time", "month", "length", "mass", *CURRENCIES) or second.dimension != first.dimension:
         return None
+    if second.per and not first.per:
+        measure = measure_of(second.unit)
+        divisor = measure.factor / second.size if measure else 1.0
+        first = replace(first, readings=tuple(r / divisor for r in first.readings), size=first.size / divisor, per=second.per)
     if second.size >= first.size or second.value >= first.size or ("," in text[first.end : second.start] and first.dimension in CURRENCIES):
         return None
     readings = tuple(a + b for a in first.readings for b in second.readings)
     return replace(
         first, end=second.end, text=text[first.start : second.end], readings=readings, step=second.step, digits=4,
-        size=second.size, nouns=second.nouns, per=second.per, soft=False,
+        size=second.size, nouns=second.nouns, per=second.per, soft=False, shown=0.0,
     )  # fmt: skip

@@ -23,7 +23,7 @@ time
 1 second seconds sec secs s sekunde sekunden sek seconde secondes segundo segundos secondo secondi seconden секунда секунды секунд секунду सेकंड सेकेंड ثانية ثوان ثواني 秒 秒钟 秒間 초
 0.001 millisecond milliseconds ms msec millisekunden millisekunde millisecondes milisegundos millisecondi мс миллисекунд 毫秒 ミリ秒
 0.000001 microsecond microseconds µs μs us
-60 minute minutes min mins minuten minuto minutos minuti minuut минута минуты минут минуту мин मिनट دقيقة دقائق 分钟 分鐘 分間 분
+60 minute minutes min mins minuten minuto minutos minuti minuut минута минуты минут минуту мин मिनट دقيقة دقائق 分钟 分鐘 分間 分 분
 3600 hour hours hr hrs h std stunde stunden heure heures hora horas ora ore uur uren час часа часов часам घंटा घंटे घंटों ساعة ساعات 小时 小時 時間 시간
 86400 day days d tag tage tagen tages jour jours jornada día días dia dias giorno giorni dag dagen день дня дней сутки суток दिन दिनों يوم أيام يوما يومًا 天 日間 일
 604800 week weeks wk wks woche wochen semaine semaines semana semanas settimana settimane weken неделя недели недель неделю सप्ताह हफ्ते हफ़्ते أسبوع أسابيع 周 週間 周间 星期 个星期 주

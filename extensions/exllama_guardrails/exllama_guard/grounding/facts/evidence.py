@@ -1,0 +1,228 @@
+"""The evidence of an answer, read once: every value of it with the words that say what it is of."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from exllama_guard.grounding.facts.languages import language_of
+from exllama_guard.grounding.facts.quantities import Quantity
+from exllama_guard.grounding.facts.reading import MOST_CHARACTERS, Value, values_of
+from exllama_guard.grounding.facts.tables import Cell, Table, tables_of
+from exllama_guard.grounding.facts.terms import stem_of, terms_of
+from exllama_guard.grounding.facts.units import CURRENCIES, measure_of
+from exllama_guard.grounding.facts.values import Unit
+
+_FAR = 0.12  # weight below which a word says nothing of a value
+_CONTEXT, _BEFORE, _ROW, _OTHER_CELL = 0.4, 0.15, 1.0, 0.25
+_BREAK = re.compile(r"[,;:.!?()|\n–—]|\band\b|\bbut\b|\bwhile\b|\bund\b|\bet\b|\by\b")
+_MOST_UNITS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a value stands in a table: index of the table, its row and column."""
+
+    table: int
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mention:
+    """One value of the evidence. `around`: stems near it, each with a weight in (0, 1]."""
+
+    unit: int
+    start: int
+    end: int
+    value: Value
+    around: dict[str, float]
+    spot: Spot | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Where it begins."""
+        return (self.unit, self.start)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """All mentions, the tables, and how telling each stem is."""
+
+    units: tuple[Unit, ...]
+    mentions: tuple[Mention, ...]
+    tables: tuple[Table, ...]
+    telling: dict[str, float]
+
+    def text_of(self, mention: Mention) -> str:
+        """The value as the evidence writes it."""
+        return self.units[mention.unit].text[mention.start : mention.end]
+
+
+def evidence_of(units: Sequence[Unit], language: str) -> Evidence:
+    """The evidence of `units`, read once for all statements of an answer."""
+    return _evidence(tuple(units[:_MOST_UNITS]), language)
+
+
+@lru_cache(maxsize=8)
+def _evidence(units: tuple[Unit, ...], language: str) -> Evidence:
+    tables = tables_of(units)
+    languages: dict[str, str] = {}
+    for unit in units:
+        languages[unit.snippet_id] = languages.get(unit.snippet_id, "") + " " + unit.text[:300]
+    languages = {key: language_of(text, language) for key, text in languages.items()}
+    mentions: list[Mention] = []
+    inside: dict[int, list[tuple[int, int]]] = {}
+    for index, table in enumerate(tables):
+        for row in (*((table.headline,) if table.headline else ()), *table.rows):
+            for cell in row:
+                inside.setdefault(cell.unit, []).append((cell.start, cell.end))
+        mentions += _of_table(index, table, languages[table.snippet_id])
+    for index, unit in enumerate(units):
+        before = units[index - 1] if index and units[index - 1].snippet_id == unit.snippet_id else None
+        mentions += _of_prose(index, unit, before, languages[unit.snippet_id], inside.get(index, []))
+    return Evidence(units, tuple(sorted(mentions, key=lambda m: m.key)), tables, _telling(units))
+
+
+def _telling(units: tuple[Unit, ...]) -> dict[str, float]:
+    counts: Counter[str] = Counter()
+    for unit in units:
+        counts.update({t.stem for t in terms_of(unit.text[:MOST_CHARACTERS])} | {s for c in unit.context for s in _stems(c)})
+    total = len(units) + 1
+    return {stem: math.log(1 + total / count) for stem, count in counts.items()}
+
+
+@lru_cache(maxsize=4096)
+def _stems(text: str) -> frozenset[str]:
+    out = set()
+    for term in terms_of(text):
+        out.add(term.stem)
+    for word in re.findall(r"[^\W\d_]+|\d+", text):
+        if len(word) > 1 or word.isdigit() or word.isupper():
+            out.add(stem_of(word))
+    return frozenset(out)
+
+
+def around_of(text: str, start: int, end: int) -> dict[str, float]:
+    """Stems around characters [start, end) of `text`, nearer ones heavier, those in other clauses lighter."""
+    out: dict[str, float] = {}
+    low, high = max(0, start - 260), min(len(text), end + 260)
+    breaks = [m.start() for m in _BREAK.finditer(text, low, high)]
+    terms = [t for t in terms_of(text) if low <= t.start and t.end <= high]
+    before = [t for t in terms if t.end <= start]
+    behind = [t for t in terms if t.start >= end]
+    for rank, term in enumerate(reversed(before)):
+        weight = 1 / (1 + (rank + 3 * sum(term.start < b < start for b in breaks)) / 6)
+        out[term.stem] = max(out.get(term.stem, 0.0), weight)
+    for rank, term in enumerate(behind):
+        weight = 1 / (1 + (rank + 3 * sum(end <= b < term.start for b in breaks)) / 6)
+        out[term.stem] = max(out.get(term.stem, 0.0), weight)
+    return {stem: weight for stem, weight in out.items() if weight >= _FAR}
+
+
+def _merge(out: dict[str, float], stems: frozenset[str], weight: float) -> None:
+    for stem in stems:
+        if out.get(stem, 0.0) < weight:
+            out[stem] = weight
+
+
+def _of_prose(index: int, unit: Unit, before: Unit | None, language: str, inside: list[tuple[int, int]]) -> list[Mention]:
+    text = unit.text
+    if inside:
+        signs = list(text)
+        for start, end in inside:
+            signs[start:end] = " " * (end - start)
+        text = "".join(signs)
+        if not any(c.isalnum() for c in text):
+            return []
+    out = []
+    for value in values_of(text, language):
+        around = around_of(text, value.start, value.end)
+        for context in unit.context:
+            _merge(around, _stems(context), _CONTEXT)
+        if before is not None and len(before.text) < 400:
+            _merge(around, _stems(before.text), _BEFORE)
+        out.append(Mention(index, value.start, value.end, value, around))
+    return out
+
+
+def _of_table(number: int, table: Table, language: str) -> list[Mention]:
+    out: list[Mention] = []
+    for cell in table.headline:
+        out += [
+            Mention(cell.unit, cell.start + v.start, cell.start + v.end, v, dict.fromkeys(_stems(cell.text), 1.0), Spot(number, -1, 0))
+            for v in values_of(cell.text, language)
+        ]
+    for r, row in enumerate(table.rows):
+        words = [_stems(cell.text) for cell in row]
+        named = [_is_name(cell) for cell in row]
+        for c, cell in enumerate(row):
+            found = values_of(cell.text, language)
+            if not found:
+                continue
+            head = table.column_of(row, c)
+            around: dict[str, float] = {}
+            for other, stems in enumerate(words):
+                if other != c:
+                    _merge(around, stems, _ROW if named[other] or other == 0 else _OTHER_CELL)
+            _merge(around, _stems(head), _ROW)
+            for above in table.above:
+                if "|" not in above:
+                    _merge(around, _stems(above), _CONTEXT)
+            measured = _head_unit(head)
+            for value in found:
+                inner = dict(around)
+                for stem, weight in around_of(cell.text, value.start, value.end).items():
+                    inner[stem] = max(inner.get(stem, 0.0), weight)
+                out.append(
+                    Mention(cell.unit, cell.start + value.start, cell.start + value.end, _with_unit(value, measured), inner, Spot(number, r, c))
+                )
+    return out
+
+
+def _is_name(cell: Cell) -> bool:
+    return sum(c.isalpha() for c in cell.text) > sum(c.isdigit() for c in cell.text)
+
+
+_IN_HEAD = re.compile(r"[(\[,_]\s?(°?[^\W\d_]{1,12}|%|[€$£])\s?[)\]]?\s*\Z|(%|[€$£₹])|\b([^\W\d_]{3,12})\s*\Z")
+
+
+@lru_cache(maxsize=1024)
+def _head_unit(head: str) -> str:
+    match = _IN_HEAD.search(head)
+    if match is None:
+        return ""
+    written = match[1] or match[2] or match[3]
+    return written if measure_of(written) is not None else ""
+
+
+def _with_unit(value: Value, written: str) -> Value:
+    measure = measure_of(written) if written else None
+    if measure is None or not isinstance(value, Quantity) or value.dimension or value.in_words:
+        return value
+    readings = tuple(r * measure.factor + measure.offset for r in value.readings)
+    return replace(value, readings=readings, step=value.step * measure.factor, dimension=measure.dimension, unit=measure.name, size=measure.factor)
+
+
+def is_money(dimension: str) -> bool:
+    """Whether a dimension is a currency."""
+    return dimension in CURRENCIES
+
+
+def affinity(around: dict[str, float], mention: Mention, telling: dict[str, float]) -> float:
+    """How far the words around a value of the answer are those around a value of the evidence, in [0, 1]."""
+    shared = total = 0.0
+    theirs = mention.around
+    for stem, weight in around.items():
+        known = telling.get(stem)
+        if known is None:
+            continue
+        total += weight * known
+        other = theirs.get(stem)
+        if other is not None:
+            shared += weight * known * other
+    return shared / total if total else 0.0
