@@ -49,13 +49,14 @@ _ARABIC = {"ثلاث": 3, "أربع": 4, "خمس": 5, "ست": 6, "سبع": 7, "�
 _ARABIC_DUAL = re.compile(r"(?<![\u0600-\u06ff])(?:ال)?(?P<w>سنت|يوم|ساعت|دقيقت|شهر|أسبوع|مرت)(?:ان|ين)(?![\u0600-\u06ff])")
 _ARABIC_UNIT = {"سنت": "year", "يوم": "day", "ساعت": "hour", "دقيقت": "minute", "شهر": "month", "أسبوع": "week", "مرت": "times"}
 _SINGLE = re.compile(rf"\b(?P<n>one|an?|ein|eine|einen|einem|einer|un|une|una|uno|um|uma|один|одна|одну|एक)(?: (?P<f>full|whole|single|further|extra|working|business))?[ -](?P<u>{_UNIT}|stunde|minute|tag|woche|monat|jahr|heure|jour|semaine|mois|an|hora|día|semana|mes|año|ora|giorno|settimana|mese|anno|dia|mês|ano|час|день|неделю|месяц|год|घंटा|घंटे|दिन|साल)(?![\w])", re.IGNORECASE)
+_LAP = re.compile(r"(?<![\w:.,])(?:(\d{1,2}):)?(\d{1,2}):(\d{2}[.,]\d{1,3})(?![\w:]|[.,]\d)")
 Part = tuple[int, int, float, str, bool]
 
 
 def fractions_of(text: str, language: str) -> list[Part]:
     """(start, end, value, unit, soft) of each part or multiple of a plain text; unit "" is a share, "times" a multiple."""
     found: list[Part] = []
-    readers = [_mixed, _of_units, _shares, _written, _multiples, _singles]
+    readers = [_laps, _mixed, _of_units, _shares, _written, _multiples, _singles]
     if not text.isascii() or language != "en":
         readers.insert(0, _others)
     for reader in readers:
@@ -148,6 +149,16 @@ def _multiples(text: str) -> list[Part]:
         if value:
             out.append((m.start(), m.end(), float(value), "times" if value >= 1 else "", True))
     return out
+
+
+def _laps(text: str) -> list[Part]:
+    """Times of a race: 00:56.12, 1:02:03.5."""
+    if ":" not in text:
+        return []
+    return [
+        (m.start(), m.end(), 3600 * int(m[1] or 0) + 60 * int(m[2]) + float(m[3].replace(",", ".")), "s", False)
+        for m in _LAP.finditer(text)
+    ]
 
 
 def _singles(text: str) -> list[Part]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exllama_guard.grounding.facts.numerals import plain
+from exllama_guard.grounding.facts.units import measure_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _is_ordinary(written: str, shape: str) -> bool:
     if shape == "code":
         return bool(re.fullmatch(r"[QHW][1-9]|\d{1,3}D|\d+[KMBGTWVAFCL]|[A-Z]?\d{1,2}:\d\d|\d{4}-\d{1,2}", written)) or written.isdigit()
     if shape == "name":
-        return bool(re.fullmatch(r"[\d.,\s]+%?|[A-Za-z]+(?: [A-Za-z]+){2,}", written))
+        return measure_of(written) is not None or bool(re.fullmatch(r"[\d.,\s]+%?|[A-Za-z]+(?: [A-Za-z]+){2,}", written))
     return shape == "path" and len(written) < 3
 
 

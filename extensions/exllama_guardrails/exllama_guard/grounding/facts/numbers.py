@@ -1,0 +1,392 @@
+"""The numbers of a statement, each held against the evidence in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exllama_guard.grounding.facts.arithmetic import equations_of
+from exllama_guard.grounding.facts.bounds import OPPOSITE
+from exllama_guard.grounding.facts.compare import one_number_of_two_units, one_place, same, same_but_sign
+from exllama_guard.grounding.facts.counts import counted
+from exllama_guard.grounding.facts.dates import Date, weekday_spans
+from exllama_guard.grounding.facts.derive import Operand, Result, cues_of, derived
+from exllama_guard.grounding.facts.evidence import Evidence, Mention, affinity, around_of, evidence_of
+from exllama_guard.grounding.facts.identifiers import Token
+from exllama_guard.grounding.facts.languages import language_of
+from exllama_guard.grounding.facts.quantities import Quantity, without_markers
+from exllama_guard.grounding.facts.reading import MOST_CHARACTERS, Value, values_of
+from exllama_guard.grounding.facts.terms import stems_of
+from exllama_guard.grounding.facts.times import Clock
+from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status, Unit
+
+_MOST_VALUES = 60  # of one statement
+_QUESTION, _EARLIER = 0.25, 0.2  # weights of the words of the question and of the text before
+_RIVAL, _CLEARLY = 0.45, 0.5  # affinity of a rival; share of it that an equal value must reach
+_SMALL = 12  # counts up to here that are written in words are seldom literal in the evidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One statement and what it is held against."""
+
+    statement: str
+    plain: str
+    question: str
+    before: str
+    evidence: Evidence
+    near: tuple[int, ...]
+    values: tuple[Value, ...]
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the evidence has for one value: those that say the same and those that say something else."""
+
+    value: Value
+    text: str
+    around: dict[str, float]
+    equal: tuple[tuple[float, Mention], ...]
+    rivals: tuple[tuple[float, Mention], ...]
+
+
+def number_facts(
+    statement: str,
+    units: Sequence[Unit],
+    near: Sequence[int],
+    *,
+    question: str = "",
+    before: str = "",
+    language: str = "en",
+) -> tuple[Fact, ...]:
+    """The amounts, dates, times, identifiers and counts of `statement` in order, each with its standing."""
+    statement = statement[:MOST_CHARACTERS]
+    spoken = language_of(statement, language)
+    evidence = evidence_of(units, language)
+    valid = tuple(i for i in near if 0 <= i < len(evidence.units))
+    values = values_of(statement, spoken)[:_MOST_VALUES]
+    case = _Case(statement, without_markers(statement), question, before[-600:], evidence, valid, values, spoken)
+    facts = list(_equation_facts(case))
+    for value in values:
+        if any(value.start < f.end and f.start < value.end for f in facts if f.status is Status.CONFLICT):
+            continue
+        fact = _fact(case, value)
+        if fact is not None:
+            facts.append(fact)
+    return tuple(sorted(facts, key=lambda f: (f.start, f.end)))
+
+
+def _equation_facts(case: _Case) -> list[Fact]:
+    out = []
+    for one in equations_of(case.statement, case.language):
+        right = case.statement[one.right_start : one.end].strip(" *")
+        if one.holds:
+            continue
+        reason = f"The answer says that {one.left} is {one.right}; it is {_shown(one.value)}."
+        start = one.right_start
+        out.append(Fact(FactKind.QUANTITY, Status.CONFLICT, right, start, start + len(right), (), reason, 0.9))
+    return out
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.10g}" if abs(value) < 1e15 else f"{value:g}"
+
+
+def _fact(case: _Case, value: Value) -> Fact | None:
+    if _is_no_claim(case, value):
+        return None
+    found = _found(case, value)
+    if found.equal:
+        return _held(case, found)
+    return _not_held(case, found)
+
+
+def _is_no_claim(case: _Case, value: Value) -> bool:
+    """Discourse ("first, …"), soft amounts ("a day") and what the question or the text before already says."""
+    if isinstance(value, Quantity):
+        if value.soft:
+            return True
+        if value.ordinal and value.in_words and value.value <= 3 and not value.nouns:
+            return True
+    return False
+
+
+def _found(case: _Case, value: Value) -> _Found:
+    around = _around(case, value)
+    equal, rivals = [], []
+    for mention in case.evidence.mentions:
+        if same(value, mention.value):
+            equal.append((affinity(around, mention, case.evidence.telling), mention))
+        elif same_but_sign(value, mention.value, case.plain):
+            equal.append((affinity(around, mention, case.evidence.telling), mention))
+        elif one_place(value, mention.value):
+            rivals.append((affinity(around, mention, case.evidence.telling), mention))
+    equal.sort(key=lambda pair: -pair[0])
+    rivals.sort(key=lambda pair: -pair[0])
+    text = case.statement[value.start : value.end].strip(" *")
+    return _Found(value, text, around, tuple(equal), tuple(rivals))
+
+
+def _around(case: _Case, value: Value) -> dict[str, float]:
+    """The words that say what a value of the statement is of, those of its row and column where it is in a table."""
+    text = case.plain
+    out = _cell_words(case, value) if text.count("|") else around_of(text, value.start, value.end)
+    for stem in stems_of(case.question):
+        out[stem] = max(out.get(stem, 0.0), _QUESTION)
+    for stem in stems_of(case.before[-200:]):
+        out[stem] = max(out.get(stem, 0.0), _EARLIER)
+    return out
+
+
+def _cell_words(case: _Case, value: Value) -> dict[str, float]:
+    text = case.plain
+    edges = [i for i, c in enumerate(text) if c == "|"]
+    column = sum(edge < value.start for edge in edges)
+    cells = text.split("|")
+    out = dict.fromkeys(stems_of(cells[0]), 1.0) if column else {}
+    low, high = (edges[column - 1] + 1 if column else 0), (edges[column] if column < len(edges) else len(text))
+    out.update(around_of(text[low:high], value.start - low, value.end - low))
+    head = _table_head(case.before)
+    shift = len(head) - len(cells)
+    if head and 0 <= column + max(0, shift) < len(head):
+        for stem in stems_of(head[column + max(0, shift)]):
+            out[stem] = 1.0
+    return out
+
+
+def _table_head(before: str) -> list[str]:
+    lines = before.rstrip().split("\n")
+    block: list[str] = []
+    for line in reversed(lines):
+        if "|" not in line:
+            break
+        block.append(line)
+    return [cell.strip(" *") for cell in block[-1].strip().strip("|").split("|")] if block else []
+
+
+def _kind(value: Value) -> FactKind:
+    if isinstance(value, Date):
+        return FactKind.DATE
+    if isinstance(value, Clock):
+        return FactKind.TIME
+    return FactKind.IDENTIFIER if isinstance(value, Token) else FactKind.QUANTITY
+
+
+def _place(mention: Mention) -> Place:
+    return Place(mention.unit, mention.start, mention.end)
+
+
+def _held(case: _Case, found: _Found) -> Fact:
+    """HELD, unless its place in the evidence has another value, or another bound."""
+    best, mention = found.equal[0]
+    clash = _bound_clash(case, found) or _zone_clash(case, found) or _misplaced(case, found)
+    if clash is not None:
+        return clash
+    return Fact(_kind(found.value), Status.HELD, found.text, found.value.start, found.value.end, tuple(_place(m) for _, m in found.equal[:3]), "", 0.5 + best / 2)
+
+
+def _conflict(case: _Case, found: _Found, mention: Mention, kind: FactKind, weight: float, mine: str = "", theirs: str = "") -> Fact | None:
+    """The answer's and the evidence's texts side by side; None where they read the same."""
+    mine, theirs = mine or found.text, theirs or case.evidence.text_of(mention).strip()
+    if _bare(mine) == _bare(theirs):
+        return None
+    snippet = case.evidence.units[mention.unit].snippet_id
+    reason = f"The answer says “{mine}”; snippet {snippet} says “{theirs}”."
+    return Fact(kind, Status.CONFLICT, found.text, found.value.start, found.value.end, (_place(mention),), reason, weight)
+
+
+def _bare(text: str) -> str:
+    return " ".join(without_markers(text).casefold().split())
+
+
+def _bound_clash(case: _Case, found: _Found) -> Fact | None:
+    """Opposite bounds of one amount: "at least 10" beside "at most 10"."""
+    mine = found.value
+    if not isinstance(mine, Quantity) or not mine.bound or mine.in_range:
+        return None
+    best = found.equal[0][0]
+    near = [(a, m) for a, m in found.equal if isinstance(m.value, Quantity) and a >= 0.6 * best]
+    if not near or any(m.value.bound not in OPPOSITE[mine.bound] for _, m in near if isinstance(m.value, Quantity)):
+        return None
+    theirs = near[0][1]
+    if not isinstance(theirs.value, Quantity) or theirs.value.in_range or _complementary(mine.bound, theirs.value.bound):
+        return None
+    mine_text = _with_bound(case.statement, mine)
+    their_text = _with_bound(case.evidence.units[theirs.unit].text, theirs.value, theirs.start - theirs.value.start)
+    return _conflict(case, found, theirs, FactKind.COMPARATOR, 0.8, mine_text, their_text)
+
+
+def _complementary(mine: str, theirs: str) -> bool:
+    """"under 12 are not admitted" and "at least 12": the same rule from both sides."""
+    return {mine, theirs} in ({"<", ">="}, {">", "<="})
+
+
+def _with_bound(text: str, value: Quantity, offset: int = 0) -> str:
+    """The amount with up to three words before and two behind it, cut from the text."""
+    start, end = value.start + offset, value.end + offset
+    before = text[max(0, start - 40) : start]
+    words = before.split(" ")[-4:]
+    low = start - len(" ".join(words))
+    behind = text[end : end + 14].split(" ")
+    high = end + len(" ".join(behind[:3])) if behind and behind[0] == "" else end
+    return " ".join(text[low:high].split()).strip(" .,;:()*|")
+
+
+def _zone_clash(case: _Case, found: _Found) -> Fact | None:
+    mine = found.value
+    if not isinstance(mine, Clock) or not mine.zone:
+        return None
+    zones = [m for _, m in found.equal if isinstance(m.value, Clock) and m.value.zone]
+    if not zones or any(isinstance(m.value, Clock) and m.value.zone == mine.zone for m in zones):
+        return None
+    if len(zones) < len(found.equal) and found.equal[0][1] not in zones:
+        return None
+    return _conflict(case, found, zones[0], FactKind.TIME, 0.8)
+
+
+def _misplaced(case: _Case, found: _Found) -> Fact | None:
+    """The value is in the evidence, but where the statement puts it stands another one."""
+    best, mention = found.equal[0]
+    if not found.rivals:
+        return None
+    top, rival = found.rivals[0]
+    if rival.spot is None or top < _RIVAL or best > _CLEARLY * top:
+        return None
+    if _follows(case, found) is not None or _also_told(case, found, rival):
+        return None
+    return _conflict(case, found, rival, FactKind.TABLE, min(0.9, 0.4 + (top - best)))
+
+
+def _also_told(case: _Case, found: _Found, rival: Mention) -> bool:
+    """Whether the statement gives the rival's value as well, for something else."""
+    return any(v is not found.value and same(v, rival.value) for v in case.values)
+
+
+def _not_held(case: _Case, found: _Found) -> Fact | None:
+    value = found.value
+    result = _follows(case, found)
+    if result is not None:
+        reason = f"{result.formula} = {found.text}, computed from {_sources(case, result)}."
+        places = tuple(_place(o.mention) for o in result.operands if o.mention is not None)
+        return Fact(_kind(value), Status.COMPUTED, found.text, value.start, value.end, places, reason, min(1.0, result.strength))
+    told = _told_otherwise(case, found)
+    if told is not None:
+        return told
+    unit = _other_unit(case, found)
+    if unit is not None:
+        return unit
+    if found.rivals and _stands_in_place(found):
+        fact = _conflict(case, found, found.rivals[0][1], _kind(value), min(0.9, 0.35 + found.rivals[0][0]))
+        if fact is not None:
+            return fact
+    if isinstance(value, Token) and value.shape == "name":
+        return Fact(_kind(value), Status.ABSENT, found.text, value.start, value.end, (), f"“{found.text}” is not in the documents.", 0.5)
+    reason = f"“{found.text}” is not in the documents, and it was not found to follow from what is."
+    return Fact(_kind(value), Status.ABSENT, found.text, value.start, value.end, (), reason, 0.6)
+
+
+def _stands_in_place(found: _Found) -> bool:
+    top = found.rivals[0][0]
+    second = next((a for a, m in found.rivals[1:] if not same(m.value, found.rivals[0][1].value)), 0.0)
+    return top >= _RIVAL and second <= 0.85 * top
+
+
+def _sources(case: _Case, result: Result) -> str:
+    names = dict.fromkeys(case.evidence.units[o.mention.unit].snippet_id for o in result.operands if o.mention is not None)
+    return " and ".join(names) or "the answer's own numbers"
+
+
+def _other_unit(case: _Case, found: _Found) -> Fact | None:
+    """The evidence has this very number with another unit, sign or currency."""
+    for mention in case.evidence.mentions:
+        if not one_number_of_two_units(found.value, mention.value):
+            continue
+        fit = affinity(found.around, mention, case.evidence.telling)
+        if fit >= 0.15 or mention.unit in case.near[:3]:
+            fact = _conflict(case, found, mention, FactKind.QUANTITY, min(0.9, 0.5 + fit))
+            if fact is not None:
+                return fact
+    return None
+
+
+def _told_otherwise(case: _Case, found: _Found) -> Fact | None:
+    """Held in another way: a weekday in a span, a count of a list, an amount within the statement's bound."""
+    value = found.value
+    if isinstance(value, Date) and value.weekday is not None and value.day is None:
+        for index in range(len(case.evidence.units)):
+            text = case.evidence.units[index].text
+            if value.weekday in weekday_spans(text, tuple(d for d in values_of(text, case.language) if isinstance(d, Date))):
+                return Fact(FactKind.DATE, Status.HELD, found.text, value.start, value.end, (Place(index, 0, len(text)),), "", 0.4)
+    if isinstance(value, Quantity):
+        return _bounded(case, found, value) or _as_count(case, found, value)
+    return None
+
+
+def _bounded(case: _Case, found: _Found, value: Quantity) -> Fact | None:
+    """"more than 100" of 120: an amount of the evidence keeps to the bound, and nothing near it breaks it."""
+    if not value.bound and not value.in_range:
+        return None
+    for fit, mention in found.rivals[:4]:
+        other = mention.value
+        if fit >= 0.25 and isinstance(other, Quantity) and other.value and _keeps(value, other):
+            return Fact(FactKind.COMPARATOR, Status.HELD, found.text, value.start, value.end, (_place(mention),), "", 0.4)
+    return None
+
+
+def _keeps(bound: Quantity, other: Quantity) -> bool:
+    low, high = sorted((abs(bound.value), abs(other.value)))
+    if not low or high / low > 2:
+        return False
+    if bound.in_range:
+        return high / low < 1.25
+    return other.value > bound.value if bound.bound in (">", ">=") else other.value < bound.value
+
+
+def _as_count(case: _Case, found: _Found, value: Quantity) -> Fact | None:
+    if value.dimension or value.ordinal:
+        return None
+    how = counted(value.value, case.statement, case.evidence, case.near[:4])
+    if not how:
+        return None
+    clear = [r for r in found.rivals if r[0] >= _RIVAL]
+    if clear and isinstance(clear[0][1].value, Quantity) and set(clear[0][1].value.nouns[:2]) & set(value.nouns[:2]):
+        return None
+    return Fact(FactKind.COUNT, Status.COMPUTED, found.text, value.start, value.end, (), f"{found.text}: {how}.", 0.4)
+
+
+def _follows(case: _Case, found: _Found) -> Result | None:
+    own = [
+        Operand(v, case.statement[v.start : v.end].strip(" *"), _mention_of(case, v), 1.0)
+        for v in case.values
+        if v is not found.value and not (isinstance(v, Quantity) and v.soft)
+    ]
+    earlier = [
+        Operand(v, case.before[v.start : v.end].strip(" *"), _mention_of(case, v), 0.7)
+        for v in values_of(case.before[-400:], case.language)[-8:]
+        if not isinstance(v, Token)
+    ] if False else []
+    near = [*earlier, *_near_operands(case, found)]
+    return derived(found.value, own, near, cues_of(case.plain + " " + case.question), case.evidence)
+
+
+def _mention_of(case: _Case, value: Value) -> Mention | None:
+    return next((m for m in case.evidence.mentions if same(value, m.value) and m.unit in case.near), None) or next(
+        (m for m in case.evidence.mentions if same(value, m.value)), None
+    )
+
+
+def _near_operands(case: _Case, found: _Found) -> list[Operand]:
+    """Values of the evidence that bear on the statement, best first."""
+    rank = {unit: place for place, unit in enumerate(case.near)}
+    scored = []
+    for mention in case.evidence.mentions:
+        if isinstance(mention.value, Token):
+            continue
+        fit = affinity(found.around, mention, case.evidence.telling)
+        close_by = 0.5 / (1 + rank[mention.unit]) if mention.unit in rank else 0.0
+        score = min(1.0, fit * 1.4 + close_by)
+        if score > 0.08:
+            scored.append((score, mention))
+    scored.sort(key=lambda pair: (-pair[0], pair[1].key))
+    return [Operand(m.value, case.evidence.text_of(m).strip(), m, s) for s, m in scored[:22]]
