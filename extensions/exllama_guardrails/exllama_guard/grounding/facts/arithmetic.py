@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from exllama_guard.grounding.facts.numerals import plain, readings_of
 
-_N = r"(?:[$€£¥₹]\s?)?\d[\d,. ]{0,14}?\d|(?:[$€£¥₹]\s?)?\d"
+_N = r"(?:[$€£¥₹]\s?)?(?:\d{1,3}(?: \d{3}){1,4}(?:[.,]\d{1,3})?(?![\d])|\d[\d.,]{0,16}\d|\d)"
 _UNIT = r"(?:\s?(?:%|°[CF]?|[$€£¥₹]|[^\W\d_]{1,12}(?:/[^\W\d_]{1,4})?)){0,3}"
 _OPERATOR = r"\s?(?:[+*×x·÷/−–-]|plus|minus|times|multiplied by|divided by|less)\s?"
 _EQUATION = re.compile(rf"(?<![\w.,])({_N})({_UNIT})((?:{_OPERATOR}(?:{_N}){_UNIT}){{1,8}})\s?(?:=|≈|equals|is equal to|makes|gives|comes to|is(?= ))\s?\**(?:(about|roughly|around|approximately|~)\s)?\**(-?(?:{_N}))({_UNIT})")
@@ -29,24 +29,28 @@ class Equation:
     holds: bool
 
 
-def equations_of(text: str, language: str = "en") -> Iterator[Equation]:
-    """The written sums of `text` whose left side can be worked out."""
+def equations_of(text: str) -> Iterator[Equation]:
+    """The written sums of `text` whose left side can be worked out; a sum that holds in one locale's form holds."""
     text = plain(text).replace("**", "  ")
     for match in _EQUATION.finditer(text):
-        first = _value(match[1], language)
-        said = _value(match[5], language)
-        if first is None or said is None:
-            continue
-        value = _worked_out(first, match[2], match[3], language)
-        if value is None:
-            continue
-        step = 0.5 * 10.0 ** -len(re.sub(r"\A[^.]*\.?", "", match[5].strip())) if "." in match[5] else 0.5
-        rough = match[4] is not None or "≈" in match.group()
-        holds = abs(value - said) <= max(step * 1.001, 0.05 * abs(value) if rough else 0.0)
-        if not holds and _in_another_unit(value, said):
-            continue
-        left = f"{match[1]}{match[2]}{match[3]}".strip()
-        yield Equation(match.start(), match.end(), left, match[5].strip(), match.start(5), value, said, holds)
+        read = [one for one in (_equation(match, language) for language in ("en", "de")) if one is not None]
+        if read:
+            yield next((one for one in read if one.holds), read[0])
+
+
+def _equation(match: re.Match[str], language: str) -> Equation | None:
+    first, said = _value(match[1], language), _value(match[5], language)
+    value = _worked_out(first, match[2], match[3], language) if first is not None else None
+    if value is None or said is None:
+        return None
+    decimals = re.search(r"[.,](\d{1,2})\Z", match[5].strip())
+    step = 0.5 * 10.0 ** -(len(decimals[1]) if decimals else 0)
+    rough = match[4] is not None or "≈" in match.group()
+    holds = abs(value - said) <= max(step * 1.001, 0.05 * abs(value) if rough else 0.0)
+    if not holds and _in_another_unit(value, said):
+        return None
+    left = f"{match[1]}{match[2]}{match[3]}".strip()
+    return Equation(match.start(), match.end(), left, match[5].strip(), match.start(5), value, said, holds)
 
 
 def _value(written: str, language: str) -> float | None:

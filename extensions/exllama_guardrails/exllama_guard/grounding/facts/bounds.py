@@ -47,6 +47,8 @@ _FILL = r"(?:\s*(?:a|an|the|of|about|around|from|to|total of|age of|ages of|temp
 _BEFORE_ALL = tuple((kind, re.compile(rf"(?:(?<!\w)(?:{words})){_FILL}", re.IGNORECASE)) for kind, words in _BEFORE)
 _AFTER_ALL = tuple((kind, re.compile(rf"\s?\(?(?:{words})(?!\w)", re.IGNORECASE)) for kind, words in _AFTER)
 _AFTER_UNIT = 28  # characters behind a number in which "or more" may stand
+_LATEST = re.compile(r"later than|later|within", re.IGNORECASE)
+_AHEAD = re.compile(r"\b(?:before|prior|ahead|in advance|earlier)\b", re.IGNORECASE)
 OPPOSITE = {"<": (">", ">="), "<=": (">", ">="), ">": ("<", "<="), ">=": ("<", "<=")}
 
 
@@ -56,8 +58,9 @@ def bound_of(before: str, after: str) -> str:
     if _JUST_UNDER.search(before) or _JUST_OVER.search(before):
         return ""
     for kind, pattern in _BEFORE_ALL:
-        if pattern.search(before):
-            return kind
+        found = pattern.search(before)
+        if found is not None:
+            return ">=" if kind == "<=" and _LATEST.search(found.group()) and _AHEAD.search(after[:40]) else kind
     for kind, pattern in _AFTER_ALL:
         if pattern.match(after[:_AFTER_UNIT]):
             return kind

@@ -52,6 +52,8 @@ def _same_across(mine: Value, theirs: Value) -> bool:
     if not isinstance(mine, Quantity) or (mine.dimension and not (isinstance(theirs, Clock) and mine.dimension == "time")):
         return False
     if isinstance(theirs, Clock):
+        if mine.dimension == "time":
+            return abs(mine.readings[0] / 60 - theirs.minutes) < 1e-6 and theirs.minutes > 24
         return mine.readings[0] * 60 in (theirs.minutes, theirs.minutes - 720)
     if isinstance(theirs, Date):
         return mine.readings[0] in (theirs.year, theirs.day)
@@ -62,6 +64,8 @@ def _same_amount(mine: Quantity, theirs: Quantity) -> bool:
     a, b = mine.dimension, theirs.dimension
     if mine.ordinal != theirs.ordinal and (a or b) and not ("time" in (a, b)):
         return False
+    if theirs.unit and not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text) and _shown_fits(mine, theirs, bare=True):
+        return True  # the unit was only taken from the head of its column
     if a == b:
         return _per_fits(mine, theirs) and any(close(x, y, mine) for x in mine.readings for y in theirs.readings)
     if {a, b} <= _SHARES:
@@ -76,9 +80,11 @@ def _same_amount(mine: Quantity, theirs: Quantity) -> bool:
     return False
 
 
-def _shown_fits(mine: Quantity, theirs: Quantity) -> bool:
+def _shown_fits(mine: Quantity, theirs: Quantity, *, bare: bool = False) -> bool:
     mine_all = mine.readings if mine.dimension == "" else (mine.shown,)
-    their_all = theirs.readings if theirs.dimension == "" else (theirs.shown,)
+    their_all = theirs.readings if theirs.dimension == "" and not bare else (theirs.shown,)
+    if bare:
+        mine_all = (mine.shown,)
     if mine.unit == "share" or theirs.unit == "share":
         return False
     return any(close(x, y, mine, shown=True) for x in mine_all for y in their_all)
@@ -157,6 +163,8 @@ def one_number_of_two_units(mine: Value, theirs: Value) -> bool:
         return False
     if not mine.dimension or (not theirs.dimension and not theirs.nouns):
         return _sign_differs(mine, theirs)
+    if not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text) and not theirs.nouns:
+        return False
     number = abs(abs(mine.shown) - abs(theirs.shown)) <= 1e-9 * max(abs(mine.shown), 1e-12)
     return number and not _same_amount(mine, theirs)
 
@@ -178,9 +186,7 @@ def one_place(mine: Value, theirs: Value) -> bool:
         return a == b or {a, b} == {"time", "month"} or ({a, b} <= _SHARES)
     if mine.nouns and theirs.nouns:
         return bool(set(mine.nouns[:3]) & set(theirs.nouns[:3]))
-    if mine.label or theirs.label:
-        return mine.label == theirs.label
-    return True
+    return bool(mine.label) and mine.label == theirs.label
 
 
 def _one_shape(mine: Token, theirs: Token) -> bool:

@@ -66,7 +66,7 @@ _FULL = tuple(
         rf"(?<!\w)(?P<mn>{_MONTH})(?!\w)\.?,?[ -]{_OF}(?P<y>{_YEAR})(?!\d)",
         rf"(?<![\d.])(?P<d>{_DAY})[/.\-](?P<m>{_MON})[/.\-](?P<y>{_YEAR})(?!\d)",
         rf"(?<![\d.])(?P<m>{_MON})/(?P<d>{_DAY})/(?P<y>{_YEAR})(?!\d)",
-        rf"(?<![\d.\w])(?P<d>{_DAY})\.\s?(?P<m>0?[1-9]|1[0-2])\.(?![\d])",
+        rf"(?<![\d.\w$€£¥])(?<![$€£¥] )(?P<d>{_DAY})\.\s?(?P<m>0?[1-9]|1[0-2])\.(?=\s(?:[a-zäöü(–-]|\d))",
     )
 )
 _MONTH_ALONE = re.compile(rf"(?<![\w\-])(?P<part>mid|early|late|mitte|anfang|ende)?[ \-]?(?P<mn>{_MONTH})(?!\w)|(?<![\d年])(?P<m>{_MON})月(?!\s?\d)", re.IGNORECASE)

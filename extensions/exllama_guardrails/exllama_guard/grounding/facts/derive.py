@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from exllama_guard.grounding.facts.compare import close
@@ -13,7 +13,7 @@ from exllama_guard.grounding.facts.evidence import Evidence, Mention
 from exllama_guard.grounding.facts.quantities import Quantity
 from exllama_guard.grounding.facts.reading import Value
 from exllama_guard.grounding.facts.times import Clock
-from exllama_guard.grounding.facts.units import CURRENCIES
+from exllama_guard.grounding.facts.units import CURRENCIES, measure_of
 
 MOST_OPERANDS = 26
 
@@ -67,6 +67,8 @@ def derived(target: Value, own: Sequence[Operand], near: Sequence[Operand], cues
 
 
 def _amount(target: Quantity, own: Sequence[Operand], near: Sequence[Operand], cues: frozenset[str], evidence: Evidence) -> Result | None:
+    if target.per or target.dimension == "angle":
+        target = _without_per(target)
     pool = list(own) + [o for o in near if not any(o.text == p.text and _key(o) == _key(p) for p in own)]
     pool = pool[:MOST_OPERANDS]
     best: Result | None = None
@@ -75,6 +77,13 @@ def _amount(target: Quantity, own: Sequence[Operand], near: Sequence[Operand], c
         if strength >= 0.5 and (best is None or strength > best.strength):
             best = Result(result.formula, result.operands, strength)
     return best
+
+
+def _without_per(one: Quantity) -> Quantity:
+    """The amount alone: "17 euros a night" as 17 euros."""
+    measure = measure_of(one.unit) if one.unit else None
+    size = measure.factor if measure else 1.0
+    return replace(one, readings=(one.shown * size,), step=one.step / (one.size or 1.0) * size, size=size, per="")
 
 
 def _key(one: Operand) -> tuple[int, int] | None:
@@ -104,7 +113,7 @@ def _adds(target: Quantity, other: object) -> bool:
     if not isinstance(other, Quantity):
         return False
     a, b = target.dimension, other.dimension
-    return a == b or {a, b} <= {"percent", "points"} or {a, b} == {"", "times"} or (b == "" and not other.in_words and bool(other.shown)) or (a == "" and not target.nouns)
+    return a == b or {a, b} <= {"percent", "points"} or {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or (b == "" and not other.in_words and bool(other.shown)) or (a == "" and not target.nouns)
 
 
 def _n(target: Quantity, one: Operand) -> float:
@@ -113,7 +122,7 @@ def _n(target: Quantity, one: Operand) -> float:
     if not isinstance(value, Quantity):
         return 0.0
     if value.dimension == target.dimension and target.dimension != "temperature":
-        return value.value
+        return _without_per(value).value if value.per else value.value
     return value.shown * (target.size if target.dimension else 1.0)
 
 

@@ -179,7 +179,7 @@ def _of_table(number: int, table: Table, language: str) -> list[Mention]:
                 for stem, weight in around_of(cell.text, value.start, value.end).items():
                     inner[stem] = max(inner.get(stem, 0.0), weight)
                 out.append(
-                    Mention(cell.unit, cell.start + value.start, cell.start + value.end, _with_unit(value, measured), inner, Spot(number, r, c))
+                    Mention(cell.unit, cell.start + value.start, cell.start + value.end, _scaled(_with_unit(value, measured), head), inner, Spot(number, r, c))
                 )
     return out
 
@@ -198,6 +198,26 @@ def _head_unit(head: str) -> str:
         return ""
     written = match[1] or match[2] or match[3]
     return written if measure_of(written) is not None else ""
+
+
+_SCALES = (
+    (1e3, re.compile(r"\b(?:k|thousands?|000s?|tsd|тыс)\b|'000|[€$£]k|k[€$£]", re.IGNORECASE)),
+    (1e6, re.compile(r"\b(?:millions?|mn|mio|mln|млн)\b|[€$£] ?m\b|\bm ?[€$£]|\bM(?=[ )])", re.IGNORECASE)),
+    (1e9, re.compile(r"\b(?:billions?|bn|mrd|млрд)\b", re.IGNORECASE)),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _head_scale(head: str) -> float:
+    return next((scale for scale, pattern in _SCALES if pattern.search(head)), 1.0)
+
+
+def _scaled(value: Value, head: str) -> Value:
+    """A bare number under "EUR million" may stand for millions."""
+    scale = _head_scale(head)
+    if scale == 1.0 or not isinstance(value, Quantity) or value.per:
+        return value
+    return replace(value, readings=(*value.readings, *(r * scale for r in value.readings)))
 
 
 def _with_unit(value: Value, written: str) -> Value:

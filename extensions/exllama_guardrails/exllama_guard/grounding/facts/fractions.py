@@ -49,7 +49,7 @@ _ARABIC = {"ثلاث": 3, "أربع": 4, "خمس": 5, "ست": 6, "سبع": 7, "�
 _ARABIC_DUAL = re.compile(r"(?<![\u0600-\u06ff])(?:ال)?(?P<w>سنت|يوم|ساعت|دقيقت|شهر|أسبوع|مرت)(?:ان|ين)(?![\u0600-\u06ff])")
 _ARABIC_UNIT = {"سنت": "year", "يوم": "day", "ساعت": "hour", "دقيقت": "minute", "شهر": "month", "أسبوع": "week", "مرت": "times"}
 _SINGLE = re.compile(rf"\b(?P<n>one|an?|ein|eine|einen|einem|einer|un|une|una|uno|um|uma|один|одна|одну|एक)(?: (?P<f>full|whole|single|further|extra|working|business))?[ -](?P<u>{_UNIT}|stunde|minute|tag|woche|monat|jahr|heure|jour|semaine|mois|an|hora|día|semana|mes|año|ora|giorno|settimana|mese|anno|dia|mês|ano|час|день|неделю|месяц|год|घंटा|घंटे|दिन|साल)(?![\w])", re.IGNORECASE)
-_LAP = re.compile(r"(?<![\w:.,])(?:(\d{1,2}):)?(\d{1,2}):(\d{2}[.,]\d{1,3})(?![\w:]|[.,]\d)")
+_LAP = re.compile(r"(?<![\w:.])(?:(\d{1,2}):)?(\d{1,2}):(\d{2}[.,]\d{1,3})(?![\w:]|[.,]\d)")
 Part = tuple[int, int, float, str, bool]
 
 

@@ -32,12 +32,12 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("phone", r"(?<![\w.,+-])(?:\+\d{1,3}[ -]?(?:\(\d{1,4}\)[ -]?)?\d{1,4}(?:[ -]\d{2,8}){1,5}|0\d{2,5}(?:[ -]\d{2,8}){1,4}|\(\d{2,5}\) ?\d{2,4}(?:[ -]\d{2,6}){1,3}|\d{3}-\d{3}-\d{4})(?![\w-]|\.\d)", 0),
         ("version", r"(?<![\w.,-])(?:v(?:ersion)?[ .]?)?\d{1,5}(?:\.\d{1,6}){2,4}(?:-?(?:alpha|beta|rc|dev|post|a|b)\.?\d{0,4})?(?![\w]|[.,]\d)|(?<![\w.])v\d{1,4}(?:\.\d{1,6})?(?![\w]|\.\d)", re.IGNORECASE),
         ("code", r"(?<![\w.-])[A-Z][A-Z0-9]{0,11}(?:[-_/][A-Z0-9]{1,12}){0,3}[-_/]?\d[\dA-Za-z]{0,11}(?:[-_.][\dA-Za-z]{1,12}){0,4}(?!\w)", 0),
-        ("code", r"(?<![\w.-])\d{1,6}[-_/](?:[A-Z]{1,5}|\d{3,8})(?:[-_/]\d{1,8})?(?![\w-])|(?<![\w.,-])\d{1,4}[A-Z](?![\w%°])", 0),
+        ("code", r"(?<![\w.-])\d{1,6}[-_/](?:[A-Z]{1,5}\d{0,6}|\d{3,8})(?:[-_/]\d{1,8})?(?![\w-])|(?<![\w.,-])\d{1,4}[A-Z](?![\w%°])", 0),
         ("hash", r"(?<![\w])#\d{1,8}(?!\w)|(?<![\w-])[0-9a-f]{4,12}-[0-9a-f]{4,12}(?![\w-])", 0),
         ("constant", r"(?<![\w-])[A-Z][A-Z0-9]{1,30}(?:_[A-Z0-9]{1,30}){1,6}(?!\w)", 0),
         ("name", r"(?<![\w-])[a-z][a-z0-9]{1,30}(?:_[a-z0-9]{1,30}){1,6}(?!\w)", 0),
         ("name", r"(?<![\w-])[a-z]{2,20}(?:[A-Z][a-z0-9]{1,20}){1,4}(?!\w)|(?<![\w-])(?:[A-Z][a-z0-9]{1,20}){2,4}(?=\()", 0),
-        ("name", r"(?<=`)[^`\n]{2,60}(?=`)", 0),
+        ("name", r"`[^`\n]{1,60}`", 0),
         ("labelled", r"(?<=§ )\d{1,4}[a-z]?|(?<=§)\d{1,4}[a-z]?", 0),
     )
 )  # fmt: skip
@@ -69,6 +69,8 @@ def identifiers_of(text: str) -> tuple[Token, ...]:
 
 
 def _add(found: list[Token], start: int, end: int, written: str, shape: str) -> None:
+    if written.startswith("`"):
+        start, end, written = start + 1, end - 1, written[1:-1]
     trimmed = written.rstrip(".,;:")
     end -= len(written) - len(trimmed)
     if any(start < one.end and one.start < end for one in found) or _is_ordinary(trimmed, shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from exllama_guard.grounding.facts.dates import Date, weekday_spans
 from exllama_guard.grounding.facts.derive import Operand, Result, cues_of, derived
 from exllama_guard.grounding.facts.evidence import Evidence, Mention, affinity, around_of, evidence_of
 from exllama_guard.grounding.facts.identifiers import Token
+from exllama_guard.grounding.facts.literal import literal_place
 from exllama_guard.grounding.facts.languages import language_of
 from exllama_guard.grounding.facts.quantities import Quantity, without_markers
 from exllama_guard.grounding.facts.reading import MOST_CHARACTERS, Value, values_of
@@ -79,7 +81,7 @@ def number_facts(
 
 def _equation_facts(case: _Case) -> list[Fact]:
     out = []
-    for one in equations_of(case.statement, case.language):
+    for one in equations_of(case.statement):
         right = case.statement[one.right_start : one.end].strip(" *")
         if one.holds:
             continue
@@ -96,10 +98,17 @@ def _shown(value: float) -> str:
 def _fact(case: _Case, value: Value) -> Fact | None:
     if _is_no_claim(case, value):
         return None
+    if any(same(value, asked) for asked in values_of(case.question, case.language)) and not isinstance(value, Date):
+        return _plainly_held(case, value)
     found = _found(case, value)
     if found.equal:
         return _held(case, found)
     return _not_held(case, found)
+
+
+def _plainly_held(case: _Case, value: Value, place: Place | None = None) -> Fact:
+    text = case.statement[value.start : value.end].strip(" *")
+    return Fact(_kind(value), Status.HELD, text, value.start, value.end, (place,) if place else (), "", 0.3)
 
 
 def _is_no_claim(case: _Case, value: Value) -> bool:
@@ -107,6 +116,8 @@ def _is_no_claim(case: _Case, value: Value) -> bool:
     if isinstance(value, Quantity):
         if value.soft:
             return True
+        if value.in_range and re.search(r"\(\d{1,2}[-–:]\d{1,2}\)", case.plain[max(0, value.start - 4) : value.end + 4]):
+            return True  # the score at that moment
         if value.ordinal and value.in_words and value.value <= 3 and not value.nouns:
             return True
     return False
@@ -251,11 +262,29 @@ def _misplaced(case: _Case, found: _Found) -> Fact | None:
     if not found.rivals:
         return None
     top, rival = found.rivals[0]
-    if rival.spot is None or top < _RIVAL or best > _CLEARLY * top:
+    if rival.spot is None or top < _RIVAL or best > _CLEARLY * top or not _column_is_meant(case, found, rival):
         return None
     if _follows(case, found) is not None or _also_told(case, found, rival):
         return None
     return _conflict(case, found, rival, FactKind.TABLE, min(0.9, 0.4 + (top - best)))
+
+
+def _column_is_meant(case: _Case, found: _Found, rival: Mention) -> bool:
+    """Whether the statement names the rival's column, or only that column of its row has such values."""
+    if rival.spot is None:
+        return True
+    table = case.evidence.tables[rival.spot.table]
+    head = stems_of(table.column_of(table.rows[rival.spot.row], rival.spot.column)) if rival.spot.row >= 0 else frozenset()
+    if any(found.around.get(stem, 0.0) >= 0.3 for stem in head):
+        return True
+    if not isinstance(found.value, Quantity) or not found.value.dimension:
+        return False
+    alike = {
+        m.spot.column
+        for m in case.evidence.mentions
+        if m.spot is not None and m.spot.table == rival.spot.table and m.spot.row == rival.spot.row and one_place(found.value, m.value)
+    }
+    return len(alike) == 1
 
 
 def _also_told(case: _Case, found: _Found, rival: Mention) -> bool:
@@ -270,13 +299,16 @@ def _not_held(case: _Case, found: _Found) -> Fact | None:
         reason = f"{result.formula} = {found.text}, computed from {_sources(case, result)}."
         places = tuple(_place(o.mention) for o in result.operands if o.mention is not None)
         return Fact(_kind(value), Status.COMPUTED, found.text, value.start, value.end, places, reason, min(1.0, result.strength))
+    place = literal_place(case.evidence, found.text, isinstance(value, Quantity))
+    if place is not None:
+        return _plainly_held(case, value, place)
     told = _told_otherwise(case, found)
     if told is not None:
         return told
     unit = _other_unit(case, found)
     if unit is not None:
         return unit
-    if found.rivals and _stands_in_place(found):
+    if found.rivals and _stands_in_place(found) and _column_is_meant(case, found, found.rivals[0][1]) and not _scaled(found):
         fact = _conflict(case, found, found.rivals[0][1], _kind(value), min(0.9, 0.35 + found.rivals[0][0]))
         if fact is not None:
             return fact
@@ -284,6 +316,15 @@ def _not_held(case: _Case, found: _Found) -> Fact | None:
         return Fact(_kind(value), Status.ABSENT, found.text, value.start, value.end, (), f"“{found.text}” is not in the documents.", 0.5)
     reason = f"“{found.text}” is not in the documents, and it was not found to follow from what is."
     return Fact(_kind(value), Status.ABSENT, found.text, value.start, value.end, (), reason, 0.6)
+
+
+def _scaled(found: _Found) -> bool:
+    """A small multiple or part of what stands there may be meant: twice the recipe, half the price."""
+    value, rival = found.value, found.rivals[0][1].value
+    if not isinstance(value, Quantity) or not isinstance(rival, Quantity) or not value.value or not rival.value:
+        return False
+    ratio = abs(value.value / rival.value)
+    return any(abs(ratio / k - 1) < 1e-6 or abs(ratio * k - 1) < 1e-6 for k in (2, 3, 4, 5, 6, 8, 12, 1.5))
 
 
 def _stands_in_place(found: _Found) -> bool:
@@ -303,7 +344,7 @@ def _other_unit(case: _Case, found: _Found) -> Fact | None:
         if not one_number_of_two_units(found.value, mention.value):
             continue
         fit = affinity(found.around, mention, case.evidence.telling)
-        if fit >= 0.15 or mention.unit in case.near[:3]:
+        if fit >= 0.35 or (fit >= 0.2 and mention.unit in case.near[:1]):
             fact = _conflict(case, found, mention, FactKind.QUANTITY, min(0.9, 0.5 + fit))
             if fact is not None:
                 return fact
@@ -359,13 +400,15 @@ def _follows(case: _Case, found: _Found) -> Result | None:
     own = [
         Operand(v, case.statement[v.start : v.end].strip(" *"), _mention_of(case, v), 1.0)
         for v in case.values
-        if v is not found.value and not (isinstance(v, Quantity) and v.soft)
+        if v is not found.value and not (isinstance(v, Quantity) and v.soft and v.dimension not in ("percent", "times"))
     ]
+    said = case.before[-300:]
     earlier = [
-        Operand(v, case.before[v.start : v.end].strip(" *"), _mention_of(case, v), 0.7)
-        for v in values_of(case.before[-400:], case.language)[-8:]
+        Operand(v, text[v.start : v.end].strip(" *"), None, weight)
+        for text, weight in ((case.question, 0.9), (said, 0.7))
+        for v in values_of(text, case.language)[-6:]
         if not isinstance(v, Token)
-    ] if False else []
+    ]
     near = [*earlier, *_near_operands(case, found)]
     return derived(found.value, own, near, cues_of(case.plain + " " + case.question), case.evidence)
 

@@ -56,7 +56,7 @@ class Quantity:
 
 
 _PREFIX = re.compile(rf"(?:(?<![^\W\d_])(?:{'|'.join(map(re.escape, SYMBOLS))}|USD|EUR|GBP|CHF|INR|JPY|CNY|RUB|BRL|SEK|NOK|DKK|Rs\.?|EL|TL|大さじ|小さじ))\s?\Z")
-_SIGN = re.compile(r"(?:(?<![\w)\]%°])|(?<=[;,|(]))(?:-|–(?=\d|[$€£]))\s?\Z|\b(?:minus|negative|moins|menos|meno|минус|零下|マイナス)\s\Z", re.IGNORECASE)
+_SIGN = re.compile(r"(?:(?<![\w)\]%°])|(?<=[;,|(]))(?:-|–(?=\d|[$€£]))\s?\Z|(?:(?<=\bto )|(?<=\bof )|(?<=\bat )|(?<=\bis )|(?<=\bas )|(?<=was )|(?<=from )|(?<=about )|(?<=^))(?:minus|negative)\s\Z|(?:минус\s|零下|マイナス|minus (?=\d{1,3}(?:[.,]\d)? ?°))\Z", re.IGNORECASE)
 _BELOW_ZERO = re.compile(r"\s?(?:degrees?|°[CF]?|grad|degrés|grados)?\s?(?:below zero|unter null|below freezing|bajo cero|ниже нуля)", re.IGNORECASE)
 _MAGNITUDES = {
     "hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "mn": 1e6, "mio": 1e6, "m": 1e6, "mm": 1e6, "mln": 1e6, "bio": 1e12,
@@ -167,12 +167,18 @@ def _quantity(text: str, numeral: Numeral) -> Quantity:
     elif text[end : end + 4].strip() in ("USD", "EUR"):
         end += 4
     signed = _SIGN.search(text, max(0, begin - 10), begin)
-    sign = -1 if signed is not None and not text[:signed.start()].rstrip().endswith(("to", "and")) else 1
+    sign = -1 if signed is not None and not _is_operator(text, signed) else 1
     if _BELOW_ZERO.match(text, numeral.end) is not None:
         sign = -1
     if signed is not None and sign < 0:
         begin = signed.start() + len(signed.group()) - len(signed.group().lstrip())
     return _finish(text, numeral, begin, end, measure, scale, sign)
+
+
+def _is_operator(text: str, signed: re.Match[str]) -> bool:
+    """A minus between two amounts takes one from the other; it is no sign."""
+    before = text[: signed.start() + len(signed.group()) - len(signed.group().lstrip())]
+    return before != before.rstrip() and re.search(r"[\d%€£$)]\s+\Z|\d ?[^\W\d]{1,8}\s+\Z", before[-14:]) is not None and signed.group().endswith(" ")
 
 
 def _is_magnitude(text: str, match: re.Match[str], measure: Measure | None) -> bool:
@@ -205,6 +211,8 @@ def _unit_behind(text: str, end: int, ordinal: bool) -> tuple[Measure | None, in
         if word is None:
             return None, end
         measure, stop = _longest(text, word)
+        if measure is not None and text[stop : stop + 1] == "'":
+            return None, end
         if measure is not None:
             return (None, end) if _is_no_unit(text, word, stop, at - end) else (measure, stop)
         if word.group().casefold() not in NARROWING and word.group().casefold() not in ("of", "a", "an"):
@@ -391,5 +399,5 @@ def _sum_of(text: str, first: Quantity, second: Quantity) -> Quantity | None:
     readings = tuple(a + b for a in first.readings for b in second.readings)
     return replace(
         first, end=second.end, text=text[first.start : second.end], readings=readings, step=second.step, digits=4,
-        size=second.size, nouns=second.nouns, per=second.per, soft=False, shown=0.0,
+        size=first.size, nouns=second.nouns, per=second.per, soft=False, shown=readings[0] / first.size,
     )  # fmt: skip

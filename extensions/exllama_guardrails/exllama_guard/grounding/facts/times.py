@@ -27,7 +27,7 @@ _TIMES = tuple(
         rf"(?<![\w:.,/$€£+]){_HOUR}[:٫]{_MINUTE}(?P<s>:[0-5]\d(?:[.,]\d{{1,6}})?)?(?![\d:]|[.,]\d)(?:\s?{_HALF})?(?:\s?(?:Uhr|h)\b)?{_ZONE}{_DAYPART_EN}",
         rf"(?<![\w:.,/$€£])(?P<h>1[0-2]|0?[1-9])(?:[.]{_MINUTE})?\s?{_HALF}{_ZONE}",
         rf"(?<![\w:.,/$€£]){_HOUR}(?:[.]{_MINUTE})?\s?(?:Uhr|o'clock|heures? précises?)(?!\w){_DAYPART_EN}{_ZONE}",
-        rf"(?<![\w:.,/$€£]){_HOUR}\s?h\s?{_MINUTE}(?![\w])",
+        rf"(?<![\w:.,/$€£])(?:{_HOUR}h{_MINUTE}|(?<=[àe] )(?P<h2>[01]?\d|2[0-3]) h (?P<m2>[0-5]\d))(?!\s?min|[\w])",
         rf"(?P<ph>上午|早上|凌晨|下午|晚上|午前|午後|오전|오후)?\s?{_HOUR}\s?(?:時|点|點|시)(?!間|间|간)(?:\s?{_MINUTE}\s?(?:分|분)|(?P<hf>半))?",
         rf"(?P<ph>सुबह|दोपहर|शाम|रात)(?: (?:के )?)?{_HOUR}(?::{_MINUTE})?(?:\s?बजे)?",
         rf"(?<![\w:.,]){_HOUR}(?::{_MINUTE})?\s?बजे",
@@ -116,5 +116,7 @@ def _hour_and_minute(parts: dict[str, str]) -> tuple[int | None, float]:
         if parts["dir"].casefold() in ("past", "after"):
             return hour, minutes
         return (hour - 1) % 12 or 12, 60 - minutes
+    if "h2" in parts:
+        return int(parts["h2"]), int(parts["m2"])
     minute = int(parts.get("m", 0)) if "hf" not in parts else 30
     return int(parts["h"]), minute

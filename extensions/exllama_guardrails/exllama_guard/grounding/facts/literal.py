@@ -1,0 +1,44 @@
+"""Whether the evidence writes a value letter by letter, whatever was read out of it."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from exllama_guard.grounding.facts.evidence import Evidence
+from exllama_guard.grounding.facts.numerals import plain
+from exllama_guard.grounding.facts.values import Place
+
+_FIRST_NUMBER = re.compile(r"\d[\d.,:' ]*\d|\d")
+
+
+@lru_cache(maxsize=8)
+def _plain_units(evidence: Evidence) -> tuple[str, ...]:
+    return tuple(plain(unit.text) for unit in evidence.units)
+
+
+def literal_place(evidence: Evidence, written: str, amount: bool) -> Place | None:
+    """Where the evidence holds `written` as a whole token; of an amount with a unit, all of it; None where it does not."""
+    text = plain(written).strip("`*.,;:()[]\"' ")
+    if len(text) < 2 or (amount and not text.replace(".", "").replace(",", "").isdigit() and _FIRST_NUMBER.fullmatch(text)):
+        return None
+    if amount and len(re.sub(r"\D", "", text)) < 2:
+        return None
+    for index, unit in enumerate(_plain_units(evidence)):
+        at = unit.find(text)
+        while at >= 0:
+            if _is_whole(unit, at, at + len(text)):
+                return Place(index, at, at + len(text))
+            at = unit.find(text, at + 1)
+    return None
+
+
+def _is_whole(text: str, start: int, end: int) -> bool:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if (text[start].isalnum() and before.isalnum() and before < "\u0600") or (text[end - 1].isalnum() and after.isalnum() and after < "\u0600"):
+        return False
+    if text[start].isdigit() and before and before in ".," and text[start - 2 : start - 1].isdigit():
+        return False
+    if text[start].isdigit() and before in ("-", "−") and not text[start - 2 : start - 1].isalnum():
+        return False
+    return not (text[end - 1].isdigit() and after and after in ".," and text[end + 1 : end + 2].isdigit())
