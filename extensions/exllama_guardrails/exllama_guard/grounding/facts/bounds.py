@@ -19,9 +19,9 @@ _BEFORE: tuple[tuple[str, str], ...] = (
      r"<|weniger als|unter|moins de|menos de|inferior a|meno di|sotto|abaixo de|менее|меньше|少于|低于|أقل من|minder dan|onder"),
 )  # fmt: skip
 _AFTER: tuple[tuple[str, str], ...] = (
-    (">=", r"or (?:more|over|above|longer|later|older|higher|greater|better|up)|and (?:over|above|up|older|more|later)(?! (?:to|than))|upwards|and upwards|\+|at least|minimum|"
+    (">=", r"or (?:more|over|above|longer|later|older|higher|greater|better|up)|and (?:over|above|up|older|more|later)(?! (?:to|than))|upwards|and upwards|\+|at least|minimum|at (?:a |the )?minimum|as a minimum|"
      r"up(?=[\s.,;)]|\Z)|oder mehr|und mehr|ou plus|o más|o più|ou mais|и более|以上|或以上|及以上|أو أكثر|या अधिक"),
-    ("<=", r"or (?:less|fewer|under|below|shorter|lower|younger|earlier|sooner)|and (?:under|below|less)|at (?:the )?most|maximum|max\.?|tops|or so at most|oder weniger|ou moins|"
+    ("<=", r"or (?:less|fewer|under|below|shorter|lower|younger|earlier|sooner)|and (?:under|below|less)|at (?:the )?most|maximum|max\.?|at (?:a |the )?maximum|as a maximum|tops|or so at most|oder weniger|ou moins|"
      r"o menos|o meno|ou menos|и менее|以下|以内|或以下|أو أقل"),
     ("<", r"未満|不到|से कम"),
     (">", r"を超え|超|से ज़्यादा|से अधिक"),
@@ -47,7 +47,8 @@ _FILL = r"(?:\s*(?:a|an|the|of|about|around|from|to|total of|age of|ages of|temp
 _BEFORE_ALL = tuple((kind, re.compile(rf"(?:(?<!\w)(?:{words})){_FILL}", re.IGNORECASE)) for kind, words in _BEFORE)
 _AFTER_ALL = tuple((kind, re.compile(rf"\s?\(?(?:{words})(?!\w)", re.IGNORECASE)) for kind, words in _AFTER)
 _AFTER_UNIT = 28  # characters behind a number in which "or more" may stand
-_LATEST = re.compile(r"later than|later|within", re.IGNORECASE)
+_LABEL = re.compile(r"\b(max|min)(?:imum|imal\w*|\.)?(?: [\w()]{1,16}){0,4}[:=]\s?\Z", re.IGNORECASE)
+_LATEST = re.compile(r"later than", re.IGNORECASE)
 _AHEAD = re.compile(r"\b(?:before|prior|ahead|in advance|earlier)\b", re.IGNORECASE)
 OPPOSITE = {"<": (">", ">="), "<=": (">", ">="), ">": ("<", "<="), ">=": ("<", "<=")}
 
@@ -61,6 +62,9 @@ def bound_of(before: str, after: str) -> str:
         found = pattern.search(before)
         if found is not None:
             return ">=" if kind == "<=" and _LATEST.search(found.group()) and _AHEAD.search(after[:40]) else kind
+    labelled = _LABEL.search(before)
+    if labelled is not None:
+        return "<=" if labelled[1].casefold() == "max" else ">="
     for kind, pattern in _AFTER_ALL:
         if pattern.match(after[:_AFTER_UNIT]):
             return kind

@@ -36,6 +36,19 @@ def same(mine: Value, theirs: Value) -> bool:
     return _same_across(mine, theirs)
 
 
+def is_loose(mine: Value, theirs: Value) -> bool:
+    """Whether two equal values agree in their number only: a bare one beside one with a unit or of another thing."""
+    if isinstance(mine, Quantity) and isinstance(theirs, Quantity):
+        if mine.dimension != theirs.dimension:
+            return "" in (mine.dimension, theirs.dimension) and not (mine.dimension == "times" and theirs.nouns[:1] == ("time",))
+        if not mine.dimension:
+            if mine.nouns and theirs.nouns:
+                return not set(mine.nouns[:3]) & set(theirs.nouns[:3])
+            return bool(mine.nouns or theirs.nouns or mine.label != theirs.label)
+        return False
+    return type(mine) is not type(theirs)
+
+
 def _same_token(mine: Value, theirs: Value) -> bool:
     if isinstance(mine, Token) and isinstance(theirs, Token):
         return mine.key == theirs.key or mine.key.casefold().strip("()") == theirs.key.casefold().strip("()")
@@ -51,10 +64,14 @@ def _same_across(mine: Value, theirs: Value) -> bool:
         mine, theirs = theirs, mine
     if not isinstance(mine, Quantity) or (mine.dimension and not (isinstance(theirs, Clock) and mine.dimension == "time")):
         return False
+    if mine.ordinal and isinstance(theirs, Date):
+        return mine.readings[0] == theirs.day
+    if mine.nouns and not isinstance(theirs, Clock):
+        return isinstance(theirs, Date) and mine.readings[0] == theirs.year
     if isinstance(theirs, Clock):
         if mine.dimension == "time":
             return abs(mine.readings[0] / 60 - theirs.minutes) < 1e-6 and theirs.minutes > 24
-        return mine.readings[0] * 60 in (theirs.minutes, theirs.minutes - 720)
+        return not mine.nouns and mine.readings[0] == int(mine.readings[0]) and mine.readings[0] * 60 in (theirs.minutes, theirs.minutes - 720)
     if isinstance(theirs, Date):
         return mine.readings[0] in (theirs.year, theirs.day)
     return False
@@ -148,6 +165,8 @@ def _thousands_of_two(ratio: float) -> bool:
 def same_but_sign(mine: Value, theirs: Value, statement: str) -> bool:
     """Whether the amounts differ in nothing but their sign; a fall may be told without one."""
     if not isinstance(mine, Quantity) or not isinstance(theirs, Quantity):
+        return False
+    if "temperature" in (mine.dimension, theirs.dimension):
         return False
     return _sign_differs(mine, theirs) and mine.shown > 0 and _DOWN.search(statement) is not None
 

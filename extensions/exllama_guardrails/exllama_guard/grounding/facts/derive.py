@@ -26,6 +26,7 @@ class Operand:
     text: str
     mention: Mention | None
     weight: float  # how far it belongs to the statement, in [0, 1]
+    snippet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,9 @@ def _key(one: Operand) -> tuple[int, int] | None:
 def _strength(target: Quantity, result: Result) -> float:
     """How far an outcome may be meant, not hit by chance: operands that belong to the statement, a telling target."""
     belonging = sum(o.weight for o in result.operands) / len(result.operands)
+    belonging = 0.5 * belonging + 0.5 * min(o.weight for o in result.operands)
+    if len({o.snippet for o in result.operands if o.snippet}) > 1:
+        belonging *= 0.7
     telling = min(1.0, 0.45 + 0.2 * len(str(abs(target.shown)).replace(".0", "").replace(".", "").strip("0")))
     if target.dimension and target.dimension not in ("times", "percent"):
         telling = min(1.0, telling + 0.15)
@@ -101,7 +105,7 @@ def _strength(target: Quantity, result: Result) -> float:
 
 def _ways(target: Quantity, pool: list[Operand], cues: frozenset[str]) -> Iterator[Result]:
     amounts = [o for o in pool if isinstance(o.value, Quantity) and not o.value.ordinal]
-    alike = [o for o in amounts if _adds(target, o.value)]
+    alike = [o for o in amounts if _adds(target, o)]
     yield from _sums(target, alike, "sum" in cues)
     yield from _pairs(target, alike, "difference" in cues)
     yield from _products(target, amounts, bool(cues & {"times", "sum"}))
@@ -109,11 +113,12 @@ def _ways(target: Quantity, pool: list[Operand], cues: frozenset[str]) -> Iterat
     yield from _durations(target, pool)
 
 
-def _adds(target: Quantity, other: object) -> bool:
+def _adds(target: Quantity, operand: Operand) -> bool:
+    other = operand.value
     if not isinstance(other, Quantity):
         return False
     a, b = target.dimension, other.dimension
-    return a == b or {a, b} <= {"percent", "points"} or {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or (b == "" and not other.in_words and bool(other.shown)) or (a == "" and not target.nouns)
+    return a == b or {a, b} <= {"percent", "points"} or {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or (b == "" and bool(other.shown) and (a in CURRENCIES or (operand.mention is not None and operand.mention.spot is not None))) or (a == "" and not target.nouns and b != "percent")
 
 
 def _n(target: Quantity, one: Operand) -> float:
@@ -123,7 +128,11 @@ def _n(target: Quantity, one: Operand) -> float:
         return 0.0
     if value.dimension == target.dimension and target.dimension != "temperature":
         return _without_per(value).value if value.per else value.value
-    return value.shown * (target.size if target.dimension else 1.0)
+    if value.dimension:
+        return value.shown
+    measure = measure_of(target.unit) if target.unit else None
+    scaled = value.readings[-1] if value.readings[-1] in (1e6 * value.readings[0], 1e9 * value.readings[0]) else value.shown
+    return scaled * (measure.factor if measure else 1.0)
 
 
 def _t(target: Quantity) -> float:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from exllama_guard.grounding.facts.evidence import Evidence
 from exllama_guard.grounding.facts.numerals import plain
+from exllama_guard.grounding.facts.quantities import Quantity
 from exllama_guard.grounding.facts.values import Place
 
 _FIRST_NUMBER = re.compile(r"\d[\d.,:' ]*\d|\d")
@@ -17,8 +18,17 @@ def _plain_units(evidence: Evidence) -> tuple[str, ...]:
     return tuple(plain(unit.text) for unit in evidence.units)
 
 
+@lru_cache(maxsize=8)
+def _amounts(evidence: Evidence) -> dict[int, tuple[tuple[int, int], ...]]:
+    out: dict[int, list[tuple[int, int]]] = {}
+    for mention in evidence.mentions:
+        if isinstance(mention.value, Quantity):
+            out.setdefault(mention.unit, []).append((mention.start, mention.end))
+    return {unit: tuple(spans) for unit, spans in out.items()}
+
+
 def literal_place(evidence: Evidence, written: str, amount: bool) -> Place | None:
-    """Where the evidence holds `written` as a whole token; of an amount with a unit, all of it; None where it does not."""
+    """Where the evidence holds `written` as a whole token, and, of an amount, was not read as another one; or None."""
     text = plain(written).strip("`*.,;:()[]\"' ")
     if len(text) < 2 or (amount and not text.replace(".", "").replace(",", "").isdigit() and _FIRST_NUMBER.fullmatch(text)):
         return None
@@ -27,7 +37,8 @@ def literal_place(evidence: Evidence, written: str, amount: bool) -> Place | Non
     for index, unit in enumerate(_plain_units(evidence)):
         at = unit.find(text)
         while at >= 0:
-            if _is_whole(unit, at, at + len(text)):
+            read = amount and any(s < at + len(text) and at < e for s, e in _amounts(evidence).get(index, ()))
+            if not read and _is_whole(unit, at, at + len(text)):
                 return Place(index, at, at + len(text))
             at = unit.find(text, at + 1)
     return None

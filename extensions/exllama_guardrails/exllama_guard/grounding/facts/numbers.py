@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from exllama_guard.grounding.facts.arithmetic import equations_of
 from exllama_guard.grounding.facts.bounds import OPPOSITE
-from exllama_guard.grounding.facts.compare import one_number_of_two_units, one_place, same, same_but_sign
+from exllama_guard.grounding.facts.compare import is_loose, one_number_of_two_units, one_place, same, same_but_sign
 from exllama_guard.grounding.facts.counts import counted
 from exllama_guard.grounding.facts.dates import Date, weekday_spans
 from exllama_guard.grounding.facts.derive import Operand, Result, cues_of, derived
@@ -25,6 +25,7 @@ from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status, 
 _MOST_VALUES = 60  # of one statement
 _QUESTION, _EARLIER = 0.25, 0.2  # weights of the words of the question and of the text before
 _RIVAL, _CLEARLY = 0.45, 0.5  # affinity of a rival; share of it that an equal value must reach
+_LOOSE = 0.15  # affinity from which a number alone, without its unit or noun, is the same amount
 _SMALL = 12  # counts up to here that are written in words are seldom literal in the evidence
 
 
@@ -126,9 +127,15 @@ def _is_no_claim(case: _Case, value: Value) -> bool:
 def _found(case: _Case, value: Value) -> _Found:
     around = _around(case, value)
     equal, rivals = [], []
+    mute = not any(stem in case.evidence.telling for stem, weight in around.items() if weight > _QUESTION)
     for mention in case.evidence.mentions:
         if same(value, mention.value):
-            equal.append((affinity(around, mention, case.evidence.telling), mention))
+            fit = affinity(around, mention, case.evidence.telling)
+            if is_loose(value, mention.value):
+                if fit < _LOOSE and not mute:
+                    continue
+                fit *= 0.9
+            equal.append((fit, mention))
         elif same_but_sign(value, mention.value, case.plain):
             equal.append((affinity(around, mention, case.evidence.telling), mention))
         elif one_place(value, mention.value):
@@ -398,7 +405,7 @@ def _as_count(case: _Case, found: _Found, value: Quantity) -> Fact | None:
 
 def _follows(case: _Case, found: _Found) -> Result | None:
     own = [
-        Operand(v, case.statement[v.start : v.end].strip(" *"), _mention_of(case, v), 1.0)
+        Operand(v, case.statement[v.start : v.end].strip(" *"), *_mention_of(case, v))
         for v in case.values
         if v is not found.value and not (isinstance(v, Quantity) and v.soft and v.dimension not in ("percent", "times"))
     ]
@@ -413,10 +420,9 @@ def _follows(case: _Case, found: _Found) -> Result | None:
     return derived(found.value, own, near, cues_of(case.plain + " " + case.question), case.evidence)
 
 
-def _mention_of(case: _Case, value: Value) -> Mention | None:
-    return next((m for m in case.evidence.mentions if same(value, m.value) and m.unit in case.near), None) or next(
-        (m for m in case.evidence.mentions if same(value, m.value)), None
-    )
+def _mention_of(case: _Case, value: Value) -> tuple[Mention | None, float, str]:
+    found = next((m for m in case.evidence.mentions if m.unit in case.near and same(value, m.value)), None)
+    return found, 1.0, case.evidence.units[found.unit].snippet_id if found is not None else ""
 
 
 def _near_operands(case: _Case, found: _Found) -> list[Operand]:
@@ -432,4 +438,4 @@ def _near_operands(case: _Case, found: _Found) -> list[Operand]:
         if score > 0.08:
             scored.append((score, mention))
     scored.sort(key=lambda pair: (-pair[0], pair[1].key))
-    return [Operand(m.value, case.evidence.text_of(m).strip(), m, s) for s, m in scored[:22]]
+    return [Operand(m.value, case.evidence.text_of(m).strip(), m, s, case.evidence.units[m.unit].snippet_id) for s, m in scored[:22]]
