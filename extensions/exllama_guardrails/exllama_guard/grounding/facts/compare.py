@@ -44,7 +44,7 @@ def is_loose(mine: Value, theirs: Value) -> bool:
         if not mine.dimension:
             if mine.nouns and theirs.nouns:
                 return not set(mine.nouns[:3]) & set(theirs.nouns[:3])
-            return bool(mine.nouns or theirs.nouns or mine.label != theirs.label)
+            return bool(mine.nouns) and not theirs.in_words
         return False
     return type(mine) is not type(theirs)
 
@@ -90,6 +90,10 @@ def _same_amount(mine: Quantity, theirs: Quantity) -> bool:
         return any(close(x * factor.get(a, 1), y * factor.get(b, 1), mine) for x in mine.readings for y in theirs.readings)
     if {a, b} == {"time", "month"}:
         return _months_and_days(mine, theirs)
+    if (a, b) == ("time", "length") and theirs.text.endswith("m") and mine.value == 60 * theirs.shown:
+        return True  # "1m" is a minute as well
+    if (a, b) == ("percent", "") and 0 < theirs.shown <= 1 and "." in theirs.text and abs(theirs.shown * 100 - mine.shown) < 1e-9:
+        return True
     if {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or a == "" or b == "":
         if a == "" and mine.nouns and b and not mine.in_range and mine.nouns[0] not in theirs.nouns and len(mine.nouns[0]) > 2 and b not in ("times", "percent"):
             return False
@@ -141,6 +145,28 @@ def close(mine: float, theirs: float, written: Quantity, *, shown: bool = False)
     if written.digits < 2 or written.dimension == "temperature":
         return False
     return step > 0 and gap <= step / 2 * 1.0001 and not _is_whole(mine, written)
+
+
+def intervals_of(target: Quantity) -> tuple[tuple[float, float], ...]:
+    """The ranges of values that `close` takes for `target`, for many quick looks."""
+    out = []
+    for mine in target.readings:
+        size = abs(mine)
+        ranges = [(size * (1 - 1e-9), size * (1 + 1e-9))]
+        if target.ordinal:
+            pass
+        elif target.hedge == "under":
+            ranges.append((size * (1 - _BESIDE), size))
+        elif target.hedge == "over":
+            ranges.append((size, size * (1 + _BESIDE)))
+        elif target.hedge == "about":
+            last = _last_place(mine, target, target.step)
+            ranges.append((size / (1 + _ABOUT), size / (1 - _ABOUT)))
+            ranges.append((max(size - last / 2, size / (1 + _ABOUT_MOST)), min(size + last / 2, size / (1 - _ABOUT_MOST))))
+        elif target.digits >= 2 and target.step > 0 and not _is_whole(mine, target):
+            ranges.append((size - target.step / 2 * 1.0001, size + target.step / 2 * 1.0001))
+        out += ranges if mine >= 0 else [(-high, -low) for low, high in ranges]
+    return tuple(out)
 
 
 def _last_place(value: float, written: Quantity, step: float) -> float:

@@ -49,6 +49,7 @@ WEEKDAYS = {name: n for names in _WEEKDAY_NAMES for n, name in enumerate(names.s
     "вторникам": 1, "sábados": 5, "domingos": 6, "lundis": 0, "samedis": 5, "dimanches": 6,
 }  # fmt: skip
 _AMBIGUOUS = frozenset(("may", "mar", "mai", "sat", "sun", "mon", "wed", "mars", "март", "march", "dec", "jan", "august", "mei", "mae"))
+_WORDLIKE = frozenset(("may", "mar", "mai", "mars", "march", "sat", "sun", "mon", "mei", "mae", "mag", "set", "out", "dez", "ago", "ene", "jan"))
 _MONTH = "|".join(sorted(map(re.escape, MONTHS), key=len, reverse=True))
 _WEEKDAY = "|".join(sorted(map(re.escape, WEEKDAYS), key=len, reverse=True))
 _YEAR = r"(?:1[0-9]{3}|20[0-9]{2}|2100)"
@@ -182,7 +183,10 @@ def _lone_months(text: str) -> list[Date]:
         if name and (name.casefold() in _AMBIGUOUS or len(name) < 4):
             before = text[max(0, match.start("mn") - 9) : match.start("mn")].casefold()
             known = re.search(r"(?:in|until|since|by|during|of|from|and|to|between|next|last|every|mid|early|late)[ -]\Z", before)
-            if not name[0].isupper() or (known is None and not (name.casefold() != "may" and len(name) > 4)):
+            after = text[match.end("mn") : match.end("mn") + 2]
+            known = known or re.search(r"[-–(/|] ?\Z", before) or re.match(r"\.?[-–/)|]", after)
+            sure = name.casefold() not in _WORDLIKE
+            if not name[0].isupper() or (known is None and not sure):
                 continue
         if match["mn"] is None and match["m"] is None:
             continue
@@ -221,12 +225,31 @@ def _days_before_a_range(text: str, found: list[Date]) -> list[Date]:
             start = base + match.start(1)
             if not any(o.start <= start < o.end for o in found):
                 extra.append(Date(start, base + match.end(1), one.year, one.month, int(match[1])))
+    found = sorted(found + extra, key=lambda one: one.start)
+    extra = _chained(text, found)
     for first, second in zip(found, found[1:], strict=False):
         if first.end < second.start and first.year is None and second.year and first.day and second.day and first in found:
             gap = text[first.end : second.start]
             if len(gap) < 8 and _RANGE_BETWEEN.match(gap):
                 found[found.index(first)] = Date(first.start, first.end, second.year, first.month, first.day)
     return found + extra
+
+
+_EARLIER_DAY = re.compile(r"(?<![\d.:])(\d{1,2}),\s?\Z")
+
+
+def _chained(text: str, found: list[Date]) -> list[Date]:
+    """"5, 6 and 7 October": the days further ahead as well."""
+    out: list[Date] = []
+    for one in found:
+        start = one.start
+        while one.day is not None and one.month is not None:
+            match = _EARLIER_DAY.search(text, max(0, start - 6), start)
+            if match is None or not 1 <= int(match[1]) <= 31 or any(o.start <= match.start(1) < o.end for o in found):
+                break
+            start = match.start(1)
+            out.append(Date(start, match.end(1), one.year, one.month, int(match[1])))
+    return out
 
 
 def _joined(text: str, found: list[Date], weekdays: list[Date]) -> list[Date]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 
-from exllama_guard.grounding.facts.compare import close
+from exllama_guard.grounding.facts.compare import close, intervals_of
 from exllama_guard.grounding.facts.dates import Date, moved
 from exllama_guard.grounding.facts.evidence import Evidence, Mention
 from exllama_guard.grounding.facts.quantities import Quantity
@@ -27,6 +28,7 @@ class Operand:
     mention: Mention | None
     weight: float  # how far it belongs to the statement, in [0, 1]
     snippet: str = ""
+    own: bool = False  # the statement itself has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,26 @@ _CUES = {
     "times": r"times|twice|double|triple|quadruple|half|halved|fold|as (?:much|many|long|high|far|big)|third|quarter|ratio|per|each|every|average|mean|rate|share|percent|%|proportion|out of|"
            r"doppelt|mal|fach|fois|moitié|veces|doble|mitad|volte|doppio|metà|vezes|dobro|metade|вдвое|втрое|раз|倍|半|ضعف|गुना|durchschnitt|moyenne|promedio|media|média|средн|平均|औसत|متوسط|pro|je|par|al|por|за|one in|fifth",
 }  # fmt: skip
+_CUES |= {
+    "two": r"each way|both|return|round.?trip|there and back|pair|couple|two|double|twice|doubl\w+|half|halv\w+|other half|either way|hin und zurück|aller.retour|ida y vuelta|andata e ritorno|ida e volta|туда и обратно|往復|来回",
+    "year": r"years?|annual\w*|yearly|a year|per annum|jahr\w*|jährlich|an(?:née)?s?|año|anno|ano|год\w*|年|سنة|साल|वर्ष|months?",
+    "month": r"months?|monthly|monat\w*|mois|mes(?:es)?|mese|mês|месяц\w*|月|شهر|महीन\w+",
+    "week": r"weeks?|weekly|woche\w*|semaine|semana|settimana|недел\w+|周|週|أسبوع|हफ़्ते|days?|daily",
+    "day": r"days?|daily|24|tage?|jours?|día|giorno|dia|день|天|日|يوم|दिन",
+    "hour": r"hours?|hourly|minutes?|stunden?|heures?",
+}  # fmt: skip
+_STRONG = re.compile(
+    r"\b(?:total|altogether|combined|together|in all|sum|differen\w+|more than|less than|fewer|longer|shorter|cheaper|saves?|saving|remain\w*|left|net|gain|each way|"
+    r"average|works? out|comes? to|adds? up|double|twice|times|half|later|earlier|insgesamt|zusammen|gesamt|günstiger|au total|en tout|en total|in totale|no total|всего|итого|дешевле|合計|总共|一共|共計|إجمالي|कुल|in meno|moins|menos)\b|合計|总共|一共",
+    re.IGNORECASE,
+)
+
+
+def asks_for_a_sum(text: str) -> bool:
+    """Whether plain words of a statement or question ask for a result, not for a value that stands somewhere."""
+    return _STRONG.search(text) is not None
+
+
 _CUE = {name: re.compile(words, re.IGNORECASE) for name, words in _CUES.items()}
 
 
@@ -111,6 +133,7 @@ def _ways(target: Quantity, pool: list[Operand], cues: frozenset[str]) -> Iterat
     yield from _products(target, amounts, bool(cues & {"times", "sum"}))
     yield from _ratios(target, amounts, "times" in cues or target.dimension in ("percent", "times"))
     yield from _durations(target, pool)
+    yield from _by_custom(target, alike, cues)
 
 
 def _adds(target: Quantity, operand: Operand) -> bool:
@@ -118,7 +141,7 @@ def _adds(target: Quantity, operand: Operand) -> bool:
     if not isinstance(other, Quantity):
         return False
     a, b = target.dimension, other.dimension
-    return a == b or {a, b} <= {"percent", "points"} or {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or (b == "" and bool(other.shown) and (a in CURRENCIES or (operand.mention is not None and operand.mention.spot is not None))) or (a == "" and not target.nouns and b != "percent")
+    return a == b or {a, b} <= {"percent", "points"} or {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or (b == "" and bool(other.shown) and (a in CURRENCIES or operand.own or (operand.mention is not None and operand.mention.spot is not None))) or (a == "" and not target.nouns and b != "percent")
 
 
 def _n(target: Quantity, one: Operand) -> float:
@@ -142,7 +165,13 @@ def _t(target: Quantity) -> float:
 def _hit(target: Quantity, value: float) -> bool:
     if target.dimension == "temperature":
         return abs(target.shown * target.size - value) < 1e-6 + (0.05 * abs(value) if target.hedge else 0)
-    return any(close(reading, value, target) or (target.value > 0 > value and close(reading, -value, target)) for reading in target.readings)
+    value = -value if target.value > 0 > value else value
+    return any(low <= value <= high for low, high in _ranges(target))
+
+
+@lru_cache(maxsize=256)
+def _ranges(target: Quantity) -> tuple[tuple[float, float], ...]:
+    return intervals_of(target)
 
 
 def _sums(target: Quantity, alike: list[Operand], cued: bool) -> Iterator[Result]:
@@ -158,6 +187,10 @@ def _sums(target: Quantity, alike: list[Operand], cued: bool) -> Iterator[Result
             for some in combinations(alike, size):
                 if _hit(target, sum(_n(target, o) for o in some)):
                     yield Result(" + ".join(o.text for o in some), some, strength * 0.8)
+    for first, second in combinations(alike[:10], 2):
+        for one, other in ((first, second), (second, first)):
+            if one.own and other.own and _hit(target, _n(target, one) + 2 * _n(target, other)):
+                yield Result(f"{one.text} + 2 × {other.text}", (one, other), strength * 0.85)
     for some in combinations(alike[:10], 3):
         for index in range(3):
             value = sum(_n(target, o) for o in some) - 2 * _n(target, some[index])
@@ -226,7 +259,7 @@ def _product(target: Quantity, one: Operand, other: Operand, strength: float) ->
     a, b = one.value, other.value
     if not isinstance(a, Quantity) or not isinstance(b, Quantity):
         return
-    if b.dimension in ("percent",) and (a.dimension == target.dimension or not a.dimension):
+    if b.dimension in ("percent",) and (a.dimension == target.dimension or not a.dimension or not target.dimension):
         for factor, sign in ((b.value / 100, "×"), (1 - b.value / 100, "less"), (1 + b.value / 100, "plus")):
             if b.value and _hit(target, _n(target, one) * factor):
                 yield Result(f"{one.text} {sign} {other.text}", (one, other), strength)
@@ -268,7 +301,10 @@ def _rates(target: Quantity, one: Operand, other: Operand, strength: float) -> I
         yield Result(f"{one.text} ÷ {other.text}", (one, other), strength)
     if a.dimension and a.dimension == b.dimension and target.dimension == "" and b.value:
         return
-    if "thing:" in a.per and b.dimension == "" and a.dimension == target.dimension and _hit(target, a.value * b.shown):
+    if a.dimension in CURRENCIES and b.dimension == a.dimension and b.per in ("time", "month") and target.dimension == b.per and b.value:
+        if _hit(target, a.value / b.value):
+            yield Result(f"{one.text} ÷ {other.text}", (one, other), strength)
+    if "thing:" in a.per and a.dimension == target.dimension and _hit(target, a.value * b.shown):
         yield Result(f"{other.text} × {one.text}", (one, other), strength)
     if a.dimension != b.dimension and target.dimension and target.dimension == a.dimension and b.dimension not in ("", "percent", "time", "month", "times"):
         if _hit(target, _n(target, one) * b.shown) or (b.shown and _hit(target, _n(target, one) / b.shown)):
@@ -328,6 +364,8 @@ def _ratios(target: Quantity, amounts: list[Operand], cued: bool) -> Iterator[Re
         a, b = first.value, second.value
         if not isinstance(a, Quantity) or not isinstance(b, Quantity) or a.dimension != b.dimension or not a.value or not b.value:
             continue
+        if a.per != b.per:
+            a, b = _without_per(a), _without_per(b)
         high, low = (first, second) if abs(a.value) > abs(b.value) else (second, first)
         x, y = max(abs(a.value), abs(b.value)), min(abs(a.value), abs(b.value))
         if target.dimension in ("percent", "points"):
@@ -338,10 +376,25 @@ def _ratios(target: Quantity, amounts: list[Operand], cued: bool) -> Iterator[Re
             yield Result(f"{high.text} ÷ {low.text}", (first, second), 0.9)
 
 
+_FACTORS = ((2.0, "2", "two"), (12.0, "12", "year"), (52.0, "52", "year"), (7.0, "7", "week"), (4.0, "4", "month"), (24.0, "24", "day"), (365.0, "365", "year"), (60.0, "60", "hour"), (5.0, "5", "week"), (30.0, "30", "month"))
+
+
+def _by_custom(target: Quantity, alike: list[Operand], cues: frozenset[str]) -> Iterator[Result]:
+    """Both ways, twelve months, seven days: factors that words name without a number."""
+    for factor, text, cue in _FACTORS:
+        if cue not in cues:
+            continue
+        for one in alike[:12]:
+            if _hit(target, _n(target, one) * factor):
+                yield Result(f"{text} × {one.text}", (one,), 0.8)
+            elif _hit(target, _n(target, one) / factor):
+                yield Result(f"{one.text} ÷ {text}", (one,), 0.75)
+
+
 def _durations(target: Quantity, pool: list[Operand]) -> Iterator[Result]:
     if target.dimension not in ("time", "month", ""):
         return
-    clocks = [o for o in pool if isinstance(o.value, Clock)]
+    clocks = [one for one in map(_as_clock, pool) if one is not None]
     for first, second in combinations(clocks, 2):
         a, b = first.value, second.value
         if not isinstance(a, Clock) or not isinstance(b, Clock) or target.dimension != "time":
@@ -355,6 +408,17 @@ def _durations(target: Quantity, pool: list[Operand]) -> Iterator[Result]:
     for first, second in combinations(days, 2):
         if _between(target, first, second):
             yield Result(f"from {first.text} to {second.text}", (first, second), 1.0)
+
+
+_DOTTED = re.compile(r"([01]?\d|2[0-3])\.([0-5]\d)\Z")
+
+
+def _as_clock(one: Operand) -> Operand | None:
+    """A time of day, also one written 11.50."""
+    if isinstance(one.value, Clock):
+        return one
+    match = _DOTTED.match(one.text) if isinstance(one.value, Quantity) and not one.value.dimension else None
+    return replace(one, value=Clock(0, 0, int(match[1]) * 60 + int(match[2]), False)) if match is not None else None
 
 
 def _between(target: Quantity, first: Operand, second: Operand) -> bool:
@@ -392,10 +456,10 @@ def _clock(target: Clock, pool: Sequence[Operand]) -> Result | None:
         if not isinstance(one.value, Clock):
             continue
         for other in pool:
-            if not isinstance(other.value, Quantity) or other.value.dimension != "time":
+            if not isinstance(other.value, Quantity) or not (other.value.dimension == "time" or (other.own and not other.value.dimension and other.value.shown > 24)):
                 continue
             for sign, word in ((1, "+"), (-1, "−")):
-                minutes = (one.value.minutes + sign * other.value.value / 60) % 1440
+                minutes = (one.value.minutes + sign * (other.value.value / 60 if other.value.dimension else other.value.shown)) % 1440
                 if Clock(0, 0, minutes, one.value.told).same(target):
                     strength = 0.5 + (one.weight + other.weight) / 4
                     if best is None or strength > best.strength:

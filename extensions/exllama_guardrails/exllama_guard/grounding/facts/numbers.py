@@ -11,7 +11,7 @@ from exllama_guard.grounding.facts.bounds import OPPOSITE
 from exllama_guard.grounding.facts.compare import is_loose, one_number_of_two_units, one_place, same, same_but_sign
 from exllama_guard.grounding.facts.counts import counted
 from exllama_guard.grounding.facts.dates import Date, weekday_spans
-from exllama_guard.grounding.facts.derive import Operand, Result, cues_of, derived
+from exllama_guard.grounding.facts.derive import Operand, Result, asks_for_a_sum, cues_of, derived
 from exllama_guard.grounding.facts.evidence import Evidence, Mention, affinity, around_of, evidence_of
 from exllama_guard.grounding.facts.identifiers import Token
 from exllama_guard.grounding.facts.literal import literal_place
@@ -132,7 +132,8 @@ def _found(case: _Case, value: Value) -> _Found:
         if same(value, mention.value):
             fit = affinity(around, mention, case.evidence.telling)
             if is_loose(value, mention.value):
-                if fit < _LOOSE and not mute:
+                bare = isinstance(mention.value, Quantity) and not mention.value.nouns and not mention.value.dimension
+                if fit < (_LOOSE / 3 if bare else _LOOSE) and not mute:
                     continue
                 fit *= 0.9
             equal.append((fit, mention))
@@ -223,6 +224,8 @@ def _bound_clash(case: _Case, found: _Found) -> Fact | None:
     mine = found.value
     if not isinstance(mine, Quantity) or not mine.bound or mine.in_range:
         return None
+    if re.match(r"\s?(?:minimum|maximum|limit|threshold|mark|cap|barrier|line)\b", case.plain[mine.end : mine.end + 14]):
+        return None  # another amount is compared with this one
     best = found.equal[0][0]
     near = [(a, m) for a, m in found.equal if isinstance(m.value, Quantity) and a >= 0.6 * best]
     if not near or any(m.value.bound not in OPPOSITE[mine.bound] for _, m in near if isinstance(m.value, Quantity)):
@@ -315,10 +318,12 @@ def _not_held(case: _Case, found: _Found) -> Fact | None:
     unit = _other_unit(case, found)
     if unit is not None:
         return unit
-    if found.rivals and _stands_in_place(found) and _column_is_meant(case, found, found.rivals[0][1]) and not _scaled(found):
+    if found.rivals and _stands_in_place(found) and _column_is_meant(case, found, found.rivals[0][1]) and not _scaled(found) and not asks_for_a_sum(case.plain):
         fact = _conflict(case, found, found.rivals[0][1], _kind(value), min(0.9, 0.35 + found.rivals[0][0]))
         if fact is not None:
             return fact
+    if _is_slight(case, value):
+        return _plainly_held(case, value)
     if isinstance(value, Token) and value.shape == "name":
         return Fact(_kind(value), Status.ABSENT, found.text, value.start, value.end, (), f"“{found.text}” is not in the documents.", 0.5)
     reason = f"“{found.text}” is not in the documents, and it was not found to follow from what is."
@@ -334,7 +339,21 @@ def _scaled(found: _Found) -> bool:
     return any(abs(ratio / k - 1) < 1e-6 or abs(ratio * k - 1) < 1e-6 for k in (2, 3, 4, 5, 6, 8, 12, 1.5))
 
 
+_SLIGHT_LABELS = frozenset(f"labelled {w}" for w in "section chapter ch sec page p step § source figure fig table appendix annex row kapitel abschnitt sección chapitre sezione secção раздел line".split())
+
+
+def _is_slight(case: _Case, value: Value) -> bool:
+    """What a text need not hold to be right: the number of its section, "three things:" before a list, "first"."""
+    if isinstance(value, Token):
+        return value.shape in _SLIGHT_LABELS
+    if not isinstance(value, Quantity) or value.dimension or value.value > _SMALL:
+        return False
+    return (value.ordinal and value.in_words) or case.plain.rstrip(" *").endswith((":", "："))
+
+
 def _stands_in_place(found: _Found) -> bool:
+    if isinstance(found.value, Token) and found.value.shape in ("flag", "file", "path", "constant"):
+        return False
     top = found.rivals[0][0]
     second = next((a for a, m in found.rivals[1:] if not same(m.value, found.rivals[0][1].value)), 0.0)
     return top >= _RIVAL and second <= 0.85 * top
@@ -405,7 +424,7 @@ def _as_count(case: _Case, found: _Found, value: Quantity) -> Fact | None:
 
 def _follows(case: _Case, found: _Found) -> Result | None:
     own = [
-        Operand(v, case.statement[v.start : v.end].strip(" *"), *_mention_of(case, v))
+        Operand(v, case.statement[v.start : v.end].strip(" *"), *_mention_of(case, v), True)
         for v in case.values
         if v is not found.value and not (isinstance(v, Quantity) and v.soft and v.dimension not in ("percent", "times"))
     ]
@@ -414,7 +433,7 @@ def _follows(case: _Case, found: _Found) -> Result | None:
         Operand(v, text[v.start : v.end].strip(" *"), None, weight)
         for text, weight in ((case.question, 0.9), (said, 0.7))
         for v in values_of(text, case.language)[-6:]
-        if not isinstance(v, Token)
+        if not isinstance(v, Token) and not (isinstance(v, Quantity) and v.soft)
     ]
     near = [*earlier, *_near_operands(case, found)]
     return derived(found.value, own, near, cues_of(case.plain + " " + case.question), case.evidence)

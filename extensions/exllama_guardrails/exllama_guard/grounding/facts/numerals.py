@@ -232,7 +232,7 @@ _MAYBE = {
 }  # fmt: skip
 _LETTERED = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d.,]*|[^\w\s]|\n")
 _NO_NUMBER_ALONE = frozenset(
-    "one a an un une uno una ein eine einen einem einer um uma sei sette nova nine's second seconds seconde neuf acht "
+    "one ones firsts a an un une uno una ein eine einen einem einer um uma sei sette nova nine's second seconds seconde neuf acht "
     "tre's eins die tenth's mil sept million billion hundred thousand hundreds thousands six's".split()
 ) - {"sette", "sept", "neuf", "acht"}
 
@@ -267,7 +267,7 @@ def _western(text: str, language: str) -> list[Numeral]:
     for found in find_numbers(tokens, language, 0.0):
         first, last = tokens[found.start], tokens[found.end - 1]
         written = text[first.start : last.end]
-        if written.casefold() in _NO_NUMBER_ALONE or written[0].isdigit():
+        if written.casefold() in _NO_NUMBER_ALONE or found.value == 0 or written[0].isdigit():
             continue
         value = float(found.value)
         round_one = value >= 100 and value % 10 == 0

@@ -164,6 +164,8 @@ def _quantity(text: str, numeral: Numeral) -> Quantity:
         end = magnitude.end()
     if measure is None:
         measure, end = _unit_behind(text, end, numeral.ordinal)
+        if measure is None and not numeral.ordinal:
+            measure, end = _attributed(text, end)
     elif text[end : end + 4].strip() in ("USD", "EUR"):
         end += 4
     signed = _SIGN.search(text, max(0, begin - 10), begin)
@@ -211,7 +213,7 @@ def _unit_behind(text: str, end: int, ordinal: bool) -> tuple[Measure | None, in
         if word is None:
             return None, end
         measure, stop = _longest(text, word)
-        if measure is not None and text[stop : stop + 1] == "'":
+        if measure is not None and text[stop : stop + 2] == "'t":
             return None, end
         if measure is not None:
             return (None, end) if _is_no_unit(text, word, stop, at - end) else (measure, stop)
@@ -219,6 +221,19 @@ def _unit_behind(text: str, end: int, ordinal: bool) -> tuple[Measure | None, in
             return None, end
         at = word.end()
     return None, end
+
+
+_ATTRIBUTED = re.compile(r"(?:[ -][a-zà-ÿ]{3,14}){1,2} ((?:hour|day|week|month|year|minute|second)s)(?!\w)")
+_COMPOUND = re.compile(r"[ -][^\W\d_]{3,24}(tagen?|stunden|minuten|wochen|monaten?|jahren?)(?!\w)")
+
+
+def _attributed(text: str, end: int) -> tuple[Measure | None, int]:
+    """A unit behind words that say of which kind: "250 operating hours", "20 vacation days", "28 Urlaubstage"."""
+    match = _ATTRIBUTED.match(text, end)
+    if match is not None and not any(is_stop(w) or measure_of(w) for w in match.group().split()[:-1]):
+        return measure_of(match[1]), match.end()
+    match = _COMPOUND.match(text, end)
+    return (measure_of(match[1]), match.end()) if match is not None else (None, end)
 
 
 def _longest(text: str, first: re.Match[str]) -> tuple[Measure | None, int]:

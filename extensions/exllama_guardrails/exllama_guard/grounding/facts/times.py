@@ -24,7 +24,7 @@ _PARTS = {
 _TIMES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"(?<![\w:.,/$€£+]){_HOUR}[:٫]{_MINUTE}(?P<s>:[0-5]\d(?:[.,]\d{{1,6}})?)?(?![\d:]|[.,]\d)(?:\s?{_HALF})?(?:\s?(?:Uhr|h)\b)?{_ZONE}{_DAYPART_EN}",
+        rf"(?:(?<![\w:.,/$€£+])|(?<=\dT)){_HOUR}[:٫]{_MINUTE}(?P<s>:[0-5]\d(?:[.,]\d{{1,6}})?)?(?![\d:]|[.,]\d)(?:\s?{_HALF})?(?:\s?(?:Uhr|h)\b)?{_ZONE}{_DAYPART_EN}",
         rf"(?<![\w:.,/$€£])(?P<h>1[0-2]|0?[1-9])(?:[.]{_MINUTE})?\s?{_HALF}{_ZONE}",
         rf"(?<![\w:.,/$€£]){_HOUR}(?:[.]{_MINUTE})?\s?(?:Uhr|o'clock|heures? précises?)(?!\w){_DAYPART_EN}{_ZONE}",
         rf"(?<![\w:.,/$€£])(?:{_HOUR}h{_MINUTE}|(?<=[àe] )(?P<h2>[01]?\d|2[0-3]) h (?P<m2>[0-5]\d))(?!\s?min|[\w])",

@@ -115,6 +115,7 @@ bits
 1000000 mbit mbits mbps mbit/s megabit megabits
 1000000000 gbit gbits gbps gbit/s gigabit gigabits
 speed
+1000 km/s
 0.2777777777777778 km/h kmh kph kilometres-per-hour kilometers-per-hour км/ч stundenkilometer
 1 m/s metres-per-second meters-per-second м/с
 0.44704 mph miles-per-hour
