@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from functools import lru_cache
 
 from exllama_guard.grounding.facts.dates import Date
 from exllama_guard.grounding.facts.identifiers import Token
 from exllama_guard.grounding.facts.quantities import Quantity
 from exllama_guard.grounding.facts.reading import Value
 from exllama_guard.grounding.facts.times import Clock
-from exllama_guard.grounding.facts.units import CURRENCIES
+from exllama_guard.grounding.facts.units import CURRENCIES, measure_of
 
 _DAYS_A_MONTH = 30.4375
 _ABOUT, _ABOUT_MOST, _BESIDE = 0.05, 0.12, 0.12
@@ -83,6 +85,8 @@ def _same_amount(mine: Quantity, theirs: Quantity) -> bool:
         return False
     if theirs.unit and not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text) and _shown_fits(mine, theirs, bare=True):
         return True  # the unit was only taken from the head of its column
+    if bool(mine.per) != bool(theirs.per) and a == b:
+        mine, theirs = without_per(mine), without_per(theirs)
     if a == b:
         return _per_fits(mine, theirs) and any(close(x, y, mine) for x in mine.readings for y in theirs.readings)
     if {a, b} <= _SHARES:
@@ -99,6 +103,16 @@ def _same_amount(mine: Quantity, theirs: Quantity) -> bool:
             return False
         return _shown_fits(mine, theirs)
     return False
+
+
+@lru_cache(maxsize=1024)
+def without_per(one: Quantity) -> Quantity:
+    """The amount alone: "17 euros a night" as 17 euros."""
+    if not one.per:
+        return one
+    measure = measure_of(one.unit) if one.unit else None
+    size = measure.factor if measure else 1.0
+    return replace(one, readings=(one.shown * size,), step=one.step / (one.size or 1.0) * size, size=size, per="")
 
 
 def _shown_fits(mine: Quantity, theirs: Quantity, *, bare: bool = False) -> bool:

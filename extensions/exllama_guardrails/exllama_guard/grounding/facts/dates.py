@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 
 from exllama_guard.grounding.facts.numerals import plain
+from exllama_guard.grounding.facts.terms import has_digit, words_of
 
 _MONTH_NAMES = (
     "january february march april may june july august september october november december",
@@ -52,6 +53,8 @@ _AMBIGUOUS = frozenset(("may", "mar", "mai", "sat", "sun", "mon", "wed", "mars",
 _WORDLIKE = frozenset(("may", "mar", "mai", "mars", "march", "sat", "sun", "mon", "mei", "mae", "mag", "set", "out", "dez", "ago", "ene", "jan"))
 _MONTH = "|".join(sorted(map(re.escape, MONTHS), key=len, reverse=True))
 _WEEKDAY = "|".join(sorted(map(re.escape, WEEKDAYS), key=len, reverse=True))
+_DAY_WORDS = frozenset(word for name in WEEKDAYS for word in name.split("-"))
+_NAMES = frozenset(MONTHS) | _DAY_WORDS | {"quarter"}
 _YEAR = r"(?:1[0-9]{3}|20[0-9]{2}|2100)"
 _DAY = r"(?:3[01]|[12][0-9]|0?[1-9])"
 _MON = r"(?:1[0-2]|0?[1-9])"
@@ -138,9 +141,15 @@ def _agree(a: Date, b: Date) -> bool:
 def dates_of(text: str) -> tuple[Date, ...]:
     """The dates of `text` in order, a weekday beside a date as part of it, lone years, months and weekdays too."""
     text = plain(text)
+    words, digits = words_of(text), has_digit(text)
+    named = not words.isdisjoint(_NAMES) or not text.isascii()
+    if not named and not digits:
+        return ()
     found: list[Date] = []
     taken: list[tuple[int, int]] = []
-    for read in (_full_dates, _quarters, _lone_months, _lone_years):
+    readers = [_full_dates] if digits else []
+    readers += [_quarters, _lone_months] if named or digits else []
+    for read in (*readers, *([_lone_years] if digits else [])):
         for one in read(text):
             if not any(one.start < end and start < one.end for start, end in taken):
                 found.append(one)
@@ -152,7 +161,10 @@ def dates_of(text: str) -> tuple[Date, ...]:
 
 def _full_dates(text: str) -> list[Date]:
     out = []
+    named = not words_of(text).isdisjoint(MONTHS)
     for index, pattern in enumerate(_FULL):
+        if (index in (3, 4, 5) and not named) or (index in (1, 2) and "月" not in text and "월" not in text and "年" not in text):
+            continue
         for match in pattern.finditer(text):
             parts = match.groupdict()
             month = int(parts["m"]) if parts.get("m") else MONTHS.get((parts.get("mn") or "").casefold())
@@ -169,6 +181,8 @@ def _full_dates(text: str) -> list[Date]:
 
 
 def _quarters(text: str) -> list[Date]:
+    if "Q" not in text and "uarter" not in text:
+        return []
     names = {"first": 1, "second": 2, "third": 3, "fourth": 4}
     return [
         Date(m.start(), m.end(), int(m["y"]) if m["y"] else None, quarter=int(m["q"]) if m["q"] else names[m["n"].casefold()])
@@ -177,7 +191,9 @@ def _quarters(text: str) -> list[Date]:
 
 
 def _lone_months(text: str) -> list[Date]:
-    out = []
+    out: list[Date] = []
+    if words_of(text).isdisjoint(MONTHS) and "月" not in text:
+        return out
     for match in _MONTH_ALONE.finditer(text):
         name = match["mn"] or ""
         if name and (name.casefold() in _AMBIGUOUS or len(name) < 4):
@@ -200,7 +216,9 @@ def _lone_years(text: str) -> list[Date]:
 
 
 def _lone_weekdays(text: str) -> list[Date]:
-    out = []
+    out: list[Date] = []
+    if words_of(text).isdisjoint(_DAY_WORDS) and text.isascii():
+        return out
     for match in _WEEKDAYS.finditer(text):
         name = match["w"]
         if name:

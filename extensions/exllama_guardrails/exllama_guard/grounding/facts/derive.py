@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 
-from exllama_guard.grounding.facts.compare import close, intervals_of
+from exllama_guard.grounding.facts.compare import close, intervals_of, without_per
 from exllama_guard.grounding.facts.dates import Date, moved
 from exllama_guard.grounding.facts.evidence import Evidence, Mention
 from exllama_guard.grounding.facts.quantities import Quantity
@@ -90,8 +90,8 @@ def derived(target: Value, own: Sequence[Operand], near: Sequence[Operand], cues
 
 
 def _amount(target: Quantity, own: Sequence[Operand], near: Sequence[Operand], cues: frozenset[str], evidence: Evidence) -> Result | None:
-    if target.per or target.dimension == "angle":
-        target = _without_per(target)
+    if target.per:
+        target = without_per(target)
     pool = list(own) + [o for o in near if not any(o.text == p.text and _key(o) == _key(p) for p in own)]
     pool = pool[:MOST_OPERANDS]
     best: Result | None = None
@@ -100,13 +100,6 @@ def _amount(target: Quantity, own: Sequence[Operand], near: Sequence[Operand], c
         if strength >= 0.5 and (best is None or strength > best.strength):
             best = Result(result.formula, result.operands, strength)
     return best
-
-
-def _without_per(one: Quantity) -> Quantity:
-    """The amount alone: "17 euros a night" as 17 euros."""
-    measure = measure_of(one.unit) if one.unit else None
-    size = measure.factor if measure else 1.0
-    return replace(one, readings=(one.shown * size,), step=one.step / (one.size or 1.0) * size, size=size, per="")
 
 
 def _key(one: Operand) -> tuple[int, int] | None:
@@ -150,7 +143,7 @@ def _n(target: Quantity, one: Operand) -> float:
     if not isinstance(value, Quantity):
         return 0.0
     if value.dimension == target.dimension and target.dimension != "temperature":
-        return _without_per(value).value if value.per else value.value
+        return without_per(value).value if value.per else value.value
     if value.dimension:
         return value.shown
     measure = measure_of(target.unit) if target.unit else None
@@ -261,7 +254,7 @@ def _product(target: Quantity, one: Operand, other: Operand, strength: float) ->
         return
     if b.dimension in ("percent",) and (a.dimension == target.dimension or not a.dimension or not target.dimension):
         for factor, sign in ((b.value / 100, "×"), (1 - b.value / 100, "less"), (1 + b.value / 100, "plus")):
-            if b.value and _hit(target, _n(target, one) * factor):
+            if b.value and (abs(b.value) >= 3 or not target.hedge) and _hit(target, _n(target, one) * factor):
                 yield Result(f"{one.text} {sign} {other.text}", (one, other), strength)
     if b.dimension in ("", "times") and not b.in_range and abs(b.shown) != 1 and _matches(target, a):
         if _hit(target, _n(target, one) * b.shown):
@@ -365,7 +358,7 @@ def _ratios(target: Quantity, amounts: list[Operand], cued: bool) -> Iterator[Re
         if not isinstance(a, Quantity) or not isinstance(b, Quantity) or a.dimension != b.dimension or not a.value or not b.value:
             continue
         if a.per != b.per:
-            a, b = _without_per(a), _without_per(b)
+            a, b = without_per(a), without_per(b)
         high, low = (first, second) if abs(a.value) > abs(b.value) else (second, first)
         x, y = max(abs(a.value), abs(b.value)), min(abs(a.value), abs(b.value))
         if target.dimension in ("percent", "points"):
@@ -382,13 +375,13 @@ _FACTORS = ((2.0, "2", "two"), (12.0, "12", "year"), (52.0, "52", "year"), (7.0,
 def _by_custom(target: Quantity, alike: list[Operand], cues: frozenset[str]) -> Iterator[Result]:
     """Both ways, twelve months, seven days: factors that words name without a number."""
     for factor, text, cue in _FACTORS:
-        if cue not in cues:
+        if cue not in cues or (factor != 2 and target.dimension in ("time", "month", "percent", "times")):
             continue
         for one in alike[:12]:
             if _hit(target, _n(target, one) * factor):
-                yield Result(f"{text} × {one.text}", (one,), 0.8)
+                yield Result(f"{text} × {one.text}", (one,), 0.8 if factor in (2, 12) else 0.6)
             elif _hit(target, _n(target, one) / factor):
-                yield Result(f"{one.text} ÷ {text}", (one,), 0.75)
+                yield Result(f"{one.text} ÷ {text}", (one,), 0.75 if factor in (2, 12) else 0.6)
 
 
 def _durations(target: Quantity, pool: list[Operand]) -> Iterator[Result]:

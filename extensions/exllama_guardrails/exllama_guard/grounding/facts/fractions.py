@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from exllama_guard.grounding.facts.terms import words_of
+
 _GLYPHS = {"½": 0.5, "¼": 0.25, "¾": 0.75, "⅓": 1 / 3, "⅔": 2 / 3, "⅛": 0.125, "⅜": 0.375, "⅝": 0.625, "⅞": 0.875, "⅕": 0.2, "半": 0.5}
 _WORDS = {
     "a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -56,7 +58,12 @@ Part = tuple[int, int, float, str, bool]
 def fractions_of(text: str, language: str) -> list[Part]:
     """(start, end, value, unit, soft) of each part or multiple of a plain text; unit "" is a share, "times" a multiple."""
     found: list[Part] = []
-    readers = [_laps, _mixed, _of_units, _shares, _written, _multiples, _singles]
+    words = words_of(text)
+    readers = [_laps] if ":" in text else []
+    readers += [_mixed, _of_units, _shares] if not words.isdisjoint(_SHARE_WORDS) or "-half" in text else []
+    readers += [_written] if "/" in text or "\\frac" in text or not text.isascii() else []
+    readers += [_multiples] if not words.isdisjoint(_TIME_WORDS) or "x" in words or "×" in text or not text.isascii() else []
+    readers += [_singles] if not words.isdisjoint(_SINGLE_WORDS) else []
     if not text.isascii() or language != "en":
         readers.insert(0, _others)
     for reader in readers:
@@ -64,6 +71,11 @@ def fractions_of(text: str, language: str) -> list[Part]:
             if not any(part[0] < end and start < part[1] for start, end, *_ in found):
                 found.append(part)
     return found
+
+
+_SHARE_WORDS = frozenset(_PARTS) | {name + "s" for name in _PARTS} | {"in", "out"}
+_TIME_WORDS = frozenset(_NAMED) | {"times", "fold", "x"}
+_SINGLE_WORDS = frozenset("one a an ein eine einen einem einer un une una uno um uma один одна одну एक".split())
 
 
 def _word(written: str) -> float:

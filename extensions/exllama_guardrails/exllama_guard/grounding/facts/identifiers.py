@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exllama_guard.grounding.facts.numerals import plain
+from exllama_guard.grounding.facts.terms import has_digit
 from exllama_guard.grounding.facts.units import measure_of
 
 
@@ -53,19 +54,32 @@ _LABELLED = re.compile(
 _VERSIONED = frozenset(("version", "release", "ver", "firmware", "python", "node", "numpy", "java", "llama", "rust", "версии", "версия", "versión", "versione", "versão"))
 
 
+_WITH_DIGITS = frozenset(("ip", "phone", "version", "code", "hash", "labelled"))
+_MARKS = {
+    "url": ("http", "www.", "HTTP"), "mail": ("@",), "flag": ("-",), "path": ("/",), "file": (".",), "constant": ("_",), "ip": (".",), "labelled": ("§",),
+}  # fmt: skip
+
+
 @lru_cache(maxsize=8192)
 def identifiers_of(text: str) -> tuple[Token, ...]:
     """The identifiers of `text` in order, each in one piece."""
     text = plain(text)
     found: list[Token] = []
+    digits = has_digit(text)
     for shape, pattern in _PATTERNS:
+        if not (digits or shape not in _WITH_DIGITS) or not any(mark in text for mark in _MARKS.get(shape, ("",))):
+            continue
         for match in pattern.finditer(text):
             _add(found, match.start(), match.end(), match.group(), shape)
-    for match in _LABELLED.finditer(text):
-        label = match[1].casefold().rstrip(".")
-        shape = "version" if label in _VERSIONED and ("." in match[2] or label in ("version", "release")) else f"labelled {label}"
-        _add(found, match.start(2), match.end(2), match[2], shape)
+    for match in _LABELLED.finditer(text) if digits else ():
+        _labelled(found, match)
     return tuple(sorted(found, key=lambda one: one.start))
+
+
+def _labelled(found: list[Token], match: re.Match[str]) -> None:
+    label = match[1].casefold().rstrip(".")
+    version = label in _VERSIONED and ("." in match[2] or label in ("version", "release"))
+    _add(found, match.start(2), match.end(2), match[2], "version" if version else f"labelled {label}")
 
 
 def _add(found: list[Token], start: int, end: int, written: str, shape: str) -> None:

@@ -304,6 +304,9 @@ def _also_told(case: _Case, found: _Found, rival: Mention) -> bool:
 
 def _not_held(case: _Case, found: _Found) -> Fact | None:
     value = found.value
+    swapped = _other_unit(case, found, 0.3)
+    if swapped is not None:
+        return swapped
     result = _follows(case, found)
     if result is not None:
         reason = f"{result.formula} = {found.text}, computed from {_sources(case, result)}."
@@ -315,7 +318,7 @@ def _not_held(case: _Case, found: _Found) -> Fact | None:
     told = _told_otherwise(case, found)
     if told is not None:
         return told
-    unit = _other_unit(case, found)
+    unit = _other_unit(case, found, 0.2)
     if unit is not None:
         return unit
     if found.rivals and _stands_in_place(found) and _column_is_meant(case, found, found.rivals[0][1]) and not _scaled(found) and not asks_for_a_sum(case.plain):
@@ -364,13 +367,13 @@ def _sources(case: _Case, result: Result) -> str:
     return " and ".join(names) or "the answer's own numbers"
 
 
-def _other_unit(case: _Case, found: _Found) -> Fact | None:
+def _other_unit(case: _Case, found: _Found, least: float) -> Fact | None:
     """The evidence has this very number with another unit, sign or currency."""
     for mention in case.evidence.mentions:
         if not one_number_of_two_units(found.value, mention.value):
             continue
         fit = affinity(found.around, mention, case.evidence.telling)
-        if fit >= 0.35 or (fit >= 0.2 and mention.unit in case.near[:1]):
+        if fit >= least or (fit >= least / 2 and mention.unit in case.near[:1]):
             fact = _conflict(case, found, mention, FactKind.QUANTITY, min(0.9, 0.5 + fit))
             if fact is not None:
                 return fact

@@ -79,6 +79,8 @@ def _one_separator(bare: str, mark: str, language: str) -> list[str]:
     if len(after) != 3 or len(before) > 3 or before in ("", "0"):
         return [as_decimal]
     commas = mark == ","
+    if commas and language not in _DOT_GROUPS:
+        return [grouped]
     groups_first = commas != (language in _DOT_GROUPS)
     return [grouped, as_decimal] if groups_first else [as_decimal, grouped]
 

@@ -82,7 +82,7 @@ _PER = re.compile(
     r"\s?(?:\(?(?:incl\. |excl\. )?(?:VAT|MwSt)?\)?\s?)?(?:/\s?|\bper\s|\bper(?=\d)|\b(?:a|an)\s(?=(?:day|week|month|year|hour|night|minute|second|quarter|head|person|piece|pop|kg|litre|bottle|ticket)\b)|\beach\s|"
     r"\bfor each\s|\bfor every\s|\bevery\s|\bpro\s|\bje\s|\bpar\s|\bal(?:la|lo|l')?\s(?=giorno|mese|anno|día|mes|año|settimana|ora)|\bpor\s|\bà\sla\s|\bв\s(?=день|месяц|год|неделю|час|сутки)|\bза\s(?=день|месяц|год|час))(?:each |every |the |single )?"
     r"([^\W\d_]{1,20}|\d{1,4}\s?[^\W\d_]{1,12})", re.IGNORECASE)
-_COUNTED = re.compile(r"(?: each(?= per)|(?: [^\W\d_]{3,16}){1,2})(?= )")
+_COUNTED = re.compile(r"(?: each(?= per)|(?: [^\W\d_]{2,16}){1,3}?)(?= (?:per|a|an|each|every|pro|par|al|por|в) )")
 _PER_WORD = re.compile(r"\s([^\W\d_]{5,12})(?!\w)", re.IGNORECASE)
 _EASTERN_PER = re.compile(r"每([年月周天日人份次])|(?:一|1)人(?:分|あたり)|毎([年月週日])|प्रति\s?(\w+)")
 _WORD = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]{1,3}|[^\W\d_]+(?:['-][^\W\d_]+)*")

@@ -71,6 +71,23 @@ def terms_of(text: str) -> tuple[Term, ...]:
     return tuple(out)
 
 
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+@lru_cache(maxsize=8192)
+def words_of(text: str) -> frozenset[str]:
+    """All words of `text`, case-folded: a quick look whether a reader has anything to read."""
+    return frozenset(_LETTERS.findall(text.casefold()))
+
+
+def has_digit(text: str) -> bool:
+    """Whether an ASCII digit is in a plain text."""
+    return _DIGIT.search(text) is not None
+
+
+_DIGIT = re.compile("[0-9]")
+
+
 def stems_of(text: str) -> frozenset[str]:
     """The stems of the content words of `text`."""
     return frozenset(term.stem for term in terms_of(text))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exllama_guard.grounding.facts.numerals import plain
+from exllama_guard.grounding.facts.terms import words_of
 
 _HOUR, _MINUTE = r"(?P<h>[01]?\d|2[0-4])", r"(?P<m>[0-5]\d)"
 _HALF = r"(?P<half>[ap])(?:\.\s?m\.?|m(?!\w))"
@@ -36,6 +37,7 @@ _TIMES = tuple(
         r"\b(?P<named>noon|midday|midnight|mittags|mitternacht|midi|minuit|mediodía|medianoche|mezzogiorno|mezzanotte|meio-dia|meia-noite)\b",
     )
 )
+_WORDS_OF_TIME = frozenset("am pm a p uhr o clock h past to after before noon midday midnight mittags mitternacht midi minuit mezzogiorno mezzanotte".split()) - {"a", "to", "after", "before"} | {"quarter", "half"}
 _NOON = frozenset(("noon", "midday", "mittags", "midi", "mediodía", "mezzogiorno", "meio-dia"))
 _AFTER = re.compile(r"\s?(صباحا|مساء|morgens|früh|abends|nachmittags|vormittags|утра|вечера|дня|de la mañana|de la tarde|de la noche|da manhã|da tarde|da noite|di mattina|di sera|du matin|du soir|de l'après-midi)")
 _FORWARD = {"five": 5, "ten": 10, "twenty": 20, "twenty-five": 25, "half": 30, "quarter": 15}
@@ -67,6 +69,8 @@ class Clock:
 def clock_times(text: str) -> tuple[Clock, ...]:
     """The times of day of `text`, in order."""
     text = plain(text)
+    if text.isascii() and ":" not in text and words_of(text).isdisjoint(_WORDS_OF_TIME):
+        return ()
     found: list[Clock] = []
     for pattern in _TIMES:
         for match in pattern.finditer(text):
