@@ -19,7 +19,7 @@ _NUMBERLESS = frozenset(("", "times"))
 _SHARES = frozenset(("percent", "points", "permille"))
 _DOWN = re.compile(
     r"\b(?:down|fell|fall(?:s|en)?|drop(?:s|ped)?|decreas\w*|declin\w*|loss\w*|lost|lower\w*|less|fewer|below|minus|negative|deficit|"
-    r"overdrawn|owed?|debt|reduc\w*|shrank|shrunk|shrink\w*|cheaper|colder|behind|short\w*|under|cut|off|discount\w*|refund\w*|"
+    r"overdrawn|owed?|debt|reduc\w*|shrank|shrunk|shrink\w*|over|overspen\w*|overrun\w*|overran|exce\w+|above|more|cheaper|colder|behind|short\w*|under|cut|off|discount\w*|refund\w*|"
     r"gesunken|niedriger|weniger|baisse|moins|menos|meno|ниже|меньше|дешевле|下降|减少|低)\b",
     re.IGNORECASE,
 )
@@ -220,10 +220,10 @@ def one_number_of_two_units(mine: Value, theirs: Value) -> bool:
     """Whether both write one number with units (or signs, or per-units) that make it two different amounts."""
     if not isinstance(mine, Quantity) or not isinstance(theirs, Quantity):
         return False
-    if not mine.dimension or (not theirs.dimension and not theirs.nouns):
+    if not mine.dimension or not theirs.dimension:
         return _sign_differs(mine, theirs)
-    if not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text) and not theirs.nouns:
-        return False
+    if not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text):
+        return _sign_differs(mine, theirs)
     number = abs(abs(mine.shown) - abs(theirs.shown)) <= 1e-9 * max(abs(mine.shown), 1e-12)
     return number and not _same_amount(mine, theirs)
 

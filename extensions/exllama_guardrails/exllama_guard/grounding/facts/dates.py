@@ -283,6 +283,11 @@ def _joined(text: str, found: list[Date], weekdays: list[Date]) -> list[Date]:
     return out
 
 
+def is_span(gap: str) -> bool:
+    """Whether the text between two dates makes them the ends of a span."""
+    return _RANGE_BETWEEN.match(plain(gap)) is not None and gap.strip() != "and"
+
+
 def weekday_spans(text: str, dates: tuple[Date, ...]) -> frozenset[int]:
     """The weekdays that `text` names or that lie in a span of it ("Mon-Fri", "weekdays", "Friday to Sunday")."""
     named = [d for d in dates if d.weekday is not None]

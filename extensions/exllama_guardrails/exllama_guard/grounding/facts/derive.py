@@ -95,7 +95,7 @@ def _amount(target: Quantity, own: Sequence[Operand], near: Sequence[Operand], c
     pool = list(own) + [o for o in near if not any(o.text == p.text and _key(o) == _key(p) for p in own)]
     pool = pool[:MOST_OPERANDS]
     best: Result | None = None
-    for result in _ways(target, pool, cues):
+    for result in (*_ways(target, pool, cues), *_columns(target, pool, evidence, cues)):
         strength = _strength(target, result)
         if strength >= 0.5 and (best is None or strength > best.strength):
             best = Result(result.formula, result.operands, strength)
@@ -195,17 +195,40 @@ def _sums(target: Quantity, alike: list[Operand], cued: bool) -> Iterator[Result
 def _runs(target: Quantity, alike: list[Operand], strength: float) -> Iterator[Result]:
     """Sums of neighbours: the rows of a column, the items of a list, the amounts of a sentence."""
     for line in _lines(alike):
-        for low in range(len(line)):
-            total = _n(target, line[low]) if low < len(line) else 0.0
-            for high in range(low + 1, min(len(line), low + 24)):
-                total += _n(target, line[high])
-                whole = high - low + 1 == len(line)
-                if high - low >= 2 and _hit(target, total):
-                    some = tuple(line[low : high + 1])
-                    shown = " + ".join(o.text for o in some[:6]) + (" + …" if len(some) > 6 else "")
-                    yield Result(shown, some, strength if whole else strength * 0.85)
-                if high - low >= 1 and whole and _hit(target, total / (high - low + 1)):
-                    yield Result(f"average of {', '.join(o.text for o in line[:8])}", tuple(line), strength)
+        yield from _runs_of(target, line, strength)
+
+
+def _runs_of(target: Quantity, line: list[Operand], strength: float) -> Iterator[Result]:
+    numbers = [_n(target, one) for one in line]
+    for low in range(len(line)):
+        total = numbers[low]
+        for high in range(low + 1, min(len(line), low + 24)):
+            total += numbers[high]
+            whole = high - low + 1 == len(line)
+            if high - low >= 2 and _hit(target, total):
+                some = tuple(line[low : high + 1])
+                shown = " + ".join(o.text for o in some[:6]) + (" + …" if len(some) > 6 else "")
+                yield Result(shown, some, strength if whole or low == 0 else strength * 0.8)
+            if whole and _hit(target, total / len(line)):
+                yield Result(f"average of {', '.join(o.text for o in line[:8])}", tuple(line), strength)
+
+
+def _columns(target: Quantity, pool: list[Operand], evidence: Evidence, cues: frozenset[str]) -> Iterator[Result]:
+    """Sums and averages of neighbouring cells of whole columns of the tables that the statement is near to."""
+    near = {o.mention.spot.table: o.weight for o in reversed(pool) if o.mention is not None and o.mention.spot is not None}
+    if not near or not cues & {"sum", "times"}:
+        return
+    columns: dict[tuple[int, int], list[Operand]] = {}
+    for mention in evidence.mentions:
+        spot = mention.spot
+        if spot is not None and spot.table in near and spot.row >= 0 and isinstance(mention.value, Quantity):
+            snippet = evidence.units[mention.unit].snippet_id
+            one = Operand(mention.value, evidence.text_of(mention), mention, max(0.5, near[spot.table]), snippet)
+            if _adds(target, one):
+                columns.setdefault((spot.table, spot.column), []).append(one)
+    for column in columns.values():
+        if 2 < len(column) <= 40:
+            yield from _runs_of(target, column, 0.9)
 
 
 def _lines(alike: list[Operand]) -> list[list[Operand]]:
@@ -390,11 +413,11 @@ def _durations(target: Quantity, pool: list[Operand]) -> Iterator[Result]:
     clocks = [one for one in map(_as_clock, pool) if one is not None]
     for first, second in combinations(clocks, 2):
         a, b = first.value, second.value
-        if not isinstance(a, Clock) or not isinstance(b, Clock) or target.dimension != "time":
+        if not isinstance(a, Clock) or not isinstance(b, Clock) or target.dimension == "month":
             continue
         gap = abs(a.minutes - b.minutes)
         for value in (gap, 1440 - gap, abs(gap - 720)):
-            if value and any(close(r, value * 60, target) for r in target.readings):
+            if value and any(close(r, value * 60 if target.dimension else value / 60, target) for r in target.readings):
                 low, high = (first, second) if a.minutes <= b.minutes else (second, first)
                 yield Result(f"from {low.text} to {high.text}", (first, second), 1.0 if value == gap else 0.8)
     days = [o for o in pool if isinstance(o.value, Date)]

@@ -21,7 +21,7 @@ _MIXED = re.compile(rf"\b(?P<n>{_NUMBER}|\d{{1,4}}) and (?P<k>a|one|two|three) (
 _UNIT_MIXED = re.compile(rf"\b(?P<n>an?|one|two|three) (?P<u>{_UNIT}) and (?:a|one) (?P<p>half|quarter)\b", re.IGNORECASE)
 _OF_UNIT = re.compile(rf"\b(?:(?P<n>{_NUMBER})[ -])?(?P<p>half|quarters?|thirds?|fifths?|tenths?)(?: of)? an? (?P<u>{_UNIT})\b|\bhalf-(?P<v>hour|day|year|month)\b|\b(?P<n2>{_NUMBER}) (?P<p2>tenths|hundredths) of a (?P<u2>second|percent)\b", re.IGNORECASE)
 _SHARE = re.compile(rf"\b(?P<n>a|an|one|two|three|four|five|six|seven|eight|nine)[ -](?P<p>half|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|twentieth|hundredth|halve)s?(?![\w-])(?! (?:party|place|floor|time|edition|person|round|step|of [A-Z]|and|day|hour|year))|\b(?P<h>half)(?= (?:of|the|as|that|their|its|his|her|our|all|what|price|full)\b)|\b(?P<t>three)[ -]quarters\b", re.IGNORECASE)
-_IN = re.compile(rf"\b(?P<a>{_NUMBER}|\d{{1,3}})(?: \w{{3,12}})? (?:in|out of)(?: every)? (?P<b>{_NUMBER}|\d{{1,3}}(?:,\d{{3}}){{1,2}}|\d{{1,6}}|a hundred|a thousand|one hundred|one thousand)(?![\w%:]|[.,]\d)(?! (?:minutes|hours|days|weeks|months|years|seconds))", re.IGNORECASE)
+_IN = re.compile(rf"(?<![\w.,€$£])(?P<a>{_NUMBER}|\d{{1,3}})(?: (?!(?:million|billion|thousand|percent)\b)\w{{3,12}})? (?:in|out of)(?: every)? (?P<b>{_NUMBER}|\d{{1,3}}(?:,\d{{3}}){{1,2}}|\d{{1,6}}|a hundred|a thousand|one hundred|one thousand)(?![\w%:]|[.,]\d)(?! (?:minutes|hours|days|weeks|months|years|seconds))", re.IGNORECASE)
 _SLASH = re.compile(r"(?<![\w./,-])(?:(?P<w>\d{1,3}) )?(?P<a>\d{1,2})/(?P<b>\d{1,3})(?![\w/]|[.,]\d)(?=\s?[^\W\d_])|\\frac\{(?P<c>\d{1,4})\}\{(?P<d>\d{1,4})\}")
 _GLYPH = re.compile(r"(?:(?<![\w.,])(?P<n>\d{1,4}) ?)?(?P<g>[½¼¾⅓⅔⅛⅜⅝⅞⅕])")
 _TIMES = re.compile(rf"\b(?P<n>{_NUMBER}|\d{{1,4}}(?:\.\d{{1,3}})?)[ -](?P<f>fold|times)(?! (?:in a row|zone|table|new|square))\b|\b(?P<n3>\d{{1,4}}(?:\.\d{{1,2}})?)[x×](?![\w]|\s?\d)", re.IGNORECASE)
@@ -130,7 +130,8 @@ def _shares(text: str) -> list[Part]:
     for m in _IN.finditer(text):
         below = {"a hundred": 100.0, "one hundred": 100.0, "a thousand": 1000.0, "one thousand": 1000.0}.get(m["b"].casefold())
         divisor = below or _word(m["b"].replace(",", ""))
-        if divisor > _word(m["a"]) and divisor >= 3:
+        yearlike = len(m["b"]) == 4 and m["b"].isdigit() and 1000 <= divisor <= 2100
+        if divisor > _word(m["a"]) and divisor >= 3 and not yearlike:
             out.append((m.start(), m.end(), _word(m["a"]) / divisor, "", True))
     return out
 

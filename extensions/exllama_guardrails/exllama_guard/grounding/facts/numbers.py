@@ -10,7 +10,7 @@ from exllama_guard.grounding.facts.arithmetic import equations_of
 from exllama_guard.grounding.facts.bounds import OPPOSITE
 from exllama_guard.grounding.facts.compare import is_loose, one_number_of_two_units, one_place, same, same_but_sign
 from exllama_guard.grounding.facts.counts import counted
-from exllama_guard.grounding.facts.dates import Date, weekday_spans
+from exllama_guard.grounding.facts.dates import Date, is_span, weekday_spans
 from exllama_guard.grounding.facts.derive import Operand, Result, asks_for_a_sum, cues_of, derived
 from exllama_guard.grounding.facts.evidence import Evidence, Mention, affinity, around_of, evidence_of
 from exllama_guard.grounding.facts.identifiers import Token
@@ -24,7 +24,9 @@ from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status, 
 
 _MOST_VALUES = 60  # of one statement
 _QUESTION, _EARLIER = 0.25, 0.2  # weights of the words of the question and of the text before
+_ASKED = 0.7  # of the question's words where the statement is a bare value
 _RIVAL, _CLEARLY = 0.45, 0.5  # affinity of a rival; share of it that an equal value must reach
+_PLACE, _GAP, _WIDE_GAP = 0.4, 0.3, 0.45  # affinity of a rival, and by how much it must be ahead of an equal value
 _LOOSE = 0.15  # affinity from which a number alone, without its unit or noun, is the same amount
 _SMALL = 12  # counts up to here that are written in words are seldom literal in the evidence
 
@@ -151,8 +153,9 @@ def _around(case: _Case, value: Value) -> dict[str, float]:
     """The words that say what a value of the statement is of, those of its row and column where it is in a table."""
     text = case.plain
     out = _cell_words(case, value) if text.count("|") else around_of(text, value.start, value.end)
+    asked = _QUESTION if len(stems_of(case.plain)) > 3 else _ASKED
     for stem in stems_of(case.question):
-        out[stem] = max(out.get(stem, 0.0), _QUESTION)
+        out[stem] = max(out.get(stem, 0.0), asked)
     for stem in stems_of(case.before[-200:]):
         out[stem] = max(out.get(stem, 0.0), _EARLIER)
     return out
@@ -269,14 +272,20 @@ def _zone_clash(case: _Case, found: _Found) -> Fact | None:
 def _misplaced(case: _Case, found: _Found) -> Fact | None:
     """The value is in the evidence, but where the statement puts it stands another one."""
     best, mention = found.equal[0]
-    if not found.rivals:
+    if not found.rivals or (isinstance(found.value, Token) and found.value.shape in _UNLIKE):
         return None
     top, rival = found.rivals[0]
-    if rival.spot is None or top < _RIVAL or best > _CLEARLY * top or not _column_is_meant(case, found, rival):
+    rank = {unit: place for place, unit in enumerate(case.near)}
+    nearer = rank.get(rival.unit, 9) <= min(rank.get(m.unit, 9) for _, m in found.equal)
+    gap = top - best
+    if top < _PLACE or gap < (_GAP if nearer else _WIDE_GAP) or (mention.unit == rival.unit and rival.spot is None and gap < _WIDE_GAP):
+        return None
+    if rival.spot is not None and not _column_is_meant(case, found, rival):
         return None
     if _follows(case, found) is not None or _also_told(case, found, rival):
         return None
-    return _conflict(case, found, rival, FactKind.TABLE, min(0.9, 0.4 + (top - best)))
+    kind = FactKind.TABLE if rival.spot is not None else _kind(found.value)
+    return _conflict(case, found, rival, kind, min(0.9, 0.35 + gap * 0.8))
 
 
 def _column_is_meant(case: _Case, found: _Found, rival: Mention) -> bool:
@@ -298,8 +307,9 @@ def _column_is_meant(case: _Case, found: _Found, rival: Mention) -> bool:
 
 
 def _also_told(case: _Case, found: _Found, rival: Mention) -> bool:
-    """Whether the statement gives the rival's value as well, for something else."""
-    return any(v is not found.value and same(v, rival.value) for v in case.values)
+    """Whether the answer gives the rival's value as well, for something else."""
+    earlier = values_of(case.before[-300:], case.language)
+    return any(v is not found.value and same(v, rival.value) for v in (*case.values, *earlier))
 
 
 def _not_held(case: _Case, found: _Found) -> Fact | None:
@@ -342,6 +352,7 @@ def _scaled(found: _Found) -> bool:
     return any(abs(ratio / k - 1) < 1e-6 or abs(ratio * k - 1) < 1e-6 for k in (2, 3, 4, 5, 6, 8, 12, 1.5))
 
 
+_UNLIKE = frozenset(("flag", "file", "path", "constant", "name", "url", "mail"))  # one is no slip for another
 _SLIGHT_LABELS = frozenset(f"labelled {w}" for w in "section chapter ch sec page p step § source figure fig table appendix annex row kapitel abschnitt sección chapitre sezione secção раздел line".split())
 
 
@@ -355,7 +366,7 @@ def _is_slight(case: _Case, value: Value) -> bool:
 
 
 def _stands_in_place(found: _Found) -> bool:
-    if isinstance(found.value, Token) and found.value.shape in ("flag", "file", "path", "constant"):
+    if isinstance(found.value, Token) and found.value.shape in _UNLIKE:
         return False
     top = found.rivals[0][0]
     second = next((a for a, m in found.rivals[1:] if not same(m.value, found.rivals[0][1].value)), 0.0)
@@ -388,8 +399,23 @@ def _told_otherwise(case: _Case, found: _Found) -> Fact | None:
             text = case.evidence.units[index].text
             if value.weekday in weekday_spans(text, tuple(d for d in values_of(text, case.language) if isinstance(d, Date))):
                 return Fact(FactKind.DATE, Status.HELD, found.text, value.start, value.end, (Place(index, 0, len(text)),), "", 0.4)
+    if isinstance(value, Date) and value.day is not None:
+        return _in_a_span(case, found, value)
     if isinstance(value, Quantity):
         return _bounded(case, found, value) or _as_count(case, found, value)
+    return None
+
+
+def _in_a_span(case: _Case, found: _Found, value: Date) -> Fact | None:
+    """A day between two that the evidence joins: "6 October" of "5 to 7 October"."""
+    dates = [m for m in case.evidence.mentions if isinstance(m.value, Date)]
+    for first, second in zip(dates, dates[1:], strict=False):
+        gap = case.evidence.units[first.unit].text[first.end : second.start] if first.unit == second.unit else " " * 20
+        if len(gap) > 12 or not is_span(gap) or not isinstance(first.value, Date) or not isinstance(second.value, Date):
+            continue
+        low, mine, high = (d.as_day(2023) for d in (first.value, value, second.value))
+        if low is not None and mine is not None and high is not None and low < mine < high:
+            return _plainly_held(case, value, _place(first))
     return None
 
 

@@ -79,10 +79,10 @@ _LATEX = re.compile(r"(?:\\,|\\;|~|\s)?\\(?:text|mathrm)\{\s?([^{}]{1,12})\}")
 _RANGE = re.compile(r"\s?(?:-|–|—|to|bis|à|a|until|and|through|bis zu|до|至|到|から|से|و|y|e|et|und)\s?(?:about |up to |[$€£¥₹]\s?)?-?\Z")
 _RANGE_TO = re.compile(r"\b(?:between|from|zwischen|von|entre|de|desde|tra|fra|da|от|с|ranges? from|ranging from|از)\s(?:[$€£¥₹]|about )?\Z", re.IGNORECASE)
 _PER = re.compile(
-    r"\s?(?:\(?(?:incl\. |excl\. )?(?:VAT|MwSt)?\)?\s?)?(?:/\s?|\bper\s|\bper(?=\d)|\b(?:a|an)\s(?=(?:day|week|month|year|hour|night|minute|second|quarter|head|person|piece|pop|kg|litre|bottle|ticket)\b)|\beach\s|"
-    r"\bfor each\s|\bfor every\s|\bevery\s|\bpro\s|\bje\s|\bpar\s|\bal(?:la|lo|l')?\s(?=giorno|mese|anno|día|mes|año|settimana|ora)|\bpor\s|\bà\sla\s|\bв\s(?=день|месяц|год|неделю|час|сутки)|\bза\s(?=день|месяц|год|час))(?:each |every |the |single )?"
+    r"\s?(?:\(?(?:incl\. |excl\. )?(?:VAT|MwSt)?\)?\s?)?(?:/\s?|\bper\s|\bper(?=\d)|\b(?:a|an)\s(?=(?:day|week|month|year|hour|night|minute|second|quarter|head|person|piece|pop|kg|litre|bottle|ticket)\b(?! (?:earlier|ago|later|before|after|old|older|and a)\b))|\beach\s|"
+    r"\bfor each\s|\bfor every\s|\bevery\s|\bpro\s|\bje\s|\bpar\s|\bal(?:la|lo|l')?\s(?=giorno|mese|anno|día|mes|año|settimana|ora)|\bpor\s|\bà\sla\s|\bв\s(?=день|месяц|год|неделю|час|сутки)|\bза\s(?=день|месяц|год|час))(?:each |every |the |single |calendar |full |working |school |financial |started )?"
     r"([^\W\d_]{1,20}|\d{1,4}\s?[^\W\d_]{1,12})", re.IGNORECASE)
-_COUNTED = re.compile(r"(?: each(?= per)|(?: [^\W\d_]{2,16}){1,3}?)(?= (?:per|a|an|each|every|pro|par|al|por|в) )")
+_COUNTED = re.compile(r"(?: each(?= per)|(?: of)?(?: [^\W\d_]{3,16}){1,2}?)(?= (?:per|a|an|each|every|pro|par|al|por|в) )")
 _PER_WORD = re.compile(r"\s([^\W\d_]{5,12})(?!\w)", re.IGNORECASE)
 _EASTERN_PER = re.compile(r"每([年月周天日人份次])|(?:一|1)人(?:分|あたり)|毎([年月週日])|प्रति\s?(\w+)")
 _WORD = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]{1,3}|[^\W\d_]+(?:['-][^\W\d_]+)*")
