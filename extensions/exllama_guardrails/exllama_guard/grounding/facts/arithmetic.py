@@ -11,7 +11,9 @@ from exllama_guard.grounding.facts.numerals import plain, readings_of
 _N = r"(?:[$€£¥₹]\s?)?(?:\d{1,3}(?: \d{3}){1,4}(?:[.,]\d{1,3})?(?![\d])|\d[\d.,]{0,16}\d|\d)"
 _UNIT = r"(?:\s?(?:%|°[CF]?|[$€£¥₹]|[^\W\d_]{1,12}(?:/[^\W\d_]{1,4})?)){0,3}"
 _OPERATOR = r"\s?(?:[+*×x·÷/−–-]|plus|minus|times|multiplied by|divided by|less)\s?"
-_EQUATION = re.compile(rf"(?<![\w.,])({_N})({_UNIT})((?:{_OPERATOR}(?:{_N}){_UNIT}){{1,8}})\s?(?:=|≈|equals|is equal to|makes|gives|comes to|is(?= ))\s?\**(?:(about|roughly|around|approximately|~)\s)?\**(-?(?:{_N}))({_UNIT})")
+_EQUATION = re.compile(
+    rf"(?<![\w.,])({_N})({_UNIT})((?:{_OPERATOR}(?:{_N}){_UNIT}){{1,8}})\s?(?:=|≈|equals|is equal to|makes|gives|comes to|is(?= ))\s?\**(?:(about|roughly|around|approximately|~)\s)?\**(-?(?:{_N}))({_UNIT})"
+)
 _STEP = re.compile(rf"({_OPERATOR})({_N})({_UNIT})")
 
 
@@ -84,7 +86,11 @@ def _worked_out(first: float, unit: str, rest: str, language: str) -> float | No
             terms.append(number if mark in ("+", "plus") else -number)
             units.append(step[3].strip())
     named = {u.casefold() for u in units if u}
-    if len(terms) > 1 and len(named) > 1 and any(u in ("h", "min", "s", "kg", "g", "m", "cm", "km", "hours", "minutes", "days") for u in named):
+    if (
+        len(terms) > 1
+        and len(named) > 1
+        and any(u in ("h", "min", "s", "kg", "g", "m", "cm", "km", "hours", "minutes", "days") for u in named)
+    ):
         return None
     return sum(terms)
 
@@ -94,4 +100,7 @@ def _in_another_unit(value: float, said: float) -> bool:
     if not value or not said:
         return False
     ratio = abs(value / said)
-    return any(abs(ratio / f - 1) < 0.03 or abs(ratio * f - 1) < 0.03 for f in (10, 12, 60, 100, 1000, 24, 7, 1e6, 3600, 1024))
+    return any(
+        abs(ratio / f - 1) < 0.03 or abs(ratio * f - 1) < 0.03
+        for f in (10, 12, 60, 100, 1000, 24, 7, 1e6, 3600, 1024)
+    )

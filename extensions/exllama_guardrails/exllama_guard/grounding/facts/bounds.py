@@ -19,10 +19,16 @@ _BEFORE: tuple[tuple[str, str], ...] = (
      r"<|weniger als|unter|moins de|menos de|inferior a|meno di|sotto|abaixo de|менее|меньше|少于|低于|أقل من|minder dan|onder"),
 )  # fmt: skip
 _AFTER: tuple[tuple[str, str], ...] = (
-    (">=", r"or (?:more|over|above|longer|later|older|higher|greater|better|up)|and (?:over|above|up|older|more|later)(?! (?:to|than))|upwards|and upwards|\+|at least|minimum|at (?:a |the )?minimum|as a minimum|"
-     r"up(?=[\s.,;)]|\Z)|oder mehr|und mehr|ou plus|o más|o più|ou mais|и более|以上|或以上|及以上|أو أكثر|या अधिक"),
-    ("<=", r"or (?:less|fewer|under|below|shorter|lower|younger|earlier|sooner)|and (?:under|below|less)|at (?:the )?most|maximum|max\.?|at (?:a |the )?maximum|as a maximum|tops|or so at most|oder weniger|ou moins|"
-     r"o menos|o meno|ou menos|и менее|以下|以内|或以下|أو أقل"),
+    (
+        ">=",
+        r"or (?:more|over|above|longer|later|older|higher|greater|better|up)|and (?:over|above|up|older|more|later)(?! (?:to|than))|upwards|and upwards|\+|at least|minimum|at (?:a |the )?minimum|as a minimum|"
+        r"up(?=[\s.,;)]|\Z)|oder mehr|und mehr|ou plus|o más|o più|ou mais|и более|以上|或以上|及以上|أو أكثر|या अधिक",
+    ),
+    (
+        "<=",
+        r"or (?:less|fewer|under|below|shorter|lower|younger|earlier|sooner)|and (?:under|below|less)|at (?:the )?most|maximum|max\.?|at (?:a |the )?maximum|as a maximum|tops|or so at most|oder weniger|ou moins|"
+        r"o menos|o meno|ou menos|и менее|以下|以内|或以下|أو أقل",
+    ),
     ("<", r"未満|不到|से कम"),
     (">", r"を超え|超|से ज़्यादा|से अधिक"),
 )
@@ -42,9 +48,13 @@ _JUST_OVER = re.compile(
     r"un peu plus de|poco más de|poco più di|pouco mais de|чуть более|чуть больше|好几|iets meer dan)\s*(?:a|an|the)?\s*\Z",
     re.IGNORECASE,
 )
-_ROUND_AFTER = re.compile(r"\s?(?:or so|ish|approximately|approx\.|左右|上下|ほど|くらい|ぐらい|余り|前後)", re.IGNORECASE)
+_ROUND_AFTER = re.compile(
+    r"\s?(?:or so|ish|approximately|approx\.|左右|上下|ほど|くらい|ぐらい|余り|前後)", re.IGNORECASE
+)
 _FILL = r"(?:\s*(?:a|an|the|of|about|around|from|to|total of|age of|ages of|temperatures?|von|de|di)\s*)?[\s:*_(\"'=]*[$€£¥₹]?\s?\Z"
-_BEFORE_ALL = tuple((kind, re.compile(rf"(?:(?<!\w)(?:{words})){_FILL}", re.IGNORECASE)) for kind, words in _BEFORE)
+_BEFORE_ALL = tuple(
+    (kind, re.compile(rf"(?:(?<!\w)(?:{words})){_FILL}", re.IGNORECASE)) for kind, words in _BEFORE
+)
 _AFTER_ALL = tuple((kind, re.compile(rf"\s?\(?(?:{words})(?!\w)", re.IGNORECASE)) for kind, words in _AFTER)
 _AFTER_UNIT = 28  # characters behind a number in which "or more" may stand
 _LABEL = re.compile(r"\b(max|min)(?:imum|imal\w*|\.)?(?: [\w()]{1,16}){0,4}[:=]\s?\Z", re.IGNORECASE)
@@ -54,14 +64,16 @@ OPPOSITE = {"<": (">", ">="), "<=": (">", ">="), ">": ("<", "<="), ">=": ("<", "
 
 
 def bound_of(before: str, after: str) -> str:
-    """"<", "<=", ">", ">=" or "" of a number from the plain text before and behind it (and its unit)."""
+    """ "<", "<=", ">", ">=" or "" of a number from the plain text before and behind it (and its unit)."""
     before = before[-40:]
     if _JUST_UNDER.search(before) or _JUST_OVER.search(before):
         return ""
     for kind, pattern in _BEFORE_ALL:
         found = pattern.search(before)
         if found is not None:
-            return ">=" if kind == "<=" and _LATEST.search(found.group()) and _AHEAD.search(after[:40]) else kind
+            return (
+                ">=" if kind == "<=" and _LATEST.search(found.group()) and _AHEAD.search(after[:40]) else kind
+            )
     labelled = _LABEL.search(before)
     if labelled is not None:
         return "<=" if labelled[1].casefold() == "max" else ">="
@@ -72,7 +84,7 @@ def bound_of(before: str, after: str) -> str:
 
 
 def hedge_of(before: str, after: str) -> str:
-    """"about", "under" (a little less), "over" (a little more) or ""."""
+    """ "about", "under" (a little less), "over" (a little more) or ""."""
     before = before[-32:]
     if _JUST_UNDER.search(before):
         return "under"

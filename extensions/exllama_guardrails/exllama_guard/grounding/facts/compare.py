@@ -42,7 +42,9 @@ def is_loose(mine: Value, theirs: Value) -> bool:
     """Whether two equal values agree in their number only: a bare one beside one with a unit or of another thing."""
     if isinstance(mine, Quantity) and isinstance(theirs, Quantity):
         if mine.dimension != theirs.dimension:
-            return "" in (mine.dimension, theirs.dimension) and not (mine.dimension == "times" and theirs.nouns[:1] == ("time",))
+            return "" in (mine.dimension, theirs.dimension) and not (
+                mine.dimension == "times" and theirs.nouns[:1] == ("time",)
+            )
         if not mine.dimension:
             if mine.nouns and theirs.nouns:
                 return not set(mine.nouns[:3]) & set(theirs.nouns[:3])
@@ -55,7 +57,11 @@ def _same_token(mine: Value, theirs: Value) -> bool:
     if isinstance(mine, Token) and isinstance(theirs, Token):
         return mine.key == theirs.key or mine.key.casefold().strip("()") == theirs.key.casefold().strip("()")
     token, other = (mine, theirs) if isinstance(mine, Token) else (theirs, mine)
-    if not isinstance(token, Token) or not token.shape.startswith("labelled") or not isinstance(other, Quantity):
+    if (
+        not isinstance(token, Token)
+        or not token.shape.startswith("labelled")
+        or not isinstance(other, Quantity)
+    ):
         return False
     return token.key == str(int(other.shown)) and not other.dimension
 
@@ -64,7 +70,9 @@ def _same_across(mine: Value, theirs: Value) -> bool:
     """A bare number beside an hour, a year or a day of a month."""
     if isinstance(theirs, Quantity):
         mine, theirs = theirs, mine
-    if not isinstance(mine, Quantity) or (mine.dimension and not (isinstance(theirs, Clock) and mine.dimension == "time")):
+    if not isinstance(mine, Quantity) or (
+        mine.dimension and not (isinstance(theirs, Clock) and mine.dimension == "time")
+    ):
         return False
     if mine.ordinal and isinstance(theirs, Date):
         return mine.readings[0] == theirs.day
@@ -73,7 +81,11 @@ def _same_across(mine: Value, theirs: Value) -> bool:
     if isinstance(theirs, Clock):
         if mine.dimension == "time":
             return abs(mine.readings[0] / 60 - theirs.minutes) < 1e-6 and theirs.minutes > 24
-        return not mine.nouns and mine.readings[0] == int(mine.readings[0]) and mine.readings[0] * 60 in (theirs.minutes, theirs.minutes - 720)
+        return (
+            not mine.nouns
+            and mine.readings[0] == int(mine.readings[0])
+            and mine.readings[0] * 60 in (theirs.minutes, theirs.minutes - 720)
+        )
     if isinstance(theirs, Date):
         return mine.readings[0] in (theirs.year, theirs.day)
     return False
@@ -83,23 +95,46 @@ def _same_amount(mine: Quantity, theirs: Quantity) -> bool:
     a, b = mine.dimension, theirs.dimension
     if mine.ordinal != theirs.ordinal and (a or b) and not ("time" in (a, b)):
         return False
-    if theirs.unit and not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text) and _shown_fits(mine, theirs, bare=True):
+    if (
+        theirs.unit
+        and not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text)
+        and _shown_fits(mine, theirs, bare=True)
+    ):
         return True  # the unit was only taken from the head of its column
     if bool(mine.per) != bool(theirs.per) and a == b:
         mine, theirs = without_per(mine), without_per(theirs)
     if a == b:
-        return _per_fits(mine, theirs) and any(close(x, y, mine) for x in mine.readings for y in theirs.readings)
+        return _per_fits(mine, theirs) and any(
+            close(x, y, mine) for x in mine.readings for y in theirs.readings
+        )
     if {a, b} <= _SHARES:
         factor = {"permille": 0.1}
-        return any(close(x * factor.get(a, 1), y * factor.get(b, 1), mine) for x in mine.readings for y in theirs.readings)
+        return any(
+            close(x * factor.get(a, 1), y * factor.get(b, 1), mine)
+            for x in mine.readings
+            for y in theirs.readings
+        )
     if {a, b} == {"time", "month"}:
         return _months_and_days(mine, theirs)
     if (a, b) == ("time", "length") and theirs.text.endswith("m") and mine.value == 60 * theirs.shown:
         return True  # "1m" is a minute as well
-    if (a, b) == ("percent", "") and 0 < theirs.shown <= 1 and "." in theirs.text and abs(theirs.shown * 100 - mine.shown) < 1e-9:
+    if (
+        (a, b) == ("percent", "")
+        and 0 < theirs.shown <= 1
+        and "." in theirs.text
+        and abs(theirs.shown * 100 - mine.shown) < 1e-9
+    ):
         return True
     if {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or a == "" or b == "":
-        if a == "" and mine.nouns and b and not mine.in_range and mine.nouns[0] not in theirs.nouns and len(mine.nouns[0]) > 2 and b not in ("times", "percent"):
+        if (
+            a == ""
+            and mine.nouns
+            and b
+            and not mine.in_range
+            and mine.nouns[0] not in theirs.nouns
+            and len(mine.nouns[0]) > 2
+            and b not in ("times", "percent")
+        ):
             return False
         return _shown_fits(mine, theirs)
     return False
@@ -112,7 +147,9 @@ def without_per(one: Quantity) -> Quantity:
         return one
     measure = measure_of(one.unit) if one.unit else None
     size = measure.factor if measure else 1.0
-    return replace(one, readings=(one.shown * size,), step=one.step / (one.size or 1.0) * size, size=size, per="")
+    return replace(
+        one, readings=(one.shown * size,), step=one.step / (one.size or 1.0) * size, size=size, per=""
+    )
 
 
 def _shown_fits(mine: Quantity, theirs: Quantity, *, bare: bool = False) -> bool:
@@ -176,7 +213,12 @@ def intervals_of(target: Quantity) -> tuple[tuple[float, float], ...]:
         elif target.hedge == "about":
             last = _last_place(mine, target, target.step)
             ranges.append((size / (1 + _ABOUT), size / (1 - _ABOUT)))
-            ranges.append((max(size - last / 2, size / (1 + _ABOUT_MOST)), min(size + last / 2, size / (1 - _ABOUT_MOST))))
+            ranges.append(
+                (
+                    max(size - last / 2, size / (1 + _ABOUT_MOST)),
+                    min(size + last / 2, size / (1 - _ABOUT_MOST)),
+                )
+            )
         elif target.digits >= 2 and target.step > 0 and not _is_whole(mine, target):
             ranges.append((size - target.step / 2 * 1.0001, size + target.step / 2 * 1.0001))
         out += ranges if mine >= 0 else [(-high, -low) for low, high in ranges]
@@ -195,7 +237,12 @@ def _last_place(value: float, written: Quantity, step: float) -> float:
 
 def _is_whole(value: float, written: Quantity) -> bool:
     """A plain whole number is no rounded one unless it says so."""
-    return "." not in written.text and "," not in written.text and not re.search(r"[^\W\d_]{3,}|M|bn", written.text.partition(" ")[2][:0] or "") and written.step >= (written.size or 1.0)
+    return (
+        "." not in written.text
+        and "," not in written.text
+        and not re.search(r"[^\W\d_]{3,}|M|bn", written.text.partition(" ")[2][:0] or "")
+        and written.step >= (written.size or 1.0)
+    )
 
 
 def _thousands_of_two(ratio: float) -> bool:
@@ -252,5 +299,7 @@ def _one_shape(mine: Token, theirs: Token) -> bool:
     if mine.shape != theirs.shape:
         return False
     if mine.shape in ("code", "hash"):
-        return re.sub(r"\d+", "0", mine.key) == re.sub(r"\d+", "0", theirs.key) or mine.key[:2] == theirs.key[:2]
+        return (
+            re.sub(r"\d+", "0", mine.key) == re.sub(r"\d+", "0", theirs.key) or mine.key[:2] == theirs.key[:2]
+        )
     return mine.shape not in ("name", "url")

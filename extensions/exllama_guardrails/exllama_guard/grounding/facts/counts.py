@@ -10,7 +10,9 @@ from exllama_guard.grounding.facts.evidence import Evidence
 from exllama_guard.grounding.facts.terms import stems_of
 
 MOST_COUNTED = 40
-_ENUMERATION = re.compile(r",\s|\band\b|\bor\b|;\s|\bund\b|\boder\b|\bet\b|\by\b|\be\b|、|和|及|と|・|، | و|और|\bи\b")
+_ENUMERATION = re.compile(
+    r",\s|\band\b|\bor\b|;\s|\bund\b|\boder\b|\bet\b|\by\b|\be\b|、|和|及|と|・|، | و|और|\bи\b"
+)
 
 
 @lru_cache(maxsize=8)
@@ -51,7 +53,9 @@ def counted(value: float, statement: str, evidence: Evidence, near: tuple[int, .
         for part in re.split(r"[.:;()\n]\s?", evidence.units[index].text[:800]):
             if number > 1 and len(_ENUMERATION.split(part)) in (number, number + 1) and stems_of(part):
                 return f"{number} named in {evidence.units[index].snippet_id}"
-    parts = [len([p for p in _ENUMERATION.split(part) if p.strip()]) for part in re.split(r"[:()–—]\s?", statement)]
+    parts = [
+        len([p for p in _ENUMERATION.split(part) if p.strip()]) for part in re.split(r"[:()–—]\s?", statement)
+    ]
     if number > 1 and number in parts:
         return f"{number} named in the answer"
     return ""

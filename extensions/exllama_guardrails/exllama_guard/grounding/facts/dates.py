@@ -49,8 +49,46 @@ WEEKDAYS = {name: n for names in _WEEKDAY_NAMES for n, name in enumerate(names.s
     "tues": 1, "thur": 3, "thurs": 3, "weds": 2, "среду": 2, "пятницу": 4, "субботу": 5, "sonnabend": 5,
     "вторникам": 1, "sábados": 5, "domingos": 6, "lundis": 0, "samedis": 5, "dimanches": 6,
 }  # fmt: skip
-_AMBIGUOUS = frozenset(("may", "mar", "mai", "sat", "sun", "mon", "wed", "mars", "март", "march", "dec", "jan", "august", "mei", "mae"))
-_WORDLIKE = frozenset(("may", "mar", "mai", "mars", "march", "sat", "sun", "mon", "mei", "mae", "mag", "set", "out", "dez", "ago", "ene", "jan"))
+_AMBIGUOUS = frozenset(
+    (
+        "may",
+        "mar",
+        "mai",
+        "sat",
+        "sun",
+        "mon",
+        "wed",
+        "mars",
+        "март",
+        "march",
+        "dec",
+        "jan",
+        "august",
+        "mei",
+        "mae",
+    )
+)
+_WORDLIKE = frozenset(
+    (
+        "may",
+        "mar",
+        "mai",
+        "mars",
+        "march",
+        "sat",
+        "sun",
+        "mon",
+        "mei",
+        "mae",
+        "mag",
+        "set",
+        "out",
+        "dez",
+        "ago",
+        "ene",
+        "jan",
+    )
+)
 _MONTH = "|".join(sorted(map(re.escape, MONTHS), key=len, reverse=True))
 _WEEKDAY = "|".join(sorted(map(re.escape, WEEKDAYS), key=len, reverse=True))
 _DAY_WORDS = frozenset(word for name in WEEKDAYS for word in name.split("-"))
@@ -73,11 +111,25 @@ _FULL = tuple(
         rf"(?<![\d.\w$€£¥])(?<![$€£¥] )(?P<d>{_DAY})\.\s?(?P<m>0?[1-9]|1[0-2])\.(?=\s(?:[a-zäöü(–-]|\d))",
     )
 )
-_MONTH_ALONE = re.compile(rf"(?<![\w\-])(?P<part>mid|early|late|mitte|anfang|ende)?[ \-]?(?P<mn>{_MONTH})(?!\w)|(?<![\d年])(?P<m>{_MON})月(?!\s?\d)", re.IGNORECASE)
-_WEEKDAYS = re.compile(rf"(?<!\w)(?P<w>{_WEEKDAY})(?!\w)|(?:星期|周|週)(?P<c>[一二三四五六日天])|(?P<j>[月火水木金土日])曜", re.IGNORECASE)
-_QUARTER = re.compile(rf"(?<!\w)(?:Q(?P<q>[1-4])|(?P<n>first|second|third|fourth) quarter)(?:,? (?:of )?(?P<y>{_YEAR})(?!\d))?", re.IGNORECASE)
-_LONE_YEAR = re.compile(r"(?<![\w.,:/$€£#])(?P<y>1[5-9]\d\d|20\d\d)(?P<s>s)?(?![\w%°]|[.,:]\d)|(?<!\d)(?P<c>1[5-9]\d\d|20\d\d)\s?(?:年|годах?|году|года|عام)")
-_RANGE_BETWEEN = re.compile(r"\A\s?(?:-|–|—|to|bis|au?|till|until|through|thru|до|to the|—|and|al|ao|a|から|至|到|से)\s?\Z", re.IGNORECASE)
+_MONTH_ALONE = re.compile(
+    rf"(?<![\w\-])(?P<part>mid|early|late|mitte|anfang|ende)?[ \-]?(?P<mn>{_MONTH})(?!\w)|(?<![\d年])(?P<m>{_MON})月(?!\s?\d)",
+    re.IGNORECASE,
+)
+_WEEKDAYS = re.compile(
+    rf"(?<!\w)(?P<w>{_WEEKDAY})(?!\w)|(?:星期|周|週)(?P<c>[一二三四五六日天])|(?P<j>[月火水木金土日])曜",
+    re.IGNORECASE,
+)
+_QUARTER = re.compile(
+    rf"(?<!\w)(?:Q(?P<q>[1-4])|(?P<n>first|second|third|fourth) quarter)(?:,? (?:of )?(?P<y>{_YEAR})(?!\d))?",
+    re.IGNORECASE,
+)
+_LONE_YEAR = re.compile(
+    r"(?<![\w.,:/$€£#])(?P<y>1[5-9]\d\d|20\d\d)(?P<s>s)?(?![\w%°]|[.,:]\d)|(?<!\d)(?P<c>1[5-9]\d\d|20\d\d)\s?(?:年|годах?|году|года|عام)"
+)
+_RANGE_BETWEEN = re.compile(
+    r"\A\s?(?:-|–|—|to|bis|au?|till|until|through|thru|до|to the|—|and|al|ao|a|から|至|到|से)\s?\Z",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +215,9 @@ def _full_dates(text: str) -> list[Date]:
     out = []
     named = not words_of(text).isdisjoint(MONTHS)
     for index, pattern in enumerate(_FULL):
-        if (index in (3, 4, 5) and not named) or (index in (1, 2) and "月" not in text and "월" not in text and "年" not in text):
+        if (index in (3, 4, 5) and not named) or (
+            index in (1, 2) and "月" not in text and "월" not in text and "年" not in text
+        ):
             continue
         for match in pattern.finditer(text):
             parts = match.groupdict()
@@ -175,7 +229,11 @@ def _full_dates(text: str) -> list[Date]:
             if name.casefold() in _AMBIGUOUS and name.islower() and not parts.get("y"):
                 continue
             year = int(parts["y"]) if parts.get("y") else None
-            both = (day, month) if index in (6, 7) and day is not None and day <= 12 and "/" in match.group() else None
+            both = (
+                (day, month)
+                if index in (6, 7) and day is not None and day <= 12 and "/" in match.group()
+                else None
+            )
             out.append(Date(match.start(), match.end(), year, month, day, other=both))
     return out
 
@@ -185,7 +243,12 @@ def _quarters(text: str) -> list[Date]:
         return []
     names = {"first": 1, "second": 2, "third": 3, "fourth": 4}
     return [
-        Date(m.start(), m.end(), int(m["y"]) if m["y"] else None, quarter=int(m["q"]) if m["q"] else names[m["n"].casefold()])
+        Date(
+            m.start(),
+            m.end(),
+            int(m["y"]) if m["y"] else None,
+            quarter=int(m["q"]) if m["q"] else names[m["n"].casefold()],
+        )
         for m in _QUARTER.finditer(text)
     ]
 
@@ -198,7 +261,10 @@ def _lone_months(text: str) -> list[Date]:
         name = match["mn"] or ""
         if name and (name.casefold() in _AMBIGUOUS or len(name) < 4):
             before = text[max(0, match.start("mn") - 9) : match.start("mn")].casefold()
-            known = re.search(r"(?:in|until|since|by|during|of|from|and|to|between|next|last|every|mid|early|late)[ -]\Z", before)
+            known = re.search(
+                r"(?:in|until|since|by|during|of|from|and|to|between|next|last|every|mid|early|late)[ -]\Z",
+                before,
+            )
             after = text[match.end("mn") : match.end("mn") + 2]
             known = known or re.search(r"[-–(/|] ?\Z", before) or re.match(r"\.?[-–/)|]", after)
             sure = name.casefold() not in _WORDLIKE
@@ -226,18 +292,25 @@ def _lone_weekdays(text: str) -> list[Date]:
                 continue
             day = WEEKDAYS[name.casefold()]
         else:
-            day = "一二三四五六日".find(match["c"].replace("天", "日")) if match["c"] else "月火水木金土日".find(match["j"])
+            day = (
+                "一二三四五六日".find(match["c"].replace("天", "日"))
+                if match["c"]
+                else "月火水木金土日".find(match["j"])
+            )
         out.append(Date(match.start(), match.end(), weekday=day))
     return out
 
 
 def _days_before_a_range(text: str, found: list[Date]) -> list[Date]:
-    """"8 - 22 June": the first day has the month of the second; "12 May to 13 June 2025": the year too."""
+    """ "8 - 22 June": the first day has the month of the second; "12 May to 13 June 2025": the year too."""
     extra = []
     for one in found:
         if one.day is None or one.month is None:
             continue
-        match = re.search(r"(?<![\d.:])(\d{1,2})(?:st|nd|rd|th|\.)?\s?(?:-|–|and|to|bis|und|et|y|e|,)\s?(?:the )?(?:[^\W\d]{3,10} )?\Z", text[max(0, one.start - 24) : one.start])
+        match = re.search(
+            r"(?<![\d.:])(\d{1,2})(?:st|nd|rd|th|\.)?\s?(?:-|–|and|to|bis|und|et|y|e|,)\s?(?:the )?(?:[^\W\d]{3,10} )?\Z",
+            text[max(0, one.start - 24) : one.start],
+        )
         if match and 1 <= int(match[1]) <= 31:
             base = max(0, one.start - 24)
             start = base + match.start(1)
@@ -246,7 +319,14 @@ def _days_before_a_range(text: str, found: list[Date]) -> list[Date]:
     found = sorted(found + extra, key=lambda one: one.start)
     extra = _chained(text, found)
     for first, second in zip(found, found[1:], strict=False):
-        if first.end < second.start and first.year is None and second.year and first.day and second.day and first in found:
+        if (
+            first.end < second.start
+            and first.year is None
+            and second.year
+            and first.day
+            and second.day
+            and first in found
+        ):
             gap = text[first.end : second.start]
             if len(gap) < 8 and _RANGE_BETWEEN.match(gap):
                 found[found.index(first)] = Date(first.start, first.end, second.year, first.month, first.day)
@@ -257,13 +337,17 @@ _EARLIER_DAY = re.compile(r"(?<![\d.:])(\d{1,2}),\s?\Z")
 
 
 def _chained(text: str, found: list[Date]) -> list[Date]:
-    """"5, 6 and 7 October": the days further ahead as well."""
+    """ "5, 6 and 7 October": the days further ahead as well."""
     out: list[Date] = []
     for one in found:
         start = one.start
         while one.day is not None and one.month is not None:
             match = _EARLIER_DAY.search(text, max(0, start - 6), start)
-            if match is None or not 1 <= int(match[1]) <= 31 or any(o.start <= match.start(1) < o.end for o in found):
+            if (
+                match is None
+                or not 1 <= int(match[1]) <= 31
+                or any(o.start <= match.start(1) < o.end for o in found)
+            ):
                 break
             start = match.start(1)
             out.append(Date(start, match.end(1), one.year, one.month, int(match[1])))
@@ -275,8 +359,16 @@ def _joined(text: str, found: list[Date], weekdays: list[Date]) -> list[Date]:
     for weekday in weekdays:
         for index, one in enumerate(out):
             gap = text[weekday.end : one.start]
-            if one.day is not None and one.weekday is None and weekday.end <= one.start and len(gap) <= 6 and re.fullmatch(r"[.,]?\s?(?:the |den |le |el |il )?", gap):
-                out[index] = Date(weekday.start, one.end, one.year, one.month, one.day, weekday.weekday, other=one.other)
+            if (
+                one.day is not None
+                and one.weekday is None
+                and weekday.end <= one.start
+                and len(gap) <= 6
+                and re.fullmatch(r"[.,]?\s?(?:the |den |le |el |il )?", gap)
+            ):
+                out[index] = Date(
+                    weekday.start, one.end, one.year, one.month, one.day, weekday.weekday, other=one.other
+                )
                 break
         else:
             out.append(weekday)
@@ -294,9 +386,17 @@ def weekday_spans(text: str, dates: tuple[Date, ...]) -> frozenset[int]:
     days = {d.weekday for d in named if d.weekday is not None}
     for first, second in zip(named, named[1:], strict=False):
         gap = plain(text)[first.end : second.start]
-        if len(gap) < 12 and _RANGE_BETWEEN.match(gap) and gap.strip() != "and" and first.weekday is not None and second.weekday is not None:
+        if (
+            len(gap) < 12
+            and _RANGE_BETWEEN.match(gap)
+            and gap.strip() != "and"
+            and first.weekday is not None
+            and second.weekday is not None
+        ):
             days |= {(first.weekday + i) % 7 for i in range((second.weekday - first.weekday) % 7 + 1)}
-    if re.search(r"\bweekdays?\b|\bworking days?\b|\bworkdays?\b|wochentags|werktags|平日|工作日", text, re.IGNORECASE):
+    if re.search(
+        r"\bweekdays?\b|\bworking days?\b|\bworkdays?\b|wochentags|werktags|平日|工作日", text, re.IGNORECASE
+    ):
         days |= set(range(5))
     if re.search(r"\bweekends?\b|wochenende|周末|週末", text, re.IGNORECASE):
         days |= {5, 6}

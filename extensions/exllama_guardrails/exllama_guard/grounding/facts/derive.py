@@ -51,6 +51,8 @@ _CUES = {
            r"doppelt|mal|fach|fois|moitié|veces|doble|mitad|volte|doppio|metà|vezes|dobro|metade|вдвое|втрое|раз|倍|半|ضعف|गुना|durchschnitt|moyenne|promedio|media|média|средн|平均|औसत|متوسط|pro|je|par|al|por|за|one in|fifth",
 }  # fmt: skip
 _CUES |= {
+    "grows": r"up|rose|rise\w*|increas\w+|grew|grown|growth|more|higher|raised?|gain\w*|plus|surcharge|dearer|longer|hausse|plus cher|aument\w+|gestiegen|mehr|рост|выросл\w+|больше",
+    "shrinks": r"down|fell|fall\w*|drop\w*|cut|less|fewer|decreas\w+|lower\w*|cheaper|discount\w*|off|sav\w+|shrank|shorter|reduc\w+|baisse|moins|menos|meno|gesunken|weniger|günstiger|дешевле|меньше",
     "two": r"each way|both|return|round.?trip|there and back|pair|couple|two|double|twice|doubl\w+|half|halv\w+|other half|either way|hin und zurück|aller.retour|ida y vuelta|andata e ritorno|ida e volta|туда и обратно|往復|来回",
     "year": r"years?|annual\w*|yearly|a year|per annum|jahr\w*|jährlich|an(?:née)?s?|año|anno|ano|год\w*|年|سنة|साल|वर्ष|months?",
     "month": r"months?|monthly|monat\w*|mois|mes(?:es)?|mese|mês|месяц\w*|月|شهر|महीन\w+",
@@ -70,7 +72,7 @@ def asks_for_a_sum(text: str) -> bool:
     return _STRONG.search(text) is not None
 
 
-_CUE = {name: re.compile(words, re.IGNORECASE) for name, words in _CUES.items()}
+_CUE = {name: re.compile(words if name not in ("grows", "shrinks") else rf"\b(?:{words})\b", re.IGNORECASE) for name, words in _CUES.items()}
 
 
 def cues_of(text: str) -> frozenset[str]:
@@ -78,7 +80,9 @@ def cues_of(text: str) -> frozenset[str]:
     return frozenset(name for name, pattern in _CUE.items() if pattern.search(text))
 
 
-def derived(target: Value, own: Sequence[Operand], near: Sequence[Operand], cues: frozenset[str], evidence: Evidence) -> Result | None:
+def derived(
+    target: Value, own: Sequence[Operand], near: Sequence[Operand], cues: frozenset[str], evidence: Evidence
+) -> Result | None:
     """How `target` follows from values of the statement and of the evidence near it, or None."""
     if isinstance(target, Quantity):
         return _amount(target, own, near, cues, evidence)
@@ -89,17 +93,41 @@ def derived(target: Value, own: Sequence[Operand], near: Sequence[Operand], cues
     return None
 
 
-def _amount(target: Quantity, own: Sequence[Operand], near: Sequence[Operand], cues: frozenset[str], evidence: Evidence) -> Result | None:
+def _amount(
+    target: Quantity,
+    own: Sequence[Operand],
+    near: Sequence[Operand],
+    cues: frozenset[str],
+    evidence: Evidence,
+) -> Result | None:
     if target.per:
         target = without_per(target)
     pool = list(own) + [o for o in near if not any(o.text == p.text and _key(o) == _key(p) for p in own)]
-    pool = pool[:MOST_OPERANDS]
+    pool = _distinct(pool)[:MOST_OPERANDS]
     best: Result | None = None
     for result in (*_ways(target, pool, cues), *_columns(target, pool, evidence, cues)):
         strength = _strength(target, result)
         if strength >= 0.5 and (best is None or strength > best.strength):
             best = Result(result.formula, result.operands, strength)
     return best
+
+
+def _distinct(pool: list[Operand]) -> list[Operand]:
+    """Each value once: what the statement repeats of the evidence is no second amount."""
+    out: list[Operand] = []
+    own = [o.value for o in pool if o.own and isinstance(o.value, Quantity)]
+    keys: set[tuple[int, int]] = set()
+    for one in pool:
+        key = _key(one)
+        repeated = not one.own and isinstance(one.value, Quantity) and any(
+            v.dimension == one.value.dimension and v.value == one.value.value for v in own
+        )
+        if repeated or (not one.own and key in keys):
+            continue
+        if key is not None:
+            keys.add(key)
+        out.append(one)
+    return out
 
 
 def _key(one: Operand) -> tuple[int, int] | None:
@@ -124,7 +152,7 @@ def _ways(target: Quantity, pool: list[Operand], cues: frozenset[str]) -> Iterat
     yield from _sums(target, alike, "sum" in cues)
     yield from _pairs(target, alike, "difference" in cues)
     yield from _products(target, amounts, bool(cues & {"times", "sum"}))
-    yield from _ratios(target, amounts, "times" in cues or target.dimension in ("percent", "times"))
+    yield from _ratios(target, amounts, cues)
     yield from _durations(target, pool)
     yield from _by_custom(target, alike, cues)
 
@@ -134,7 +162,22 @@ def _adds(target: Quantity, operand: Operand) -> bool:
     if not isinstance(other, Quantity):
         return False
     a, b = target.dimension, other.dimension
-    return a == b or {a, b} <= {"percent", "points"} or {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or (b == "" and bool(other.shown) and (a in CURRENCIES or operand.own or (operand.mention is not None and operand.mention.spot is not None))) or (a == "" and not target.nouns and b != "percent")
+    return (
+        a == b
+        or {a, b} <= {"percent", "points"}
+        or {a, b} == {"", "times"}
+        or {a, b} == {"angle", "temperature"}
+        or (
+            b == ""
+            and bool(other.shown)
+            and (
+                a in CURRENCIES
+                or (operand.own and not other.nouns)
+                or (operand.mention is not None and operand.mention.spot is not None)
+            )
+        )
+        or (a == "" and not target.nouns and b != "percent")
+    )
 
 
 def _n(target: Quantity, one: Operand) -> float:
@@ -147,7 +190,11 @@ def _n(target: Quantity, one: Operand) -> float:
     if value.dimension:
         return value.shown
     measure = measure_of(target.unit) if target.unit else None
-    scaled = value.readings[-1] if value.readings[-1] in (1e6 * value.readings[0], 1e9 * value.readings[0]) else value.shown
+    scaled = (
+        value.readings[-1]
+        if value.readings[-1] in (1e6 * value.readings[0], 1e9 * value.readings[0])
+        else value.shown
+    )
     return scaled * (measure.factor if measure else 1.0)
 
 
@@ -173,7 +220,9 @@ def _sums(target: Quantity, alike: list[Operand], cued: bool) -> Iterator[Result
         chosen = alike if size == 2 else alike[:14]
         for some in combinations(chosen, size):
             if _hit(target, sum(_n(target, o) for o in some)):
-                yield Result(" + ".join(o.text for o in some), some, strength if size == 2 else strength * 0.95)
+                yield Result(
+                    " + ".join(o.text for o in some), some, strength if size == 2 else strength * 0.95
+                )
     yield from _runs(target, alike, strength)
     if len(alike) <= 9:
         for size in (4, 5, 6):
@@ -213,9 +262,15 @@ def _runs_of(target: Quantity, line: list[Operand], strength: float) -> Iterator
                 yield Result(f"average of {', '.join(o.text for o in line[:8])}", tuple(line), strength)
 
 
-def _columns(target: Quantity, pool: list[Operand], evidence: Evidence, cues: frozenset[str]) -> Iterator[Result]:
+def _columns(
+    target: Quantity, pool: list[Operand], evidence: Evidence, cues: frozenset[str]
+) -> Iterator[Result]:
     """Sums and averages of neighbouring cells of whole columns of the tables that the statement is near to."""
-    near = {o.mention.spot.table: o.weight for o in reversed(pool) if o.mention is not None and o.mention.spot is not None}
+    near = {
+        o.mention.spot.table: o.weight
+        for o in reversed(pool)
+        if o.mention is not None and o.mention.spot is not None
+    }
     if not near or not cues & {"sum", "times"}:
         return
     columns: dict[tuple[int, int], list[Operand]] = {}
@@ -223,7 +278,9 @@ def _columns(target: Quantity, pool: list[Operand], evidence: Evidence, cues: fr
         spot = mention.spot
         if spot is not None and spot.table in near and spot.row >= 0 and isinstance(mention.value, Quantity):
             snippet = evidence.units[mention.unit].snippet_id
-            one = Operand(mention.value, evidence.text_of(mention), mention, max(0.5, near[spot.table]), snippet)
+            one = Operand(
+                mention.value, evidence.text_of(mention), mention, max(0.5, near[spot.table]), snippet
+            )
             if _adds(target, one):
                 columns.setdefault((spot.table, spot.column), []).append(one)
     for column in columns.values():
@@ -242,7 +299,9 @@ def _lines(alike: list[Operand]) -> list[list[Operand]]:
             columns.setdefault(("row", spot.table, spot.row), []).append(one)
         else:
             columns.setdefault(("unit", one.mention.unit, 0), []).append(one)
-    ordered = [sorted(line, key=lambda o: o.mention.key if o.mention else (0, 0)) for line in columns.values()]
+    ordered = [
+        sorted(line, key=lambda o: o.mention.key if o.mention else (0, 0)) for line in columns.values()
+    ]
     return [line for line in [*ordered, alike[:16]] if len(line) > 2]
 
 
@@ -260,7 +319,11 @@ def _pairs(target: Quantity, alike: list[Operand], cued: bool) -> Iterator[Resul
             by_size = sorted(some, key=lambda o: -_n(target, o))
             value = _n(target, by_size[0]) - _n(target, by_size[1]) - _n(target, by_size[2])
             if value > 0 and _hit(target, value):
-                yield Result(f"{by_size[0].text} − {by_size[1].text} − {by_size[2].text}", tuple(by_size), strength * 0.8)
+                yield Result(
+                    f"{by_size[0].text} − {by_size[1].text} − {by_size[2].text}",
+                    tuple(by_size),
+                    strength * 0.8,
+                )
 
 
 def _products(target: Quantity, amounts: list[Operand], cued: bool) -> Iterator[Result]:
@@ -275,7 +338,9 @@ def _product(target: Quantity, one: Operand, other: Operand, strength: float) ->
     a, b = one.value, other.value
     if not isinstance(a, Quantity) or not isinstance(b, Quantity):
         return
-    if b.dimension in ("percent",) and (a.dimension == target.dimension or not a.dimension or not target.dimension):
+    if b.dimension in ("percent",) and (
+        a.dimension == target.dimension or not a.dimension or not target.dimension
+    ):
         for factor, sign in ((b.value / 100, "×"), (1 - b.value / 100, "less"), (1 + b.value / 100, "plus")):
             if b.value and (abs(b.value) >= 3 or not target.hedge) and _hit(target, _n(target, one) * factor):
                 yield Result(f"{one.text} {sign} {other.text}", (one, other), strength)
@@ -304,25 +369,56 @@ def _rates(target: Quantity, one: Operand, other: Operand, strength: float) -> I
     months_a_day = 1 / (86400 * 30.4375)
     if a.dimension == target.dimension and a.per and b.dimension in ("time", "month"):
         per = a.per.split()[-1]
-        amount = b.value if per == b.dimension else b.value * months_a_day if per == "month" else b.value / months_a_day
-        if (per == b.dimension or per in ("time", "month")) and not target.per and _hit(target, a.value * amount):
+        amount = (
+            b.value
+            if per == b.dimension
+            else b.value * months_a_day
+            if per == "month"
+            else b.value / months_a_day
+        )
+        if (
+            (per == b.dimension or per in ("time", "month"))
+            and not target.per
+            and _hit(target, a.value * amount)
+        ):
             yield Result(f"{one.text} × {other.text}", (one, other), strength)
     dims = (a.dimension, b.dimension, target.dimension)
-    if dims in (("power", "time", "energy"), ("speed", "time", "length"), ("length", "length", "area"), ("area", "length", "volume")):
+    if dims in (
+        ("power", "time", "energy"),
+        ("speed", "time", "length"),
+        ("length", "length", "area"),
+        ("area", "length", "volume"),
+    ):
         factor = 1000.0 if dims[2] == "volume" else 1.0
         if _hit(target, a.value * b.value * factor):
             yield Result(f"{one.text} × {other.text}", (one, other), strength)
-    quotient = (("length", "speed", "time"), ("energy", "power", "time"), ("energy", "time", "power"), ("length", "time", "speed"))
+    quotient = (
+        ("length", "speed", "time"),
+        ("energy", "power", "time"),
+        ("energy", "time", "power"),
+        ("length", "time", "speed"),
+    )
     if dims in quotient and b.value and _hit(target, a.value / b.value):
         yield Result(f"{one.text} ÷ {other.text}", (one, other), strength)
     if a.dimension and a.dimension == b.dimension and target.dimension == "" and b.value:
         return
-    if a.dimension in CURRENCIES and b.dimension == a.dimension and b.per in ("time", "month") and target.dimension == b.per and b.value:
+    if (
+        a.dimension in CURRENCIES
+        and b.dimension == a.dimension
+        and b.per in ("time", "month")
+        and target.dimension == b.per
+        and b.value
+    ):
         if _hit(target, a.value / b.value):
             yield Result(f"{one.text} ÷ {other.text}", (one, other), strength)
     if "thing:" in a.per and a.dimension == target.dimension and _hit(target, a.value * b.shown):
         yield Result(f"{other.text} × {one.text}", (one, other), strength)
-    if a.dimension != b.dimension and target.dimension and target.dimension == a.dimension and b.dimension not in ("", "percent", "time", "month", "times"):
+    if (
+        a.dimension != b.dimension
+        and target.dimension
+        and target.dimension == a.dimension
+        and b.dimension not in ("", "percent", "time", "month", "times")
+    ):
         if _hit(target, _n(target, one) * b.shown) or (b.shown and _hit(target, _n(target, one) / b.shown)):
             yield Result(f"{one.text} × {other.text}", (one, other), strength * 0.8)
     if a.dimension == target.dimension and b.dimension in ("time", "month") and not a.per and b.shown > 1:
@@ -333,8 +429,9 @@ def _rates(target: Quantity, one: Operand, other: Operand, strength: float) -> I
 
 
 def _mixtures(target: Quantity, amounts: list[Operand], strength: float) -> Iterator[Result]:
-    """"2 × 14 + 5" and "3 × 4 × 2" from the operands that belong most."""
-    numbers = [(o, _n(target, o), o.value.shown if isinstance(o.value, Quantity) else 0.0) for o in amounts[:9]]
+    """ "2 × 14 + 5" and "3 × 4 × 2" from the operands that belong most."""
+    usable = [o for o in amounts if _counts_or_adds(target, o)]
+    numbers = [(o, _n(target, o), o.value.shown if isinstance(o.value, Quantity) else 0.0) for o in usable[:9]]
     for (a, x, _), (b, _, count), (c, z, third) in _triples(numbers):
         product = x * count
         if _hit(target, product + z):
@@ -349,13 +446,21 @@ def _mixtures(target: Quantity, amounts: list[Operand], strength: float) -> Iter
             yield Result(f"{b.text} × {a.text} + {d.text} × {c.text}", (a, b, c, d), strength * 0.68)
 
 
+def _counts_or_adds(target: Quantity, one: Operand) -> bool:
+    return isinstance(one.value, Quantity) and (one.value.dimension in ("", "times") or _adds(target, one))
+
+
 _Number = tuple[Operand, float, float]
 
 
 def _triples(numbers: list[_Number]) -> Iterator[tuple[_Number, _Number, _Number]]:
     for a in numbers:
         for b in numbers:
-            if a is b or abs(b[2]) <= 1 or (isinstance(b[0].value, Quantity) and b[0].value.dimension not in ("", "times")):
+            if (
+                a is b
+                or abs(b[2]) <= 1
+                or (isinstance(b[0].value, Quantity) and b[0].value.dimension not in ("", "times"))
+            ):
                 continue
             for c in numbers:
                 if c is not a and c is not b and c[1]:
@@ -363,7 +468,11 @@ def _triples(numbers: list[_Number]) -> Iterator[tuple[_Number, _Number, _Number
 
 
 def _quadruples(numbers: list[_Number]) -> Iterator[tuple[_Number, _Number, _Number, _Number]]:
-    counts = [n for n in numbers if isinstance(n[0].value, Quantity) and n[0].value.dimension in ("", "times") and n[2] >= 1]
+    counts = [
+        n
+        for n in numbers
+        if isinstance(n[0].value, Quantity) and n[0].value.dimension in ("", "times") and n[2] >= 1
+    ]
     for a, c in combinations(numbers, 2):
         for b in counts:
             for d in counts:
@@ -371,28 +480,50 @@ def _quadruples(numbers: list[_Number]) -> Iterator[tuple[_Number, _Number, _Num
                     yield a, b, c, d
 
 
-def _ratios(target: Quantity, amounts: list[Operand], cued: bool) -> Iterator[Result]:
+def _ratios(target: Quantity, amounts: list[Operand], cues: frozenset[str]) -> Iterator[Result]:
     if target.dimension not in ("percent", "times", "", "points"):
         return
-    if not cued and target.dimension == "":
+    if "times" not in cues and target.dimension == "":
         return
     for first, second in combinations(amounts, 2):
         a, b = first.value, second.value
-        if not isinstance(a, Quantity) or not isinstance(b, Quantity) or a.dimension != b.dimension or not a.value or not b.value:
+        if (
+            not isinstance(a, Quantity)
+            or not isinstance(b, Quantity)
+            or a.dimension != b.dimension
+            or not a.value
+            or not b.value
+        ):
             continue
         if a.per != b.per:
             a, b = without_per(a), without_per(b)
         high, low = (first, second) if abs(a.value) > abs(b.value) else (second, first)
         x, y = max(abs(a.value), abs(b.value)), min(abs(a.value), abs(b.value))
         if target.dimension in ("percent", "points"):
-            for value, form in ((100 * y / x, "{1} of {0}"), (100 * (x - y) / x, "from {0} to {1}"), (100 * (x - y) / y, "from {1} to {0}"), (100 * x / y, "{0} of {1}")):
-                if _hit(target, value):
+            for value, form, not_for in (
+                (100 * y / x, "{1} of {0}", "grows"),
+                (100 * (x - y) / x, "from {0} to {1}", "grows"),
+                (100 * (x - y) / y, "from {1} to {0}", "shrinks"),
+                (100 * x / y, "{0} of {1}", "shrinks"),
+            ):
+                if not (not_for in cues and len(cues & {"grows", "shrinks"}) == 1) and _hit(target, value):
                     yield Result(form.format(high.text, low.text), (first, second), 0.9)
         elif y and _hit(target, x / y):
             yield Result(f"{high.text} ÷ {low.text}", (first, second), 0.9)
 
 
-_FACTORS = ((2.0, "2", "two"), (12.0, "12", "year"), (52.0, "52", "year"), (7.0, "7", "week"), (4.0, "4", "month"), (24.0, "24", "day"), (365.0, "365", "year"), (60.0, "60", "hour"), (5.0, "5", "week"), (30.0, "30", "month"))
+_FACTORS = (
+    (2.0, "2", "two"),
+    (12.0, "12", "year"),
+    (52.0, "52", "year"),
+    (7.0, "7", "week"),
+    (4.0, "4", "month"),
+    (24.0, "24", "day"),
+    (365.0, "365", "year"),
+    (60.0, "60", "hour"),
+    (5.0, "5", "week"),
+    (30.0, "30", "month"),
+)
 
 
 def _by_custom(target: Quantity, alike: list[Operand], cues: frozenset[str]) -> Iterator[Result]:
@@ -417,7 +548,9 @@ def _durations(target: Quantity, pool: list[Operand]) -> Iterator[Result]:
             continue
         gap = abs(a.minutes - b.minutes)
         for value in (gap, 1440 - gap, abs(gap - 720)):
-            if value and any(close(r, value * 60 if target.dimension else value / 60, target) for r in target.readings):
+            if value and any(
+                close(r, value * 60 if target.dimension else value / 60, target) for r in target.readings
+            ):
                 low, high = (first, second) if a.minutes <= b.minutes else (second, first)
                 yield Result(f"from {low.text} to {high.text}", (first, second), 1.0 if value == gap else 0.8)
     days = [o for o in pool if isinstance(o.value, Date)]
@@ -434,7 +567,11 @@ def _as_clock(one: Operand) -> Operand | None:
     if isinstance(one.value, Clock):
         return one
     match = _DOTTED.match(one.text) if isinstance(one.value, Quantity) and not one.value.dimension else None
-    return replace(one, value=Clock(0, 0, int(match[1]) * 60 + int(match[2]), False)) if match is not None else None
+    return (
+        replace(one, value=Clock(0, 0, int(match[1]) * 60 + int(match[2]), False))
+        if match is not None
+        else None
+    )
 
 
 def _between(target: Quantity, first: Operand, second: Operand) -> bool:
@@ -453,13 +590,19 @@ def _between(target: Quantity, first: Operand, second: Operand) -> bool:
         if target.dimension == "month":
             if abs(months - target.value) <= (0.05 * months if target.hedge else 0.15):
                 return True
-            return a.day == b.day and (low.month - high.month) % 12 == target.value % 12 and abs(months - target.value) < 0.2
+            return (
+                a.day == b.day
+                and (low.month - high.month) % 12 == target.value % 12
+                and abs(months - target.value) < 0.2
+            )
         years = abs(high.year - low.year)
         return target.value in (years, years - 1) and years > 1
     if a.year and b.year and a.year != b.year:
         years = abs(a.year - b.year)
         wanted = target.value / 12 if target.dimension == "month" else target.value
-        return target.dimension != "time" and (wanted in (years, years - 1) or (bool(target.hedge) and abs(wanted - years) <= 0.08 * years))
+        return target.dimension != "time" and (
+            wanted in (years, years - 1) or (bool(target.hedge) and abs(wanted - years) <= 0.08 * years)
+        )
     if a.month and b.month and a.month != b.month and target.dimension == "month":
         return target.value in ((a.month - b.month) % 12, (b.month - a.month) % 12)
     return False
@@ -472,10 +615,16 @@ def _clock(target: Clock, pool: Sequence[Operand]) -> Result | None:
         if not isinstance(one.value, Clock):
             continue
         for other in pool:
-            if not isinstance(other.value, Quantity) or not (other.value.dimension == "time" or (other.own and not other.value.dimension and other.value.shown > 24)):
+            if not isinstance(other.value, Quantity) or not (
+                other.value.dimension == "time"
+                or (other.own and not other.value.dimension and other.value.shown > 24)
+            ):
                 continue
             for sign, word in ((1, "+"), (-1, "−")):
-                minutes = (one.value.minutes + sign * (other.value.value / 60 if other.value.dimension else other.value.shown)) % 1440
+                minutes = (
+                    one.value.minutes
+                    + sign * (other.value.value / 60 if other.value.dimension else other.value.shown)
+                ) % 1440
                 if Clock(0, 0, minutes, one.value.told).same(target):
                     strength = 0.5 + (one.weight + other.weight) / 4
                     if best is None or strength > best.strength:
@@ -507,7 +656,9 @@ def _reaches(target: Date, start: Date, span: Value, sign: int) -> bool:
             return target.year == start.year + sign * span.value / 12
         if start.month and target.month and not target.day and span.dimension == "month" and span.value < 60:
             index = (start.year or 2023) * 12 + start.month - 1 + sign * int(span.value)
-            return target.month == index % 12 + 1 and (not target.year or not start.year or target.year == index // 12)
+            return target.month == index % 12 + 1 and (
+                not target.year or not start.year or target.year == index // 12
+            )
         return False
     day = start.as_day(target.year if start.year is None else None) or start.as_day(2023)
     if day is None:
@@ -518,5 +669,13 @@ def _reaches(target: Date, start: Date, span: Value, sign: int) -> bool:
         goal = moved(day, 0, sign * span.value)
     if goal is None:
         return False
-    fits = (target.month in (None, goal.month)) and (target.day in (None, goal.day)) and (target.weekday in (None, goal.weekday()))
-    return fits and (target.year is None or start.year is None or target.year == goal.year) and (target.day is not None or target.month is not None or target.year is not None)
+    fits = (
+        (target.month in (None, goal.month))
+        and (target.day in (None, goal.day))
+        and (target.weekday in (None, goal.weekday()))
+    )
+    return (
+        fits
+        and (target.year is None or start.year is None or target.year == goal.year)
+        and (target.day is not None or target.month is not None or target.year is not None)
+    )

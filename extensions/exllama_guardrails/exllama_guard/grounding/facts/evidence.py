@@ -91,7 +91,10 @@ def _evidence(units: tuple[Unit, ...], language: str) -> Evidence:
 def _telling(units: tuple[Unit, ...]) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for unit in units:
-        counts.update({t.stem for t in terms_of(unit.text[:MOST_CHARACTERS])} | {s for c in unit.context for s in _stems(c)})
+        counts.update(
+            {t.stem for t in terms_of(unit.text[:MOST_CHARACTERS])}
+            | {s for c in unit.context for s in _stems(c)}
+        )
     total = len(units) + 1
     return {stem: math.log(1 + total / count) for stem, count in counts.items()}
 
@@ -130,7 +133,9 @@ def _merge(out: dict[str, float], stems: frozenset[str], weight: float) -> None:
             out[stem] = weight
 
 
-def _of_prose(index: int, unit: Unit, before: Unit | None, language: str, inside: list[tuple[int, int]]) -> list[Mention]:
+def _of_prose(
+    index: int, unit: Unit, before: Unit | None, language: str, inside: list[tuple[int, int]]
+) -> list[Mention]:
     text = unit.text
     if inside:
         signs = list(text)
@@ -154,7 +159,14 @@ def _of_table(number: int, table: Table, language: str) -> list[Mention]:
     out: list[Mention] = []
     for cell in table.headline:
         out += [
-            Mention(cell.unit, cell.start + v.start, cell.start + v.end, v, dict.fromkeys(_stems(cell.text), 1.0), Spot(number, -1, 0))
+            Mention(
+                cell.unit,
+                cell.start + v.start,
+                cell.start + v.end,
+                v,
+                dict.fromkeys(_stems(cell.text), 1.0),
+                Spot(number, -1, 0),
+            )
             for v in values_of(cell.text, language)
         ]
     for r, row in enumerate(table.rows):
@@ -179,7 +191,14 @@ def _of_table(number: int, table: Table, language: str) -> list[Mention]:
                 for stem, weight in around_of(cell.text, value.start, value.end).items():
                     inner[stem] = max(inner.get(stem, 0.0), weight)
                 out.append(
-                    Mention(cell.unit, cell.start + value.start, cell.start + value.end, _scaled(_with_unit(value, measured), head), inner, Spot(number, r, c))
+                    Mention(
+                        cell.unit,
+                        cell.start + value.start,
+                        cell.start + value.end,
+                        _scaled(_with_unit(value, measured), head),
+                        inner,
+                        Spot(number, r, c),
+                    )
                 )
     return out
 
@@ -188,7 +207,9 @@ def _is_name(cell: Cell) -> bool:
     return sum(c.isalpha() for c in cell.text) > sum(c.isdigit() for c in cell.text)
 
 
-_IN_HEAD = re.compile(r"[(\[,_]\s?(°?[^\W\d_]{1,12}|%|[€$£])\s?[)\]]?\s*\Z|(%|[€$£₹])|\b([^\W\d_]{3,12})\s*\Z")
+_IN_HEAD = re.compile(
+    r"[(\[,_]\s?(°?[^\W\d_]{1,12}|%|[€$£])\s?[)\]]?\s*\Z|(%|[€$£₹])|\b([^\W\d_]{3,12})\s*\Z"
+)
 
 
 @lru_cache(maxsize=1024)
@@ -225,7 +246,14 @@ def _with_unit(value: Value, written: str) -> Value:
     if measure is None or not isinstance(value, Quantity) or value.dimension or value.in_words:
         return value
     readings = tuple(r * measure.factor + measure.offset for r in value.readings)
-    return replace(value, readings=readings, step=value.step * measure.factor, dimension=measure.dimension, unit=measure.name, size=measure.factor)
+    return replace(
+        value,
+        readings=readings,
+        step=value.step * measure.factor,
+        dimension=measure.dimension,
+        unit=measure.name,
+        size=measure.factor,
+    )
 
 
 def is_money(dimension: str) -> bool:

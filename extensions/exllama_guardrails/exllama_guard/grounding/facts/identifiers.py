@@ -51,7 +51,25 @@ _LABELLED = re.compile(
     r"[ :#]{1,2}(\d{1,8}(?:\.\d{1,6}){0,4}[a-z]?)(?![\w%]|[.,:]\d)",
     re.IGNORECASE,
 )
-_VERSIONED = frozenset(("version", "release", "ver", "firmware", "python", "node", "numpy", "java", "llama", "rust", "версии", "версия", "versión", "versione", "versão"))
+_VERSIONED = frozenset(
+    (
+        "version",
+        "release",
+        "ver",
+        "firmware",
+        "python",
+        "node",
+        "numpy",
+        "java",
+        "llama",
+        "rust",
+        "версии",
+        "версия",
+        "versión",
+        "versione",
+        "versão",
+    )
+)
 
 
 _WITH_DIGITS = frozenset(("ip", "phone", "version", "code", "hash", "labelled"))
@@ -67,7 +85,9 @@ def identifiers_of(text: str) -> tuple[Token, ...]:
     found: list[Token] = []
     digits = has_digit(text)
     for shape, pattern in _PATTERNS:
-        if not (digits or shape not in _WITH_DIGITS) or not any(mark in text for mark in _MARKS.get(shape, ("",))):
+        if not (digits or shape not in _WITH_DIGITS) or not any(
+            mark in text for mark in _MARKS.get(shape, ("",))
+        ):
             continue
         for match in pattern.finditer(text):
             _add(found, match.start(), match.end(), match.group(), shape)
@@ -98,9 +118,18 @@ def _is_ordinary(written: str, shape: str) -> bool:
     if numbers is not None and shape in ("code", "phone"):
         return float(numbers[1]) < float(numbers[2]) <= 100 * float(numbers[1]) and len(numbers[2]) < 5
     if shape == "code":
-        return bool(re.fullmatch(r"[QHW][1-9]|\d{1,3}D|\d+[KMBGTWVAFCL]|[A-Z]?\d{1,2}:\d\d|\d{4}-\d{1,2}", written)) or written.isdigit()
+        return (
+            bool(
+                re.fullmatch(
+                    r"[QHW][1-9]|\d{1,3}D|\d+[KMBGTWVAFCL]|[A-Z]?\d{1,2}:\d\d|\d{4}-\d{1,2}", written
+                )
+            )
+            or written.isdigit()
+        )
     if shape == "name":
-        return measure_of(written) is not None or bool(re.fullmatch(r"[\d.,\s]+%?|[A-Za-z]+(?: [A-Za-z]+){2,}", written))
+        return measure_of(written) is not None or bool(
+            re.fullmatch(r"[\d.,\s]+%?|[A-Za-z]+(?: [A-Za-z]+){2,}", written)
+        )
     return shape == "path" and len(written) < 3
 
 

@@ -30,7 +30,9 @@ def _amounts(evidence: Evidence) -> dict[int, tuple[tuple[int, int], ...]]:
 def literal_place(evidence: Evidence, written: str, amount: bool) -> Place | None:
     """Where the evidence holds `written` as a whole token, and, of an amount, was not read as another one; or None."""
     text = plain(written).strip("`*.,;:()[]\"' ")
-    if len(text) < 2 or (amount and not text.replace(".", "").replace(",", "").isdigit() and _FIRST_NUMBER.fullmatch(text)):
+    if len(text) < 2 or (
+        amount and not text.replace(".", "").replace(",", "").isdigit() and _FIRST_NUMBER.fullmatch(text)
+    ):
         return None
     if amount and len(re.sub(r"\D", "", text)) < 2:
         return None
@@ -46,7 +48,9 @@ def literal_place(evidence: Evidence, written: str, amount: bool) -> Place | Non
 
 def _is_whole(text: str, start: int, end: int) -> bool:
     before, after = text[start - 1 : start], text[end : end + 1]
-    if (text[start].isalnum() and before.isalnum() and before < "\u0600") or (text[end - 1].isalnum() and after.isalnum() and after < "\u0600"):
+    if (text[start].isalnum() and before.isalnum() and before < "\u0600") or (
+        text[end - 1].isalnum() and after.isalnum() and after < "\u0600"
+    ):
         return False
     if text[start].isdigit() and before and before in ".," and text[start - 2 : start - 1].isdigit():
         return False

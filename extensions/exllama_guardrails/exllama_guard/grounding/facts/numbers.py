@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from exllama_guard.grounding.facts.arithmetic import equations_of
 from exllama_guard.grounding.facts.bounds import OPPOSITE
-from exllama_guard.grounding.facts.compare import is_loose, one_number_of_two_units, one_place, same, same_but_sign
+from exllama_guard.grounding.facts.compare import (
+    is_loose,
+    one_number_of_two_units,
+    one_place,
+    same,
+    same_but_sign,
+)
 from exllama_guard.grounding.facts.counts import counted
 from exllama_guard.grounding.facts.dates import Date, is_span, weekday_spans
 from exllama_guard.grounding.facts.derive import Operand, Result, asks_for_a_sum, cues_of, derived
@@ -26,8 +32,14 @@ _MOST_VALUES = 60  # of one statement
 _QUESTION, _EARLIER = 0.25, 0.2  # weights of the words of the question and of the text before
 _ASKED = 0.7  # of the question's words where the statement is a bare value
 _RIVAL, _CLEARLY = 0.45, 0.5  # affinity of a rival; share of it that an equal value must reach
-_PLACE, _GAP, _WIDE_GAP = 0.4, 0.3, 0.45  # affinity of a rival, and by how much it must be ahead of an equal value
-_LOOSE = 0.15  # affinity from which a number alone, without its unit or noun, is the same amount
+_PLACE, _GAP, _WIDE_GAP = (
+    0.4,
+    0.3,
+    0.45,
+)  # affinity of a rival, and by how much it must be ahead of an equal value
+_ONE_TABLE = 0.15  # the same where both stand in one table
+_SURE = 0.75  # strength from which a result is meant
+_LOOSE = 0.2  # affinity from which a number alone, without its unit or noun, is the same amount
 _SMALL = 12  # counts up to here that are written in words are seldom literal in the evidence
 
 
@@ -71,7 +83,9 @@ def number_facts(
     evidence = evidence_of(units, language)
     valid = tuple(i for i in near if 0 <= i < len(evidence.units))
     values = values_of(statement, spoken)[:_MOST_VALUES]
-    case = _Case(statement, without_markers(statement), question, before[-600:], evidence, valid, values, spoken)
+    case = _Case(
+        statement, without_markers(statement), question, before[-600:], evidence, valid, values, spoken
+    )
     facts = list(_equation_facts(case))
     for value in values:
         if any(value.start < f.end and f.start < value.end for f in facts if f.status is Status.CONFLICT):
@@ -90,7 +104,9 @@ def _equation_facts(case: _Case) -> list[Fact]:
             continue
         reason = f"The answer says that {one.left} is {one.right}; it is {_shown(one.value)}."
         start = one.right_start
-        out.append(Fact(FactKind.QUANTITY, Status.CONFLICT, right, start, start + len(right), (), reason, 0.9))
+        out.append(
+            Fact(FactKind.QUANTITY, Status.CONFLICT, right, start, start + len(right), (), reason, 0.9)
+        )
     return out
 
 
@@ -101,7 +117,9 @@ def _shown(value: float) -> str:
 def _fact(case: _Case, value: Value) -> Fact | None:
     if _is_no_claim(case, value):
         return None
-    if any(same(value, asked) for asked in values_of(case.question, case.language)) and not isinstance(value, Date):
+    if any(same(value, asked) for asked in values_of(case.question, case.language)) and not isinstance(
+        value, Date
+    ):
         return _plainly_held(case, value)
     found = _found(case, value)
     if found.equal:
@@ -119,7 +137,9 @@ def _is_no_claim(case: _Case, value: Value) -> bool:
     if isinstance(value, Quantity):
         if value.soft:
             return True
-        if value.in_range and re.search(r"\(\d{1,2}[-–:]\d{1,2}\)", case.plain[max(0, value.start - 4) : value.end + 4]):
+        if value.in_range and re.search(
+            r"\(\d{1,2}[-–:]\d{1,2}\)", case.plain[max(0, value.start - 4) : value.end + 4]
+        ):
             return True  # the score at that moment
         if value.ordinal and value.in_words and value.value <= 3 and not value.nouns:
             return True
@@ -134,8 +154,12 @@ def _found(case: _Case, value: Value) -> _Found:
         if same(value, mention.value):
             fit = affinity(around, mention, case.evidence.telling)
             if is_loose(value, mention.value):
-                bare = isinstance(mention.value, Quantity) and not mention.value.nouns and not mention.value.dimension
-                if fit < (_LOOSE / 3 if bare else _LOOSE) and not mute:
+                bare = (
+                    isinstance(mention.value, Quantity)
+                    and not mention.value.nouns
+                    and not mention.value.dimension
+                )
+                if fit < (_LOOSE / 2 if bare else _LOOSE) and not mute:
                     continue
                 fit *= 0.9
             equal.append((fit, mention))
@@ -167,7 +191,10 @@ def _cell_words(case: _Case, value: Value) -> dict[str, float]:
     column = sum(edge < value.start for edge in edges)
     cells = text.split("|")
     out = dict.fromkeys(stems_of(cells[0]), 1.0) if column else {}
-    low, high = (edges[column - 1] + 1 if column else 0), (edges[column] if column < len(edges) else len(text))
+    low, high = (
+        (edges[column - 1] + 1 if column else 0),
+        (edges[column] if column < len(edges) else len(text)),
+    )
     out.update(around_of(text[low:high], value.start - low, value.end - low))
     head = _table_head(case.before)
     shift = len(head) - len(cells)
@@ -205,17 +232,43 @@ def _held(case: _Case, found: _Found) -> Fact:
     clash = _bound_clash(case, found) or _zone_clash(case, found) or _misplaced(case, found)
     if clash is not None:
         return clash
-    return Fact(_kind(found.value), Status.HELD, found.text, found.value.start, found.value.end, tuple(_place(m) for _, m in found.equal[:3]), "", 0.5 + best / 2)
+    return Fact(
+        _kind(found.value),
+        Status.HELD,
+        found.text,
+        found.value.start,
+        found.value.end,
+        tuple(_place(m) for _, m in found.equal[:3]),
+        "",
+        0.5 + best / 2,
+    )
 
 
-def _conflict(case: _Case, found: _Found, mention: Mention, kind: FactKind, weight: float, mine: str = "", theirs: str = "") -> Fact | None:
+def _conflict(
+    case: _Case,
+    found: _Found,
+    mention: Mention,
+    kind: FactKind,
+    weight: float,
+    mine: str = "",
+    theirs: str = "",
+) -> Fact | None:
     """The answer's and the evidence's texts side by side; None where they read the same."""
     mine, theirs = mine or found.text, theirs or case.evidence.text_of(mention).strip()
     if _bare(mine) == _bare(theirs):
         return None
     snippet = case.evidence.units[mention.unit].snippet_id
     reason = f"The answer says “{mine}”; snippet {snippet} says “{theirs}”."
-    return Fact(kind, Status.CONFLICT, found.text, found.value.start, found.value.end, (_place(mention),), reason, weight)
+    return Fact(
+        kind,
+        Status.CONFLICT,
+        found.text,
+        found.value.start,
+        found.value.end,
+        (_place(mention),),
+        reason,
+        weight,
+    )
 
 
 def _bare(text: str) -> str:
@@ -227,22 +280,33 @@ def _bound_clash(case: _Case, found: _Found) -> Fact | None:
     mine = found.value
     if not isinstance(mine, Quantity) or not mine.bound or mine.in_range:
         return None
-    if re.match(r"\s?(?:minimum|maximum|limit|threshold|mark|cap|barrier|line)\b", case.plain[mine.end : mine.end + 14]):
+    if re.match(
+        r"\s?(?:minimum|maximum|limit|threshold|mark|cap|barrier|line)\b",
+        case.plain[mine.end : mine.end + 14],
+    ):
         return None  # another amount is compared with this one
     best = found.equal[0][0]
     near = [(a, m) for a, m in found.equal if isinstance(m.value, Quantity) and a >= 0.6 * best]
-    if not near or any(m.value.bound not in OPPOSITE[mine.bound] for _, m in near if isinstance(m.value, Quantity)):
+    if not near or any(
+        m.value.bound not in OPPOSITE[mine.bound] for _, m in near if isinstance(m.value, Quantity)
+    ):
         return None
     theirs = near[0][1]
-    if not isinstance(theirs.value, Quantity) or theirs.value.in_range or _complementary(mine.bound, theirs.value.bound):
+    if (
+        not isinstance(theirs.value, Quantity)
+        or theirs.value.in_range
+        or _complementary(mine.bound, theirs.value.bound)
+    ):
         return None
     mine_text = _with_bound(case.statement, mine)
-    their_text = _with_bound(case.evidence.units[theirs.unit].text, theirs.value, theirs.start - theirs.value.start)
+    their_text = _with_bound(
+        case.evidence.units[theirs.unit].text, theirs.value, theirs.start - theirs.value.start
+    )
     return _conflict(case, found, theirs, FactKind.COMPARATOR, 0.8, mine_text, their_text)
 
 
 def _complementary(mine: str, theirs: str) -> bool:
-    """"under 12 are not admitted" and "at least 12": the same rule from both sides."""
+    """ "under 12 are not admitted" and "at least 12": the same rule from both sides."""
     return {mine, theirs} in ({"<", ">="}, {">", "<="})
 
 
@@ -278,11 +342,17 @@ def _misplaced(case: _Case, found: _Found) -> Fact | None:
     rank = {unit: place for place, unit in enumerate(case.near)}
     nearer = rank.get(rival.unit, 9) <= min(rank.get(m.unit, 9) for _, m in found.equal)
     gap = top - best
-    if top < _PLACE or gap < (_GAP if nearer else _WIDE_GAP) or (mention.unit == rival.unit and rival.spot is None and gap < _WIDE_GAP):
+    together = mention.spot is not None and rival.spot is not None and mention.spot.table == rival.spot.table
+    beside = mention.unit == rival.unit and rival.spot is None
+    least = _ONE_TABLE if together else _GAP if nearer and not beside else _WIDE_GAP
+    if top < _PLACE or gap < least:
         return None
     if rival.spot is not None and not _column_is_meant(case, found, rival):
         return None
-    if _follows(case, found) is not None or _also_told(case, found, rival):
+    if _also_told(case, found, rival):
+        return None
+    result = _follows(case, found)
+    if result is not None and result.strength >= _SURE:
         return None
     kind = FactKind.TABLE if rival.spot is not None else _kind(found.value)
     return _conflict(case, found, rival, kind, min(0.9, 0.35 + gap * 0.8))
@@ -293,7 +363,11 @@ def _column_is_meant(case: _Case, found: _Found, rival: Mention) -> bool:
     if rival.spot is None:
         return True
     table = case.evidence.tables[rival.spot.table]
-    head = stems_of(table.column_of(table.rows[rival.spot.row], rival.spot.column)) if rival.spot.row >= 0 else frozenset()
+    head = (
+        stems_of(table.column_of(table.rows[rival.spot.row], rival.spot.column))
+        if rival.spot.row >= 0
+        else frozenset()
+    )
     if any(found.around.get(stem, 0.0) >= 0.3 for stem in head):
         return True
     if not isinstance(found.value, Quantity) or not found.value.dimension:
@@ -301,7 +375,10 @@ def _column_is_meant(case: _Case, found: _Found, rival: Mention) -> bool:
     alike = {
         m.spot.column
         for m in case.evidence.mentions
-        if m.spot is not None and m.spot.table == rival.spot.table and m.spot.row == rival.spot.row and one_place(found.value, m.value)
+        if m.spot is not None
+        and m.spot.table == rival.spot.table
+        and m.spot.row == rival.spot.row
+        and one_place(found.value, m.value)
     }
     return len(alike) == 1
 
@@ -321,7 +398,16 @@ def _not_held(case: _Case, found: _Found) -> Fact | None:
     if result is not None:
         reason = f"{result.formula} = {found.text}, computed from {_sources(case, result)}."
         places = tuple(_place(o.mention) for o in result.operands if o.mention is not None)
-        return Fact(_kind(value), Status.COMPUTED, found.text, value.start, value.end, places, reason, min(1.0, result.strength))
+        return Fact(
+            _kind(value),
+            Status.COMPUTED,
+            found.text,
+            value.start,
+            value.end,
+            places,
+            reason,
+            min(1.0, result.strength),
+        )
     place = literal_place(case.evidence, found.text, isinstance(value, Quantity))
     if place is not None:
         return _plainly_held(case, value, place)
@@ -331,14 +417,29 @@ def _not_held(case: _Case, found: _Found) -> Fact | None:
     unit = _other_unit(case, found, 0.2)
     if unit is not None:
         return unit
-    if found.rivals and _stands_in_place(found) and _column_is_meant(case, found, found.rivals[0][1]) and not _scaled(found) and not asks_for_a_sum(case.plain):
+    if (
+        found.rivals
+        and _stands_in_place(found)
+        and _column_is_meant(case, found, found.rivals[0][1])
+        and not _scaled(found)
+        and not asks_for_a_sum(case.plain)
+    ):
         fact = _conflict(case, found, found.rivals[0][1], _kind(value), min(0.9, 0.35 + found.rivals[0][0]))
         if fact is not None:
             return fact
     if _is_slight(case, value):
         return _plainly_held(case, value)
     if isinstance(value, Token) and value.shape == "name":
-        return Fact(_kind(value), Status.ABSENT, found.text, value.start, value.end, (), f"“{found.text}” is not in the documents.", 0.5)
+        return Fact(
+            _kind(value),
+            Status.ABSENT,
+            found.text,
+            value.start,
+            value.end,
+            (),
+            f"“{found.text}” is not in the documents.",
+            0.5,
+        )
     reason = f"“{found.text}” is not in the documents, and it was not found to follow from what is."
     return Fact(_kind(value), Status.ABSENT, found.text, value.start, value.end, (), reason, 0.6)
 
@@ -346,14 +447,22 @@ def _not_held(case: _Case, found: _Found) -> Fact | None:
 def _scaled(found: _Found) -> bool:
     """A small multiple or part of what stands there may be meant: twice the recipe, half the price."""
     value, rival = found.value, found.rivals[0][1].value
-    if not isinstance(value, Quantity) or not isinstance(rival, Quantity) or not value.value or not rival.value:
+    if (
+        not isinstance(value, Quantity)
+        or not isinstance(rival, Quantity)
+        or not value.value
+        or not rival.value
+    ):
         return False
     ratio = abs(value.value / rival.value)
     return any(abs(ratio / k - 1) < 1e-6 or abs(ratio * k - 1) < 1e-6 for k in (2, 3, 4, 5, 6, 8, 12, 1.5))
 
 
 _UNLIKE = frozenset(("flag", "file", "path", "constant", "name", "url", "mail"))  # one is no slip for another
-_SLIGHT_LABELS = frozenset(f"labelled {w}" for w in "section chapter ch sec page p step § source figure fig table appendix annex row kapitel abschnitt sección chapitre sezione secção раздел line".split())
+_SLIGHT_LABELS = frozenset(
+    f"labelled {w}"
+    for w in "section chapter ch sec page p step § source figure fig table appendix annex row kapitel abschnitt sección chapitre sezione secção раздел line".split()
+)
 
 
 def _is_slight(case: _Case, value: Value) -> bool:
@@ -374,7 +483,9 @@ def _stands_in_place(found: _Found) -> bool:
 
 
 def _sources(case: _Case, result: Result) -> str:
-    names = dict.fromkeys(case.evidence.units[o.mention.unit].snippet_id for o in result.operands if o.mention is not None)
+    names = dict.fromkeys(
+        case.evidence.units[o.mention.unit].snippet_id for o in result.operands if o.mention is not None
+    )
     return " and ".join(names) or "the answer's own numbers"
 
 
@@ -397,8 +508,19 @@ def _told_otherwise(case: _Case, found: _Found) -> Fact | None:
     if isinstance(value, Date) and value.weekday is not None and value.day is None:
         for index in range(len(case.evidence.units)):
             text = case.evidence.units[index].text
-            if value.weekday in weekday_spans(text, tuple(d for d in values_of(text, case.language) if isinstance(d, Date))):
-                return Fact(FactKind.DATE, Status.HELD, found.text, value.start, value.end, (Place(index, 0, len(text)),), "", 0.4)
+            if value.weekday in weekday_spans(
+                text, tuple(d for d in values_of(text, case.language) if isinstance(d, Date))
+            ):
+                return Fact(
+                    FactKind.DATE,
+                    Status.HELD,
+                    found.text,
+                    value.start,
+                    value.end,
+                    (Place(index, 0, len(text)),),
+                    "",
+                    0.4,
+                )
     if isinstance(value, Date) and value.day is not None:
         return _in_a_span(case, found, value)
     if isinstance(value, Quantity):
@@ -410,8 +532,17 @@ def _in_a_span(case: _Case, found: _Found, value: Date) -> Fact | None:
     """A day between two that the evidence joins: "6 October" of "5 to 7 October"."""
     dates = [m for m in case.evidence.mentions if isinstance(m.value, Date)]
     for first, second in zip(dates, dates[1:], strict=False):
-        gap = case.evidence.units[first.unit].text[first.end : second.start] if first.unit == second.unit else " " * 20
-        if len(gap) > 12 or not is_span(gap) or not isinstance(first.value, Date) or not isinstance(second.value, Date):
+        gap = (
+            case.evidence.units[first.unit].text[first.end : second.start]
+            if first.unit == second.unit
+            else " " * 20
+        )
+        if (
+            len(gap) > 12
+            or not is_span(gap)
+            or not isinstance(first.value, Date)
+            or not isinstance(second.value, Date)
+        ):
             continue
         low, mine, high = (d.as_day(2023) for d in (first.value, value, second.value))
         if low is not None and mine is not None and high is not None and low < mine < high:
@@ -420,13 +551,22 @@ def _in_a_span(case: _Case, found: _Found, value: Date) -> Fact | None:
 
 
 def _bounded(case: _Case, found: _Found, value: Quantity) -> Fact | None:
-    """"more than 100" of 120: an amount of the evidence keeps to the bound, and nothing near it breaks it."""
+    """ "more than 100" of 120: an amount of the evidence keeps to the bound, and nothing near it breaks it."""
     if not value.bound and not value.in_range:
         return None
     for fit, mention in found.rivals[:4]:
         other = mention.value
         if fit >= 0.25 and isinstance(other, Quantity) and other.value and _keeps(value, other):
-            return Fact(FactKind.COMPARATOR, Status.HELD, found.text, value.start, value.end, (_place(mention),), "", 0.4)
+            return Fact(
+                FactKind.COMPARATOR,
+                Status.HELD,
+                found.text,
+                value.start,
+                value.end,
+                (_place(mention),),
+                "",
+                0.4,
+            )
     return None
 
 
@@ -446,16 +586,23 @@ def _as_count(case: _Case, found: _Found, value: Quantity) -> Fact | None:
     if not how:
         return None
     clear = [r for r in found.rivals if r[0] >= _RIVAL]
-    if clear and isinstance(clear[0][1].value, Quantity) and set(clear[0][1].value.nouns[:2]) & set(value.nouns[:2]):
+    if (
+        clear
+        and isinstance(clear[0][1].value, Quantity)
+        and set(clear[0][1].value.nouns[:2]) & set(value.nouns[:2])
+    ):
         return None
-    return Fact(FactKind.COUNT, Status.COMPUTED, found.text, value.start, value.end, (), f"{found.text}: {how}.", 0.4)
+    return Fact(
+        FactKind.COUNT, Status.COMPUTED, found.text, value.start, value.end, (), f"{found.text}: {how}.", 0.4
+    )
 
 
 def _follows(case: _Case, found: _Found) -> Result | None:
     own = [
         Operand(v, case.statement[v.start : v.end].strip(" *"), *_mention_of(case, v), True)
         for v in case.values
-        if v is not found.value and not (isinstance(v, Quantity) and v.soft and v.dimension not in ("percent", "times"))
+        if v is not found.value
+        and not (isinstance(v, Quantity) and v.soft and v.dimension not in ("percent", "times"))
     ]
     said = case.before[-300:]
     earlier = [
@@ -486,4 +633,7 @@ def _near_operands(case: _Case, found: _Found) -> list[Operand]:
         if score > 0.08:
             scored.append((score, mention))
     scored.sort(key=lambda pair: (-pair[0], pair[1].key))
-    return [Operand(m.value, case.evidence.text_of(m).strip(), m, s, case.evidence.units[m.unit].snippet_id) for s, m in scored[:22]]
+    return [
+        Operand(m.value, case.evidence.text_of(m).strip(), m, s, case.evidence.units[m.unit].snippet_id)
+        for s, m in scored[:22]
+    ]

@@ -45,7 +45,9 @@ _DIGIT_NUMBER = re.compile(
     r"|\d{1,3}(?: \d{3}){1,4}(?:[.,]\d{1,2})?(?![\d.]|[ ]\d)"
     r"|\d+(?:[.,]\d+)?)"
 )
-_INNER = re.compile(r"(?<=[^\W\d_])(?<=[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])\d+(?:[.,]\d+)*")
+_INNER = re.compile(
+    r"(?<=[^\W\d_])(?<=[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])\d+(?:[.,]\d+)*"
+)
 _MOST_DIGITS = 18
 _DOT_GROUPS = frozenset(("de", "es", "it", "pt", "nl", "fr", "ru", "tr", "da", "id"))
 
@@ -117,7 +119,11 @@ def eastern_value(text: str) -> float | None:
             section += (digit or 1) * _EASTERN_SCALE[c]
             digit = 0
         else:
-            total = (total + section + digit) * _EASTERN_GROUP[c] if section or digit else (total or 1) * _EASTERN_GROUP[c]
+            total = (
+                (total + section + digit) * _EASTERN_GROUP[c]
+                if section or digit
+                else (total or 1) * _EASTERN_GROUP[c]
+            )
             section = digit = 0
     return float(total + section + digit)
 
@@ -128,7 +134,9 @@ def _eastern(text: str) -> list[Numeral]:
         word = match.group()
         counted = text[match.end() : match.end() + 1]
         before = text[match.start() - 1 : match.start()]
-        if before.isdigit() or (len(word) == 1 and (counted not in _MEASURE_WORDS or not counted or word in "万千百亿一")):
+        if before.isdigit() or (
+            len(word) == 1 and (counted not in _MEASURE_WORDS or not counted or word in "万千百亿一")
+        ):
             continue
         value = eastern_value(word)
         if value is not None:
@@ -171,13 +179,17 @@ _SCRIPTS = {
     "ar": re.compile("[\u0600-\u06ff]+"),
     "hi": re.compile("[\u0900-\u097f]+"),
 }
-_DUALS = re.compile("(?<![\u0600-\u06ff])(?:ال)?(سنت|يوم|ساعت|دقيقت|شهر|أسبوع|مرت|عام)(?:ان|ين)(?![\u0600-\u06ff])")
+_DUALS = re.compile(
+    "(?<![\u0600-\u06ff])(?:ال)?(سنت|يوم|ساعت|دقيقت|شهر|أسبوع|مرت|عام)(?:ان|ين)(?![\u0600-\u06ff])"
+)
 
 
 def _other_language(text: str) -> list[Numeral]:
     out: list[Numeral] = []
     for language, script in _SCRIPTS.items():
-        words = [(m.start(), m.end(), _OTHER[language].get(m.group().casefold())) for m in script.finditer(text)]
+        words = [
+            (m.start(), m.end(), _OTHER[language].get(m.group().casefold())) for m in script.finditer(text)
+        ]
         out += _runs(text, words)
     return out
 

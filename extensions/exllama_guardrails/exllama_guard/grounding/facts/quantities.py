@@ -55,9 +55,17 @@ class Quantity:
         return self.readings[0]
 
 
-_PREFIX = re.compile(rf"(?:(?<![^\W\d_])(?:{'|'.join(map(re.escape, SYMBOLS))}|USD|EUR|GBP|CHF|INR|JPY|CNY|RUB|BRL|SEK|NOK|DKK|Rs\.?|EL|TL|大さじ|小さじ))\s?\Z")
-_SIGN = re.compile(r"(?:(?<![\w)\]%°])|(?<=[;,|(]))(?:-|–(?=\d|[$€£]))\s?\Z|(?:(?<=\bto )|(?<=\bof )|(?<=\bat )|(?<=\bis )|(?<=\bas )|(?<=was )|(?<=from )|(?<=about )|(?<=^))(?:minus|negative)\s\Z|(?:минус\s|零下|マイナス|minus (?=\d{1,3}(?:[.,]\d)? ?°))\Z", re.IGNORECASE)
-_BELOW_ZERO = re.compile(r"\s?(?:degrees?|°[CF]?|grad|degrés|grados)?\s?(?:below zero|unter null|below freezing|bajo cero|ниже нуля)", re.IGNORECASE)
+_PREFIX = re.compile(
+    rf"(?:(?<![^\W\d_])(?:{'|'.join(map(re.escape, SYMBOLS))}|USD|EUR|GBP|CHF|INR|JPY|CNY|RUB|BRL|SEK|NOK|DKK|Rs\.?|EL|TL|大さじ|小さじ))\s?\Z"
+)
+_SIGN = re.compile(
+    r"(?:(?<![\w)\]%°])|(?<=[;,|(]))(?:-|–(?=\d|[$€£]))\s?\Z|(?:(?<=\bto )|(?<=\bof )|(?<=\bat )|(?<=\bis )|(?<=\bas )|(?<=was )|(?<=from )|(?<=about )|(?<=^))(?:minus|negative)\s\Z|(?:минус\s|零下|マイナス|minus (?=\d{1,3}(?:[.,]\d)? ?°))\Z",
+    re.IGNORECASE,
+)
+_BELOW_ZERO = re.compile(
+    r"\s?(?:degrees?|°[CF]?|grad|degrés|grados)?\s?(?:below zero|unter null|below freezing|bajo cero|ниже нуля)",
+    re.IGNORECASE,
+)
 _MAGNITUDES = {
     "hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "mn": 1e6, "mio": 1e6, "m": 1e6, "mm": 1e6, "mln": 1e6, "bio": 1e12,
     "billion": 1e9, "bn": 1e9, "b": 1e9, "trillion": 1e12, "tn": 1e12, "dozen": 12.0, "lakh": 1e5, "lakhs": 1e5,
@@ -72,21 +80,36 @@ _MAGNITUDE = re.compile(
     + r")s?(?![^\W\d_])|(?:[kKMB])(?![\w²³/])|(?<=\d)m(?!\w)|百万|[万萬亿億千])\.?",
     re.IGNORECASE,
 )  # fmt: skip
-_EXPONENT = re.compile(r"\s?(?:[×x*·]|\\times|\\cdot)\s?10\s?(?:\^\s?\{?([-+]?\d{1,3})\}?|([⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))|[eE]([-+]?\d{1,3})(?!\w)|(?<=10)\^\{?(\d{1,2})\}?|(?<=10)([⁰¹²³⁴⁵⁶⁷⁸⁹]{1,2})")
+_EXPONENT = re.compile(
+    r"\s?(?:[×x*·]|\\times|\\cdot)\s?10\s?(?:\^\s?\{?([-+]?\d{1,3})\}?|([⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))|[eE]([-+]?\d{1,3})(?!\w)|(?<=10)\^\{?(\d{1,2})\}?|(?<=10)([⁰¹²³⁴⁵⁶⁷⁸⁹]{1,2})"
+)
 _POWERS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-_UNIT_WORD = re.compile(r"[^\W\d_]+(?:\.m|[²³23](?!\w))?(?:/(?:h|s|km/h))?|[%‰°][CF]?(?!\w)|[℃℉]|[$€£¥₹₽₩₺]|°")
+_UNIT_WORD = re.compile(
+    r"[^\W\d_]+(?:\.m|[²³23](?!\w))?(?:/(?:h|s|km/h))?|[%‰°][CF]?(?!\w)|[℃℉]|[$€£¥₹₽₩₺]|°"
+)
 _LATEX = re.compile(r"(?:\\,|\\;|~|\s)?\\(?:text|mathrm)\{\s?([^{}]{1,12})\}")
-_RANGE = re.compile(r"\s?(?:-|–|—|to|bis|à|a|until|and|through|bis zu|до|至|到|から|से|و|y|e|et|und)\s?(?:about |up to |[$€£¥₹]\s?)?-?\Z")
-_RANGE_TO = re.compile(r"\b(?:between|from|zwischen|von|entre|de|desde|tra|fra|da|от|с|ranges? from|ranging from|از)\s(?:[$€£¥₹]|about )?\Z", re.IGNORECASE)
+_RANGE = re.compile(
+    r"\s?(?:-|–|—|to|bis|à|a|until|and|through|bis zu|до|至|到|から|से|و|y|e|et|und)\s?(?:about |up to |[$€£¥₹]\s?)?-?\Z"
+)
+_RANGE_TO = re.compile(
+    r"\b(?:between|from|zwischen|von|entre|de|desde|tra|fra|da|от|с|ranges? from|ranging from|از)\s(?:[$€£¥₹]|about )?\Z",
+    re.IGNORECASE,
+)
 _PER = re.compile(
     r"\s?(?:\(?(?:incl\. |excl\. )?(?:VAT|MwSt)?\)?\s?)?(?:/\s?|\bper\s|\bper(?=\d)|\b(?:a|an)\s(?=(?:day|week|month|year|hour|night|minute|second|quarter|head|person|piece|pop|kg|litre|bottle|ticket)\b(?! (?:earlier|ago|later|before|after|old|older|and a)\b))|\beach\s|"
     r"\bfor each\s|\bfor every\s|\bevery\s|\bpro\s|\bje\s|\bpar\s|\bal(?:la|lo|l')?\s(?=giorno|mese|anno|día|mes|año|settimana|ora)|\bpor\s|\bà\sla\s|\bв\s(?=день|месяц|год|неделю|час|сутки)|\bза\s(?=день|месяц|год|час))(?:each |every |the |single |calendar |full |working |school |financial |started )?"
-    r"([^\W\d_]{1,20}|\d{1,4}\s?[^\W\d_]{1,12})", re.IGNORECASE)
-_COUNTED = re.compile(r"(?: each(?= per)|(?: of)?(?: [^\W\d_]{3,16}){1,2}?)(?= (?:per|a|an|each|every|pro|par|al|por|в) )")
+    r"([^\W\d_]{1,20}|\d{1,4}\s?[^\W\d_]{1,12})",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(
+    r"(?: each(?= per)|(?: of)?(?: [^\W\d_]{3,16}){1,2}?)(?= (?:per|a|an|each|every|pro|par|al|por|в) )"
+)
 _PER_WORD = re.compile(r"\s([^\W\d_]{5,12})(?!\w)", re.IGNORECASE)
 _EASTERN_PER = re.compile(r"每([年月周天日人份次])|(?:一|1)人(?:分|あたり)|毎([年月週日])|प्रति\s?(\w+)")
 _WORD = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]{1,3}|[^\W\d_]+(?:['-][^\W\d_]+)*")
-_NP_STOP = re.compile(r"[.;:!?()|\n\"]|,\s|\s[-–—]\s|\bwhich\b|\bthat\b|\band\b|\bor\b|\bis\b|\bare\b|\bwas\b|\bwere\b|\bin\b|\bon\b|\bat\b|\bby\b|\bfrom\b|\bto\b|\bfor\b|\bwith\b|\bafter\b|\bbefore\b|\bper\b|\bif\b|\bwhen\b|\bhas\b|\bhave\b|\bhad\b|\bper\b|\bas\b|\binto\b|\bthan\b|\bduring\b|\bunder\b|\bbecause\b|\bwhile\b|\bso\b")
+_NP_STOP = re.compile(
+    r"[.;:!?()|\n\"]|,\s|\s[-–—]\s|\bwhich\b|\bthat\b|\band\b|\bor\b|\bis\b|\bare\b|\bwas\b|\bwere\b|\bin\b|\bon\b|\bat\b|\bby\b|\bfrom\b|\bto\b|\bfor\b|\bwith\b|\bafter\b|\bbefore\b|\bper\b|\bif\b|\bwhen\b|\bhas\b|\bhave\b|\bhad\b|\bper\b|\bas\b|\binto\b|\bthan\b|\bduring\b|\bunder\b|\bbecause\b|\bwhile\b|\bso\b"
+)
 _MARKER = re.compile(
     r"[\[【](?:\s?(?:s|source|doc|ref|snippet|\^|#)?\s?\d{1,3}\s?(?:[,;–-]|†[^\]】\n]{0,30})?){1,6}[\]】]|\(s\d{1,2}\)|(?<=\w)[¹²³](?![\w/])(?<!m[²³])|(?:according to |see )?(?:snippet|source|passage) \[?\d{1,2}\]?",
     re.IGNORECASE,
@@ -97,7 +120,11 @@ _ATTACHED = re.compile(r"[^\W\d]")
 def without_markers(text: str) -> str:
     """`text` made plain, with citation markers such as [1], [s2] or 【3†a】 blanked; the rest keeps its place."""
     text = plain(text)
-    if not any(mark in text for mark in "[【(¹²³") and "snippet" not in text and "source" not in text.casefold():
+    if (
+        not any(mark in text for mark in "[【(¹²³")
+        and "snippet" not in text
+        and "source" not in text.casefold()
+    ):
         return text
     return _MARKER.sub(lambda match: " " * len(match.group()), text)
 
@@ -106,7 +133,11 @@ def without_markers(text: str) -> str:
 def numerals_of(text: str, language: str) -> tuple[Numeral, ...]:
     """All numerals of a plain text in order, none inside another."""
     digits = digit_numerals(text, language)
-    words = [n for n in word_numerals(text, language) if not any(n.start < d.end and d.start < n.end for d in digits)]
+    words = [
+        n
+        for n in word_numerals(text, language)
+        if not any(n.start < d.end and d.start < n.end for d in digits)
+    ]
     return tuple(sorted(digits + words, key=lambda n: n.start))
 
 
@@ -134,7 +165,11 @@ def _is_part_of_a_word(text: str, numeral: Numeral) -> bool:
     before = text[numeral.start - 1 : numeral.start]
     if not before or numeral.in_words:
         return False
-    return before == "_" or (bool(_ATTACHED.match(before)) and before < "\u0600" and not text[:numeral.start].endswith(("CHF", "EUR", "USD", "Rs", "x", "×")))
+    return before == "_" or (
+        bool(_ATTACHED.match(before))
+        and before < "\u0600"
+        and not text[: numeral.start].endswith(("CHF", "EUR", "USD", "Rs", "x", "×"))
+    )
 
 
 def _from_fraction(text: str, start: int, end: int, value: float, unit: str, soft: bool) -> Quantity:
@@ -143,7 +178,13 @@ def _from_fraction(text: str, start: int, end: int, value: float, unit: str, sof
         share = not unit
         base = Numeral(start, end, (value * (100 if share else 1),), 0.0, 3, in_words=True)
         kind = "times" if unit == "times" else "percent" if share else ""
-        return replace(_finish(text, base, start, end, None, 1.0, 0), dimension=kind, soft=soft, step=0.0, unit="share" if share else "")
+        return replace(
+            _finish(text, base, start, end, None, 1.0, 0),
+            dimension=kind,
+            soft=soft,
+            step=0.0,
+            unit="share" if share else "",
+        )
     base = Numeral(start, end, (value,), 0.0, 3, in_words=True)
     return replace(_finish(text, base, start, end, measure, 1.0, 0), soft=soft)
 
@@ -154,12 +195,20 @@ def _quantity(text: str, numeral: Numeral) -> Quantity:
     exponent = _EXPONENT.match(text, end)
     if exponent is not None:
         power = next(g for g in exponent.groups() if g)
-        scale, end = 10.0 ** min(300, max(-300, int(power.translate(_POWERS)) - (1 if exponent[4] or exponent[5] else 0))), exponent.end()
+        scale, end = (
+            10.0
+            ** min(300, max(-300, int(power.translate(_POWERS)) - (1 if exponent[4] or exponent[5] else 0))),
+            exponent.end(),
+        )
     prefix = _PREFIX.search(text, max(0, start - 6), start)
     measure = measure_of(prefix.group().strip()) if prefix else None
     begin = prefix.start() if prefix else start
     magnitude = _MAGNITUDE.match(text, end)
-    if magnitude is not None and not (numeral.in_words and not magnitude.group().strip(" -")) and _is_magnitude(text, magnitude, measure):
+    if (
+        magnitude is not None
+        and not (numeral.in_words and not magnitude.group().strip(" -"))
+        and _is_magnitude(text, magnitude, measure)
+    ):
         scale *= _magnitude(magnitude.group())
         end = magnitude.end()
     if measure is None:
@@ -180,11 +229,15 @@ def _quantity(text: str, numeral: Numeral) -> Quantity:
 def _is_operator(text: str, signed: re.Match[str]) -> bool:
     """A minus between two amounts takes one from the other; it is no sign."""
     before = text[: signed.start() + len(signed.group()) - len(signed.group().lstrip())]
-    return before != before.rstrip() and re.search(r"[\d%€£$)]\s+\Z|\d ?[^\W\d]{1,8}\s+\Z", before[-14:]) is not None and signed.group().endswith(" ")
+    return (
+        before != before.rstrip()
+        and re.search(r"[\d%€£$)]\s+\Z|\d ?[^\W\d]{1,8}\s+\Z", before[-14:]) is not None
+        and signed.group().endswith(" ")
+    )
 
 
 def _is_magnitude(text: str, match: re.Match[str], measure: Measure | None) -> bool:
-    """"45 m" are metres unless money stands before; "8B" a size of models, "3 k" a thousand."""
+    """ "45 m" are metres unless money stands before; "8B" a size of models, "3 k" a thousand."""
     word = match.group().strip(" -.")
     if word in ("m", "M", "B", "b", "G"):
         return measure is not None and measure.dimension in CURRENCIES
@@ -257,7 +310,7 @@ def _longest(text: str, first: re.Match[str]) -> tuple[Measure | None, int]:
 
 
 def _is_no_unit(text: str, word: re.Match[str], stop: int, gap: int) -> bool:
-    """Short names that are words as well: "5 in total", "3 a week", "12 B". """
+    """Short names that are words as well: "5 in total", "3 a week", "12 B"."""
     written = word.group()
     if not is_ambiguous(written) or stop != word.end():
         return False
@@ -270,9 +323,11 @@ def _is_no_unit(text: str, word: re.Match[str], stop: int, gap: int) -> bool:
     return False
 
 
-def _finish(text: str, numeral: Numeral, start: int, end: int, measure: Measure | None, scale: float, sign: int) -> Quantity:
+def _finish(
+    text: str, numeral: Numeral, start: int, end: int, measure: Measure | None, scale: float, sign: int
+) -> Quantity:
     per, divisor, per_end = _per_behind(text, end)
-    bound = bound_of(text[:start], text[max(end, per_end):] if per else text[end:])
+    bound = bound_of(text[:start], text[max(end, per_end) :] if per else text[end:])
     hedge = hedge_of(text[:start], text[end:])
     factor = (measure.factor if measure else 1.0) * scale / divisor
     offset = measure.offset if measure and not per else 0.0
@@ -293,7 +348,12 @@ def _per_behind(text: str, end: int) -> tuple[str, float, int]:
     if match is None:
         counted = _COUNTED.match(text, end)
         match = _PER.match(text, counted.end()) if counted is not None else None
-        match = match if match is not None and match.group().strip().casefold().startswith(("per", "/", "a ", "an ", "every", "each")) else None
+        match = (
+            match
+            if match is not None
+            and match.group().strip().casefold().startswith(("per", "/", "a ", "an ", "every", "each"))
+            else None
+        )
     if match is not None:
         word = match[1]
         again = _PER.match(text, match.end())
@@ -322,7 +382,9 @@ def _nouns_behind(text: str, end: int) -> tuple[str, ...]:
     """The stems of up to four content words behind an amount: what it counts or measures."""
     after = text[end : end + 60]
     out: list[str] = []
-    first = re.match(r"[\s\-*_]{0,4}(?:of |de |von |di |d')?(?:the |our |its |their |these |those |all |his |her )?", after)
+    first = re.match(
+        r"[\s\-*_]{0,4}(?:of |de |von |di |d')?(?:the |our |its |their |these |those |all |his |her )?", after
+    )
     at = first.end() if first else 0
     stop = _NP_STOP.search(after, at)
     limit = stop.start() if stop else len(after)
@@ -357,8 +419,14 @@ def _ranged(text: str, found: list[Quantity]) -> list[Quantity]:
             sign = text[second.start - 1 : second.start]
             if sign not in "-–" or not second.dimension:
                 continue
-        lower = _with_unit_of(first, second) if not first.dimension or first.dimension == second.dimension else first
-        upper = _with_unit_of(second, first) if not second.dimension and first.dimension in CURRENCIES else second
+        lower = (
+            _with_unit_of(first, second)
+            if not first.dimension or first.dimension == second.dimension
+            else first
+        )
+        upper = (
+            _with_unit_of(second, first) if not second.dimension and first.dimension in CURRENCIES else second
+        )
         ranged = to or word in ("-", "–", "—", "to", "bis", "à", "до", "至", "から", "से", "a")
         out[index] = replace(lower, in_range=ranged, nouns=lower.nouns or upper.nouns)
         out[index + 1] = replace(upper, in_range=ranged)
@@ -383,11 +451,15 @@ _LINK = re.compile(r"(?:\s|,|\band\b|\bund\b|\bet\b|\by\b|\be\b|\bи\b|\bو ?){0
 
 
 def _composed(text: str, found: list[Quantity]) -> list[Quantity]:
-    """"3 hours and 35 minutes", "5 ft 3 in", "3 pounds 80", "an hour and a half" as one amount each."""
+    """ "3 hours and 35 minutes", "5 ft 3 in", "3 pounds 80", "an hour and a half" as one amount each."""
     out: list[Quantity] = []
     for one in found:
         before = out[-1] if out else None
-        if before is not None and _LINK.match(text[before.end : one.start]) and len(text[before.end : one.start]) <= 6:
+        if (
+            before is not None
+            and _LINK.match(text[before.end : one.start])
+            and len(text[before.end : one.start]) <= 6
+        ):
             joined = _sum_of(text, before, one)
             if joined is not None:
                 out[-1] = joined
@@ -399,17 +471,36 @@ def _composed(text: str, found: list[Quantity]) -> list[Quantity]:
 def _sum_of(text: str, first: Quantity, second: Quantity) -> Quantity | None:
     if first.per or first.in_range or second.in_range or second.hedge:
         return None
-    if first.dimension in CURRENCIES and not second.dimension and second.value < 100 and text[first.end : second.start] in (" ", " e ", " et ", " und ", " y "):
+    if (
+        first.dimension in CURRENCIES
+        and not second.dimension
+        and second.value < 100
+        and text[first.end : second.start] in (" ", " e ", " et ", " und ", " y ")
+    ):
         if second.nouns and not second.nouns[0].startswith(("cent", "penc")):
             return None
-        second = replace(second, readings=(second.value / 100,), step=0.01, dimension=first.dimension, size=0.01)
-    if first.dimension not in ("time", "month", "length", "mass", *CURRENCIES) or second.dimension != first.dimension:
+        second = replace(
+            second, readings=(second.value / 100,), step=0.01, dimension=first.dimension, size=0.01
+        )
+    if (
+        first.dimension not in ("time", "month", "length", "mass", *CURRENCIES)
+        or second.dimension != first.dimension
+    ):
         return None
     if second.per and not first.per:
         measure = measure_of(second.unit)
         divisor = measure.factor / second.size if measure else 1.0
-        first = replace(first, readings=tuple(r / divisor for r in first.readings), size=first.size / divisor, per=second.per)
-    if second.size >= first.size or second.value >= first.size or ("," in text[first.end : second.start] and first.dimension in CURRENCIES):
+        first = replace(
+            first,
+            readings=tuple(r / divisor for r in first.readings),
+            size=first.size / divisor,
+            per=second.per,
+        )
+    if (
+        second.size >= first.size
+        or second.value >= first.size
+        or ("," in text[first.end : second.start] and first.dimension in CURRENCIES)
+    ):
         return None
     readings = tuple(a + b for a in first.readings for b in second.readings)
     return replace(

@@ -82,7 +82,9 @@ _GAP = re.compile(r" {2,}|\t+")
 def _table_at(snippet_id: str, lines: list[_Line], at: int) -> tuple[int, Table | None]:
     for split, least in ((_by_pipe, 1), (_by_mark, 3), (_by_gap, 2)):
         run = _run(lines, at, split)
-        if len(run) >= least and (split is not _by_gap or sum(len(r) > 2 for r in run) * 2 > len(run) or len(run) > 3):
+        if len(run) >= least and (
+            split is not _by_gap or sum(len(r) > 2 for r in run) * 2 > len(run) or len(run) > 3
+        ):
             table = _made(snippet_id, run, lines[at].context, ruled=split is _by_pipe)
             if table is not None:
                 size = _consumed(lines, at, run)
@@ -93,7 +95,10 @@ def _table_at(snippet_id: str, lines: list[_Line], at: int) -> tuple[int, Table 
 def _consumed(lines: list[_Line], at: int, run: list[tuple[Cell, ...]]) -> int:
     last = run[-1][-1]
     size = 0
-    while at + size < len(lines) and (lines[at + size].unit, lines[at + size].start) <= (last.unit, last.start):
+    while at + size < len(lines) and (lines[at + size].unit, lines[at + size].start) <= (
+        last.unit,
+        last.start,
+    ):
         size += 1
     return size
 
@@ -150,9 +155,9 @@ def _cut(line: _Line, mark: re.Pattern[str], strip: str) -> tuple[Cell, ...]:
 
 
 def _cell(line: _Line, start: int, end: int) -> Cell:
-    while start < end and line.text[start] in " \t*\"":
+    while start < end and line.text[start] in ' \t*"':
         start += 1
-    while end > start and line.text[end - 1] in " \t*\"":
+    while end > start and line.text[end - 1] in ' \t*"':
         end -= 1
     return Cell(line.unit, line.start + start, line.start + end, line.text[start:end])
 
@@ -161,7 +166,9 @@ def _numeric(cell: str) -> bool:
     return any(c.isdigit() for c in cell) and sum(c.isalpha() for c in cell) <= 6
 
 
-def _made(snippet_id: str, run: list[tuple[Cell, ...]], context: tuple[str, ...], ruled: bool) -> Table | None:
+def _made(
+    snippet_id: str, run: list[tuple[Cell, ...]], context: tuple[str, ...], ruled: bool
+) -> Table | None:
     head_in_context = next((c for c in reversed(context) if "|" in c), None) if ruled else None
     first = run[0]
     if head_in_context is not None and _same(head_in_context, first):

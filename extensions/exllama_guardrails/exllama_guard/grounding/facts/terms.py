@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]+|[^\W\d_](?:[^\W_]|['’](?=\w)|[\u0900-\u097f])*")
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]+|[^\W\d_](?:[^\W_]|['’](?=\w)|[\u0900-\u097f])*"
+)
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 _STOP = frozenset(
     """a an the of in on at to for from by with and or but so as is are was were be been being has have had do does did

@@ -37,9 +37,13 @@ _TIMES = tuple(
         r"\b(?P<named>noon|midday|midnight|mittags|mitternacht|midi|minuit|mediodía|medianoche|mezzogiorno|mezzanotte|meio-dia|meia-noite)\b",
     )
 )
-_WORDS_OF_TIME = frozenset("am pm a p uhr o clock h past to after before noon midday midnight mittags mitternacht midi minuit mezzogiorno mezzanotte".split()) - {"a", "to", "after", "before"} | {"quarter", "half"}
+_WORDS_OF_TIME = frozenset(
+    "am pm a p uhr o clock h past to after before noon midday midnight mittags mitternacht midi minuit mezzogiorno mezzanotte".split()
+) - {"a", "to", "after", "before"} | {"quarter", "half"}
 _NOON = frozenset(("noon", "midday", "mittags", "midi", "mediodía", "mezzogiorno", "meio-dia"))
-_AFTER = re.compile(r"\s?(صباحا|مساء|morgens|früh|abends|nachmittags|vormittags|утра|вечера|дня|de la mañana|de la tarde|de la noche|da manhã|da tarde|da noite|di mattina|di sera|du matin|du soir|de l'après-midi)")
+_AFTER = re.compile(
+    r"\s?(صباحا|مساء|morgens|früh|abends|nachmittags|vormittags|утра|вечера|дня|de la mañana|de la tarde|de la noche|da manhã|da tarde|da noite|di mattina|di sera|du matin|du soir|de l'après-midi)"
+)
 _FORWARD = {"five": 5, "ten": 10, "twenty": 20, "twenty-five": 25, "half": 30, "quarter": 15}
 
 
@@ -104,7 +108,9 @@ def _time(text: str, match: re.Match[str]) -> Clock | None:
     if "s" in parts:
         total += float(parts["s"][1:].replace(",", ".")) / 60
     start = match.start() + len(match.group()) - len(match.group().lstrip())
-    return Clock(start, end, total, told, parts.get("z", "").upper().replace("Z", "UTC") if parts.get("z") else "")
+    return Clock(
+        start, end, total, told, parts.get("z", "").upper().replace("Z", "UTC") if parts.get("z") else ""
+    )
 
 
 def _hour_and_minute(parts: dict[str, str]) -> tuple[int | None, float]:

@@ -208,7 +208,32 @@ _CASED: dict[str, tuple[str, float, str]] = {
     "Gb": ("bits", 1e9, "Gbit"), "MJ": ("energy", 1e6, "MJ"),
 }  # fmt: skip
 _OFFSETS = {"°c": 273.15, "°f": 273.15 - 32 * 5 / 9, "degrees-celsius": 273.15}
-_ALONE = frozenset(("in", "a", "an", "b", "d", "p", "el", "tl", "as", "us", "ton", "et", "ore", "go", "ora", "mad", "won", "real", "pa", "ma", "dia", "us"))
+_ALONE = frozenset(
+    (
+        "in",
+        "a",
+        "an",
+        "b",
+        "d",
+        "p",
+        "el",
+        "tl",
+        "as",
+        "us",
+        "ton",
+        "et",
+        "ore",
+        "go",
+        "ora",
+        "mad",
+        "won",
+        "real",
+        "pa",
+        "ma",
+        "dia",
+        "us",
+    )
+)
 CURRENCIES = frozenset(
     "USD EUR GBP JPY CNY INR RUB BRL CHF SAR SEK NOK CROWN PLN CAD AUD KRW TRY AED MAD cent".split()
 )
