@@ -17,6 +17,7 @@ from exllama_guard.grounding.facts.times import Clock
 from exllama_guard.grounding.facts.units import CURRENCIES, measure_of
 
 MOST_OPERANDS = 26
+LEAST_STRENGTH = 0.5  # below it an outcome is taken for a chance hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def _amount(
     best: Result | None = None
     for result in (*_ways(target, pool, cues), *_columns(target, pool, evidence, cues)):
         strength = _strength(target, result)
-        if strength >= 0.5 and (best is None or strength > best.strength):
+        if strength >= LEAST_STRENGTH and (best is None or strength > best.strength):
             best = Result(result.formula, result.operands, strength)
     return best
 
@@ -546,7 +547,7 @@ def _durations(target: Quantity, pool: list[Operand]) -> Iterator[Result]:
         a, b = first.value, second.value
         if not isinstance(a, Clock) or not isinstance(b, Clock) or target.dimension == "month":
             continue
-        gap = abs(a.minutes - b.minutes)
+        gap = round(abs(a.minutes - b.minutes), 7)
         for value in (gap, 1440 - gap, abs(gap - 720)):
             if value and any(
                 close(r, value * 60 if target.dimension else value / 60, target) for r in target.readings
@@ -566,6 +567,8 @@ def _as_clock(one: Operand) -> Operand | None:
     """A time of day, also one written 11.50."""
     if isinstance(one.value, Clock):
         return one
+    if isinstance(one.value, Quantity) and one.value.dimension == "time" and ":" not in one.text and 3600 <= one.value.value < 86400:
+        return replace(one, value=Clock(0, 0, one.value.value / 60, True)) if re.search(r"h|Std|ч", one.text) else None
     match = _DOTTED.match(one.text) if isinstance(one.value, Quantity) and not one.value.dimension else None
     return (
         replace(one, value=Clock(0, 0, int(match[1]) * 60 + int(match[2]), False))

@@ -21,6 +21,7 @@ _FAR = 0.12  # weight below which a word says nothing of a value
 _CONTEXT, _BEFORE, _ROW, _OTHER_CELL = 0.4, 0.15, 1.0, 0.25
 _BREAK = re.compile(r"[,;:.!?()|\n–—]|\band\b|\bbut\b|\bwhile\b|\bund\b|\bet\b|\by\b")
 _MOST_UNITS = 600
+_NUMBER = re.compile(r"(?<![\w.,:])\d{2,6}(?![\w]|[.,:]\d)")  # a year or code that names a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,9 @@ def _evidence(units: tuple[Unit, ...], language: str) -> Evidence:
 def _telling(units: tuple[Unit, ...]) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for unit in units:
-        counts.update(
-            {t.stem for t in terms_of(unit.text[:MOST_CHARACTERS])}
-            | {s for c in unit.context for s in _stems(c)}
-        )
+        stems = {term.stem for term in terms_of(unit.text[:MOST_CHARACTERS])}
+        stems.update(_NUMBER.findall(unit.text[:MOST_CHARACTERS]))
+        counts.update(stems.union(*(_stems(context) for context in unit.context)))
     total = len(units) + 1
     return {stem: math.log(1 + total / count) for stem, count in counts.items()}
 
@@ -118,6 +118,9 @@ def around_of(text: str, start: int, end: int) -> dict[str, float]:
     terms = [t for t in terms_of(text) if low <= t.start and t.end <= high]
     before = [t for t in terms if t.end <= start]
     behind = [t for t in terms if t.start >= end]
+    for number in _NUMBER.finditer(text, low, high):
+        if number.end() <= start or number.start() >= end:
+            out[number.group()] = 0.5
     for rank, term in enumerate(reversed(before)):
         weight = 1 / (1 + (rank + 3 * sum(term.start < b < start for b in breaks)) / 6)
         out[term.stem] = max(out.get(term.stem, 0.0), weight)

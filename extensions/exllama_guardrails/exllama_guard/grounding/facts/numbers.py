@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from exllama_guard.grounding.facts.arithmetic import equations_of
 from exllama_guard.grounding.facts.bounds import OPPOSITE
+from exllama_guard.grounding.facts.changes import changes_of
 from exllama_guard.grounding.facts.compare import (
     is_loose,
     one_number_of_two_units,
@@ -38,6 +39,7 @@ _PLACE, _GAP, _WIDE_GAP = (
     0.45,
 )  # affinity of a rival, and by how much it must be ahead of an equal value
 _ONE_TABLE = 0.15  # the same where both stand in one table
+_CROSSWISE = 0.3  # by how much two swapped values fit better in each other's place
 _SURE = 0.75  # strength from which a result is meant
 _LOOSE = 0.2  # affinity from which a number alone, without its unit or noun, is the same amount
 _SMALL = 12  # counts up to here that are written in words are seldom literal in the evidence
@@ -86,9 +88,10 @@ def number_facts(
     case = _Case(
         statement, without_markers(statement), question, before[-600:], evidence, valid, values, spoken
     )
-    facts = list(_equation_facts(case))
+    equations = [*_equation_facts(case), *_change_facts(case)]
+    facts = list(equations)
     for value in values:
-        if any(value.start < f.end and f.start < value.end for f in facts if f.status is Status.CONFLICT):
+        if any(value.start < f.end and f.start < value.end for f in equations):
             continue
         fact = _fact(case, value)
         if fact is not None:
@@ -101,12 +104,29 @@ def _equation_facts(case: _Case) -> list[Fact]:
     for one in equations_of(case.statement):
         right = case.statement[one.right_start : one.end].strip(" *")
         if one.holds:
+            start = one.right_start
+            reason = f"{one.left} = {right}, computed from the answer's own numbers."
+            out.append(Fact(FactKind.QUANTITY, Status.COMPUTED, right, start, start + len(right), (), reason, 0.8))
             continue
         reason = f"The answer says that {one.left} is {one.right}; it is {_shown(one.value)}."
         start = one.right_start
         out.append(
             Fact(FactKind.QUANTITY, Status.CONFLICT, right, start, start + len(right), (), reason, 0.9)
         )
+    return out
+
+
+def _change_facts(case: _Case) -> list[Fact]:
+    """Multiples and percentages that the statement's own two amounts settle."""
+    out = []
+    for one in changes_of(case.plain, case.values):
+        text = case.statement[one.told.start : one.told.end].strip()
+        pair = f"{one.first.text} to {one.second.text}"
+        if one.holds:
+            status, reason = Status.COMPUTED, f"{text}: from {pair}, computed from the answer's own numbers."
+        else:
+            status, reason = Status.CONFLICT, f"The answer says “{text}” of {pair}; that is {one.right}."
+        out.append(Fact(FactKind.QUANTITY, status, text, one.told.start, one.told.end, (), reason, 0.8))
     return out
 
 
@@ -154,23 +174,34 @@ def _found(case: _Case, value: Value) -> _Found:
         if same(value, mention.value):
             fit = affinity(around, mention, case.evidence.telling)
             if is_loose(value, mention.value):
-                bare = (
-                    isinstance(mention.value, Quantity)
-                    and not mention.value.nouns
-                    and not mention.value.dimension
-                )
+                near_by = mention.unit in case.near[:2] or _in_a_sum(case.plain, value)
+                plain_one = isinstance(mention.value, Quantity) and not (mention.value.nouns or mention.value.dimension)
+                bare = near_by or plain_one
                 if fit < (_LOOSE / 2 if bare else _LOOSE) and not mute:
                     continue
                 fit *= 0.9
             equal.append((fit, mention))
         elif same_but_sign(value, mention.value, case.plain):
             equal.append((affinity(around, mention, case.evidence.telling), mention))
-        elif one_place(value, mention.value):
+        elif one_place(value, mention.value) or (mention.spot is not None and _bare_pair(value, mention.value)):
             rivals.append((affinity(around, mention, case.evidence.telling), mention))
     equal.sort(key=lambda pair: -pair[0])
     rivals.sort(key=lambda pair: -pair[0])
     text = case.statement[value.start : value.end].strip(" *")
     return _Found(value, text, around, tuple(equal), tuple(rivals))
+
+
+def _bare_pair(mine: Value, theirs: Value) -> bool:
+    """Two plain numbers: cells of a table may stand in for each other without a noun."""
+    if not isinstance(mine, Quantity) or not isinstance(theirs, Quantity) or mine.ordinal or theirs.ordinal:
+        return False
+    return not (mine.dimension or theirs.dimension or theirs.nouns or mine.label)
+
+
+def _in_a_sum(text: str, value: Value) -> bool:
+    """Whether an operator of a written sum stands beside a value."""
+    before, after = text[: value.start].rstrip(" *$€£("), text[value.end :].lstrip(" *)")
+    return before.endswith(("×", "+", "÷", "=", "−", "x")) or after.startswith(("×", "+", "÷", "=", "−", "x "))
 
 
 def _around(case: _Case, value: Value) -> dict[str, float]:
@@ -384,9 +415,20 @@ def _column_is_meant(case: _Case, found: _Found, rival: Mention) -> bool:
 
 
 def _also_told(case: _Case, found: _Found, rival: Mention) -> bool:
-    """Whether the answer gives the rival's value as well, for something else."""
-    earlier = values_of(case.before[-300:], case.language)
-    return any(v is not found.value and same(v, rival.value) for v in (*case.values, *earlier))
+    """Whether the answer gives the rival's value as well, for something else, and the two are not swapped."""
+    other = next((v for v in case.values if v is not found.value and same(v, rival.value)), None)
+    if other is not None:
+        return not _swapped(case, found, rival, other)
+    return any(same(v, rival.value) for v in values_of(case.before[-300:], case.language))
+
+
+def _swapped(case: _Case, found: _Found, rival: Mention, other: Value) -> bool:
+    """Whether two values of the statement fit crosswise far better than as they stand."""
+    straight, mention = found.equal[0]
+    around = _around(case, other)
+    straight += max(affinity(around, m, case.evidence.telling) for m in case.evidence.mentions if same(other, m.value))
+    crosswise = found.rivals[0][0] + affinity(around, mention, case.evidence.telling)
+    return mention.unit != rival.unit and one_place(other, found.value) and crosswise - straight >= _CROSSWISE
 
 
 def _not_held(case: _Case, found: _Found) -> Fact | None:
