@@ -10,7 +10,10 @@ from exllama_guard.grounding.facts.compare import close, without_per
 from exllama_guard.grounding.facts.quantities import Quantity
 from exllama_guard.grounding.facts.reading import Value
 
-_CHANGE = re.compile(r"\b(?:doubl|tripl|quadrupl|halv|up|down|rose|fell|increas|decreas|grew|dropp|cut|rais|gain|lost|shrank)", re.IGNORECASE)
+_CHANGE = re.compile(
+    r"\b(?:doubl|tripl|quadrupl|halv|up|down|rose|fell|increas|decreas|grew|dropp|cut|rais|gain|lost|shrank)",
+    re.IGNORECASE,
+)
 _FROM = re.compile(r"\b(?:from|von|de|da|dal|с|от)\s[^.;]{0,40}\Z", re.IGNORECASE)
 _TO = re.compile(r"\s?(?:to|auf|bis|à|a|para|до|на)\s[^.;\d]{0,12}\Z", re.IGNORECASE)
 _UP = re.compile(r"\b(?:up|rose|increas\w*|grew|rais\w+|gain\w*|more|higher)\b", re.IGNORECASE)
@@ -48,16 +51,23 @@ def changes_of(text: str, values: Sequence[Value]) -> Iterator[Change]:
 
 
 def _is_pair(text: str, first: Quantity, second: Quantity) -> bool:
-    return _FROM.search(text[max(0, first.start - 46) : first.start]) is not None and _TO.match(text[first.end : second.start]) is not None
+    return (
+        _FROM.search(text[max(0, first.start - 46) : first.start]) is not None
+        and _TO.match(text[first.end : second.start]) is not None
+    )
 
 
 def _settled(text: str, told: Quantity, first: Quantity, second: Quantity, ratio: float) -> Change | None:
     if told.dimension == "percent" and told.unit != "share":
         change = 100 * (ratio - 1)
         up = _UP.search(text[max(0, told.start - 30) : told.end + 12]) is not None
-        holds = close(abs(told.value), abs(change), told) or abs(abs(change) - abs(told.value)) <= 0.06 * abs(change)
+        holds = close(abs(told.value), abs(change), told) or abs(abs(change) - abs(told.value)) <= 0.06 * abs(
+            change
+        )
         holds = holds and not (up and change < 0)
-        return Change(told, first, second, holds, f"{change:+.3g} %".replace("+", "plus ").replace("-", "minus "))
+        return Change(
+            told, first, second, holds, f"{change:+.3g} %".replace("+", "plus ").replace("-", "minus ")
+        )
     word = told.text.casefold()
     factor = next((value for stem, value in _VERBS.items() if word.startswith(stem)), None)
     if factor is None:

@@ -15,6 +15,7 @@ from exllama_guard.grounding.facts.units import CURRENCIES, measure_of
 
 _DAYS_A_MONTH = 30.4375
 _ABOUT, _ABOUT_MOST, _BESIDE = 0.05, 0.12, 0.12
+_DEGREE = 1.0  # kelvin that "about" leaves a temperature
 _NUMBERLESS = frozenset(("", "times"))
 _SHARES = frozenset(("percent", "points", "permille"))
 _DOWN = re.compile(
@@ -93,7 +94,7 @@ def _same_across(mine: Value, theirs: Value) -> bool:
 
 def _same_amount(mine: Quantity, theirs: Quantity) -> bool:
     a, b = mine.dimension, theirs.dimension
-    if mine.ordinal != theirs.ordinal and (a or b) and not ("time" in (a, b)):
+    if mine.ordinal != theirs.ordinal and (a or b) and "time" not in (a, b):
         return False
     if (
         theirs.unit
@@ -184,6 +185,8 @@ def close(mine: float, theirs: float, written: Quantity, *, shown: bool = False)
     if written.ordinal or mine * theirs < 0 or theirs == 0:
         return False
     gap = abs(mine - theirs)
+    if written.dimension == "temperature" and not shown:
+        return bool(written.hedge) and gap <= _DEGREE
     if written.hedge == "under":
         return abs(theirs) < abs(mine) and gap <= _BESIDE * abs(mine)
     if written.hedge == "over":

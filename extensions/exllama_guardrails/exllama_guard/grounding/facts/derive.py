@@ -73,7 +73,10 @@ def asks_for_a_sum(text: str) -> bool:
     return _STRONG.search(text) is not None
 
 
-_CUE = {name: re.compile(words if name not in ("grows", "shrinks") else rf"\b(?:{words})\b", re.IGNORECASE) for name, words in _CUES.items()}
+_CUE = {
+    name: re.compile(words if name not in ("grows", "shrinks") else rf"\b(?:{words})\b", re.IGNORECASE)
+    for name, words in _CUES.items()
+}
 
 
 def cues_of(text: str) -> frozenset[str]:
@@ -120,8 +123,10 @@ def _distinct(pool: list[Operand]) -> list[Operand]:
     keys: set[tuple[int, int]] = set()
     for one in pool:
         key = _key(one)
-        repeated = not one.own and isinstance(one.value, Quantity) and any(
-            v.dimension == one.value.dimension and v.value == one.value.value for v in own
+        repeated = (
+            not one.own
+            and isinstance(one.value, Quantity)
+            and any(v.dimension == one.value.dimension and v.value == one.value.value for v in own)
         )
         if repeated or (not one.own and key in keys):
             continue
@@ -432,7 +437,9 @@ def _rates(target: Quantity, one: Operand, other: Operand, strength: float) -> I
 def _mixtures(target: Quantity, amounts: list[Operand], strength: float) -> Iterator[Result]:
     """ "2 × 14 + 5" and "3 × 4 × 2" from the operands that belong most."""
     usable = [o for o in amounts if _counts_or_adds(target, o)]
-    numbers = [(o, _n(target, o), o.value.shown if isinstance(o.value, Quantity) else 0.0) for o in usable[:9]]
+    numbers = [
+        (o, _n(target, o), o.value.shown if isinstance(o.value, Quantity) else 0.0) for o in usable[:9]
+    ]
     for (a, x, _), (b, _, count), (c, z, third) in _triples(numbers):
         product = x * count
         if _hit(target, product + z):
@@ -567,8 +574,17 @@ def _as_clock(one: Operand) -> Operand | None:
     """A time of day, also one written 11.50."""
     if isinstance(one.value, Clock):
         return one
-    if isinstance(one.value, Quantity) and one.value.dimension == "time" and ":" not in one.text and 3600 <= one.value.value < 86400:
-        return replace(one, value=Clock(0, 0, one.value.value / 60, True)) if re.search(r"h|Std|ч", one.text) else None
+    if (
+        isinstance(one.value, Quantity)
+        and one.value.dimension == "time"
+        and ":" not in one.text
+        and 3600 <= one.value.value < 86400
+    ):
+        return (
+            replace(one, value=Clock(0, 0, one.value.value / 60, True))
+            if re.search(r"h|Std|ч", one.text)
+            else None
+        )
     match = _DOTTED.match(one.text) if isinstance(one.value, Quantity) and not one.value.dimension else None
     return (
         replace(one, value=Clock(0, 0, int(match[1]) * 60 + int(match[2]), False))

@@ -41,7 +41,7 @@ _OF_UNIT = re.compile(
     re.IGNORECASE,
 )
 _SHARE = re.compile(
-    rf"\b(?P<n>a|an|one|two|three|four|five|six|seven|eight|nine)[ -](?P<p>half|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|twentieth|hundredth|halve)s?(?![\w-])(?! (?:party|place|floor|time|edition|person|round|step|of [A-Z]|and|day|hour|year))|\b(?P<h>half)(?= (?:of|the|as|that|their|its|his|her|our|all|what|price|full)\b)|\b(?P<t>three)[ -]quarters\b",
+    r"\b(?P<n>a|an|one|two|three|four|five|six|seven|eight|nine)[ -](?P<p>half|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|twentieth|hundredth|halve)s?(?![\w-])(?! (?:party|place|floor|time|edition|person|round|step|of \d|and|day|hour|year))|\b(?P<h>half)(?= (?:of|the|as|that|their|its|his|her|our|all|what|price|full)\b)|\b(?P<t>three)[ -]quarters\b",
     re.IGNORECASE,
 )
 _IN = re.compile(
@@ -144,6 +144,7 @@ def fractions_of(text: str, language: str) -> list[Part]:
     words = words_of(text)
     readers = [_laps] if ":" in text else []
     readers += [_mixed, _of_units, _shares] if not words.isdisjoint(_SHARE_WORDS) or "-half" in text else []
+    readers += [_dozens] if "dozen" in words else []
     readers += [_written] if "/" in text or "\\frac" in text or not text.isascii() else []
     readers += (
         [_multiples]
@@ -275,6 +276,16 @@ def _multiples(text: str) -> list[Part]:
         if value:
             out.append((m.start(), m.end(), float(value), "times" if value >= 1 else "", True))
     return out
+
+
+_DOZENS = re.compile(rf"\b(?:(?P<n>{_NUMBER}|half a) )dozen\b", re.IGNORECASE)
+
+
+def _dozens(text: str) -> list[Part]:
+    return [
+        (m.start(), m.end(), 12 * (0.5 if m["n"].casefold() == "half a" else _word(m["n"])), "count", False)
+        for m in _DOZENS.finditer(text)
+    ]
 
 
 def _laps(text: str) -> list[Part]:

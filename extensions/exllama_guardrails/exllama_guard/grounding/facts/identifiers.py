@@ -138,7 +138,7 @@ def key_of(written: str, shape: str) -> str:
     if shape == "phone":
         return re.sub(r"\D", "", written)
     if shape == "version":
-        return re.sub(r"\A(?:v|version)[ .]?", "", written.casefold())
+        return re.sub(r"\A(?:version|ver|v)[ .]*", "", written.casefold())
     if shape in ("url", "mail"):
         return re.sub(r"\Ahttps?://(?:www\.)?", "", written.casefold()).rstrip("/")
     if shape == "path":

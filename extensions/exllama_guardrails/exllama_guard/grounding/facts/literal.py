@@ -46,6 +46,21 @@ def literal_place(evidence: Evidence, written: str, amount: bool) -> Place | Non
     return None
 
 
+def stands_anywhere(evidence: Evidence, written: str) -> bool:
+    """Whether some unit or heading of the evidence has `written` in these letters, as whole words."""
+    text = " ".join(plain(written).casefold().split()).strip("`*.,;:()[]\"' |")
+    if not text:
+        return True
+    pattern = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
+    return any(pattern.search(unit) for unit in _folded(evidence))
+
+
+@lru_cache(maxsize=8)
+def _folded(evidence: Evidence) -> tuple[str, ...]:
+    texts = {text for unit in evidence.units for text in (unit.text, *unit.context)}
+    return tuple(" ".join(plain(text).casefold().split()) for text in sorted(texts))
+
+
 def _is_whole(text: str, start: int, end: int) -> bool:
     before, after = text[start - 1 : start], text[end : end + 1]
     if (text[start].isalnum() and before.isalnum() and before < "\u0600") or (

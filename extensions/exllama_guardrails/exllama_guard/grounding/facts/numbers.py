@@ -21,8 +21,8 @@ from exllama_guard.grounding.facts.dates import Date, is_span, weekday_spans
 from exllama_guard.grounding.facts.derive import Operand, Result, asks_for_a_sum, cues_of, derived
 from exllama_guard.grounding.facts.evidence import Evidence, Mention, affinity, around_of, evidence_of
 from exllama_guard.grounding.facts.identifiers import Token
-from exllama_guard.grounding.facts.literal import literal_place
 from exllama_guard.grounding.facts.languages import language_of
+from exllama_guard.grounding.facts.literal import literal_place, stands_anywhere
 from exllama_guard.grounding.facts.quantities import Quantity, without_markers
 from exllama_guard.grounding.facts.reading import MOST_CHARACTERS, Value, values_of
 from exllama_guard.grounding.facts.terms import stems_of
@@ -106,7 +106,9 @@ def _equation_facts(case: _Case) -> list[Fact]:
         if one.holds:
             start = one.right_start
             reason = f"{one.left} = {right}, computed from the answer's own numbers."
-            out.append(Fact(FactKind.QUANTITY, Status.COMPUTED, right, start, start + len(right), (), reason, 0.8))
+            out.append(
+                Fact(FactKind.QUANTITY, Status.COMPUTED, right, start, start + len(right), (), reason, 0.8)
+            )
             continue
         reason = f"The answer says that {one.left} is {one.right}; it is {_shown(one.value)}."
         start = one.right_start
@@ -175,7 +177,9 @@ def _found(case: _Case, value: Value) -> _Found:
             fit = affinity(around, mention, case.evidence.telling)
             if is_loose(value, mention.value):
                 near_by = mention.unit in case.near[:2] or _in_a_sum(case.plain, value)
-                plain_one = isinstance(mention.value, Quantity) and not (mention.value.nouns or mention.value.dimension)
+                plain_one = isinstance(mention.value, Quantity) and not (
+                    mention.value.nouns or mention.value.dimension
+                )
                 bare = near_by or plain_one
                 if fit < (_LOOSE / 2 if bare else _LOOSE) and not mute:
                     continue
@@ -183,7 +187,9 @@ def _found(case: _Case, value: Value) -> _Found:
             equal.append((fit, mention))
         elif same_but_sign(value, mention.value, case.plain):
             equal.append((affinity(around, mention, case.evidence.telling), mention))
-        elif one_place(value, mention.value) or (mention.spot is not None and _bare_pair(value, mention.value)):
+        elif one_place(value, mention.value) or (
+            mention.spot is not None and _bare_pair(value, mention.value)
+        ):
             rivals.append((affinity(around, mention, case.evidence.telling), mention))
     equal.sort(key=lambda pair: -pair[0])
     rivals.sort(key=lambda pair: -pair[0])
@@ -193,6 +199,8 @@ def _found(case: _Case, value: Value) -> _Found:
 
 def _bare_pair(mine: Value, theirs: Value) -> bool:
     """Two plain numbers: cells of a table may stand in for each other without a noun."""
+    if isinstance(mine, Token) and mine.shape.startswith("labelled") and isinstance(theirs, Quantity):
+        return not theirs.dimension
     if not isinstance(mine, Quantity) or not isinstance(theirs, Quantity) or mine.ordinal or theirs.ordinal:
         return False
     return not (mine.dimension or theirs.dimension or theirs.nouns or mine.label)
@@ -201,7 +209,9 @@ def _bare_pair(mine: Value, theirs: Value) -> bool:
 def _in_a_sum(text: str, value: Value) -> bool:
     """Whether an operator of a written sum stands beside a value."""
     before, after = text[: value.start].rstrip(" *$€£("), text[value.end :].lstrip(" *)")
-    return before.endswith(("×", "+", "÷", "=", "−", "x")) or after.startswith(("×", "+", "÷", "=", "−", "x "))
+    return before.endswith(("×", "+", "÷", "=", "−", "x")) or after.startswith(
+        ("×", "+", "÷", "=", "−", "x ")
+    )
 
 
 def _around(case: _Case, value: Value) -> dict[str, float]:
@@ -375,6 +385,8 @@ def _misplaced(case: _Case, found: _Found) -> Fact | None:
     gap = top - best
     together = mention.spot is not None and rival.spot is not None and mention.spot.table == rival.spot.table
     beside = mention.unit == rival.unit and rival.spot is None
+    other = next((v for v in case.values if v is not found.value and same(v, rival.value)), None)
+    nearer = nearer or (other is not None and _swapped(case, found, rival, other))
     least = _ONE_TABLE if together else _GAP if nearer and not beside else _WIDE_GAP
     if top < _PLACE or gap < least:
         return None
@@ -426,7 +438,9 @@ def _swapped(case: _Case, found: _Found, rival: Mention, other: Value) -> bool:
     """Whether two values of the statement fit crosswise far better than as they stand."""
     straight, mention = found.equal[0]
     around = _around(case, other)
-    straight += max(affinity(around, m, case.evidence.telling) for m in case.evidence.mentions if same(other, m.value))
+    straight += max(
+        affinity(around, m, case.evidence.telling) for m in case.evidence.mentions if same(other, m.value)
+    )
     crosswise = found.rivals[0][0] + affinity(around, mention, case.evidence.telling)
     return mention.unit != rival.unit and one_place(other, found.value) and crosswise - straight >= _CROSSWISE
 
@@ -471,19 +485,24 @@ def _not_held(case: _Case, found: _Found) -> Fact | None:
             return fact
     if _is_slight(case, value):
         return _plainly_held(case, value)
-    if isinstance(value, Token) and value.shape == "name":
-        return Fact(
-            _kind(value),
-            Status.ABSENT,
-            found.text,
-            value.start,
-            value.end,
-            (),
-            f"“{found.text}” is not in the documents.",
-            0.5,
-        )
-    reason = f"“{found.text}” is not in the documents, and it was not found to follow from what is."
-    return Fact(_kind(value), Status.ABSENT, found.text, value.start, value.end, (), reason, 0.6)
+    return Fact(
+        _kind(value), Status.ABSENT, found.text, value.start, value.end, (), _absent_reason(case, found), 0.6
+    )
+
+
+def _absent_reason(case: _Case, found: _Found) -> str:
+    """What is not in the documents, with as many words as make it true of their text."""
+    start, end = found.value.start, found.value.end
+    for following in re.finditer(r"\S+", case.statement[end : end + 60]):
+        if not stands_anywhere(case.evidence, case.statement[start:end]):
+            break
+        end = found.value.end + following.end()
+    text = " ".join(case.statement[start:end].split()).strip(" *.,;:|")
+    if stands_anywhere(case.evidence, text):
+        return f"“{text}” stands in the documents, but not for what the answer says of it."
+    if isinstance(found.value, Token):
+        return f"“{text}” is not in the documents."
+    return f"“{text}” is not in the documents, and it was not found to follow from what is."
 
 
 def _scaled(found: _Found) -> bool:
@@ -510,7 +529,11 @@ _SLIGHT_LABELS = frozenset(
 def _is_slight(case: _Case, value: Value) -> bool:
     """What a text need not hold to be right: the number of its section, "three things:" before a list, "first"."""
     if isinstance(value, Token):
-        return value.shape in _SLIGHT_LABELS
+        alone = (
+            value.shape in ("file", "url")
+            and len(stems_of(case.plain[: value.start] + case.plain[value.end :])) < 2
+        )
+        return alone or value.shape in _SLIGHT_LABELS
     if not isinstance(value, Quantity) or value.dimension or value.value > _SMALL:
         return False
     return (value.ordinal and value.in_words) or case.plain.rstrip(" *").endswith((":", "："))
