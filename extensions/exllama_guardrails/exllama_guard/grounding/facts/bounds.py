@@ -64,7 +64,7 @@ OPPOSITE = {"<": (">", ">="), "<=": (">", ">="), ">": ("<", "<="), ">=": ("<", "
 
 
 def bound_of(before: str, after: str) -> str:
-    """ "<", "<=", ">", ">=" or "" of a number from the plain text before and behind it (and its unit)."""
+    """The bound "<", "<=", ">", ">=" or "" of a number from the plain text before and behind it (and its unit)."""
     before = before[-40:]
     if _JUST_UNDER.search(before) or _JUST_OVER.search(before):
         return ""
@@ -84,7 +84,7 @@ def bound_of(before: str, after: str) -> str:
 
 
 def hedge_of(before: str, after: str) -> str:
-    """ "about", "under" (a little less), "over" (a little more) or ""."""
+    """Roughness: "about", "under" (a little less), "over" (a little more) or ""."""
     before = before[-32:]
     if _JUST_UNDER.search(before):
         return "under"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from exllama_guard.grounding.facts.compare import close, without_per
 from exllama_guard.grounding.facts.quantities import Quantity
@@ -36,7 +37,7 @@ def changes_of(text: str, values: Sequence[Value]) -> Iterator[Change]:
     if _CHANGE.search(text) is None:
         return
     amounts = [v for v in values if isinstance(v, Quantity)]
-    for first, second in zip(amounts, amounts[1:], strict=False):
+    for first, second in pairwise(amounts):
         if not _is_pair(text, first, second):
             continue
         a, b = without_per(first), without_per(second)

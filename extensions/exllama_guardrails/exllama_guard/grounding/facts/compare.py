@@ -16,7 +16,6 @@ from exllama_guard.grounding.facts.units import CURRENCIES, measure_of
 _DAYS_A_MONTH = 30.4375
 _ABOUT, _ABOUT_MOST, _BESIDE = 0.05, 0.12, 0.12
 _DEGREE = 1.0  # kelvin that "about" leaves a temperature
-_NUMBERLESS = frozenset(("", "times"))
 _SHARES = frozenset(("percent", "points", "permille"))
 _DOWN = re.compile(
     r"\b(?:down|fell|fall(?:s|en)?|drop(?:s|ped)?|decreas\w*|declin\w*|loss\w*|lost|lower\w*|less|fewer|below|minus|negative|deficit|"
@@ -96,49 +95,53 @@ def _same_amount(mine: Quantity, theirs: Quantity) -> bool:
     a, b = mine.dimension, theirs.dimension
     if mine.ordinal != theirs.ordinal and (a or b) and "time" not in (a, b):
         return False
-    if (
-        theirs.unit
-        and not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text)
-        and _shown_fits(mine, theirs, bare=True)
-    ):
-        return True  # the unit was only taken from the head of its column
-    if bool(mine.per) != bool(theirs.per) and a == b:
-        mine, theirs = without_per(mine), without_per(theirs)
+    if _unit_is_of_the_head(theirs) and _shown_fits(mine, theirs, bare=True):
+        return True
     if a == b:
-        return _per_fits(mine, theirs) and any(
-            close(x, y, mine) for x in mine.readings for y in theirs.readings
-        )
+        return _same_in_base(mine, theirs)
     if {a, b} <= _SHARES:
-        factor = {"permille": 0.1}
-        return any(
-            close(x * factor.get(a, 1), y * factor.get(b, 1), mine)
-            for x in mine.readings
-            for y in theirs.readings
-        )
+        return any(close(x, y, mine) for x in _shares_of(mine) for y in _shares_of(theirs))
     if {a, b} == {"time", "month"}:
         return _months_and_days(mine, theirs)
-    if (a, b) == ("time", "length") and theirs.text.endswith("m") and mine.value == 60 * theirs.shown:
-        return True  # "1m" is a minute as well
-    if (
-        (a, b) == ("percent", "")
-        and 0 < theirs.shown <= 1
-        and "." in theirs.text
-        and abs(theirs.shown * 100 - mine.shown) < 1e-9
-    ):
-        return True
-    if {a, b} == {"", "times"} or {a, b} == {"angle", "temperature"} or a == "" or b == "":
-        if (
-            a == ""
-            and mine.nouns
-            and b
-            and not mine.in_range
-            and mine.nouns[0] not in theirs.nouns
-            and len(mine.nouns[0]) > 2
-            and b not in ("times", "percent")
-        ):
-            return False
-        return _shown_fits(mine, theirs)
+    return _odd_pair(mine, theirs) or _same_number(mine, theirs)
+
+
+def _unit_is_of_the_head(one: Quantity) -> bool:
+    """Whether a cell shows no unit: it was only taken from the head of its column."""
+    return bool(one.unit) and not any(c.isalpha() or c in "%°€$£¥₹" for c in one.text)
+
+
+def _same_in_base(mine: Quantity, theirs: Quantity) -> bool:
+    if bool(mine.per) != bool(theirs.per):
+        mine, theirs = without_per(mine), without_per(theirs)
+    return _per_fits(mine, theirs) and any(close(x, y, mine) for x in mine.readings for y in theirs.readings)
+
+
+def _shares_of(one: Quantity) -> tuple[float, ...]:
+    """In percent."""
+    return tuple(r * 0.1 if one.dimension == "permille" else r for r in one.readings)
+
+
+def _odd_pair(mine: Quantity, theirs: Quantity) -> bool:
+    """Ways to write that look like something else: "1m" for a minute, 0.5 for 50 %."""
+    if mine.dimension == "time" and theirs.dimension == "length":
+        return theirs.text.endswith("m") and mine.value == 60 * theirs.shown
+    if mine.dimension == "percent" and not theirs.dimension and "." in theirs.text:
+        return 0 < theirs.shown <= 1 and abs(theirs.shown * 100 - mine.shown) < 1e-9
     return False
+
+
+def _same_number(mine: Quantity, theirs: Quantity) -> bool:
+    """The numbers alone, where one of both has no unit or both have kinds of one."""
+    a, b = mine.dimension, theirs.dimension
+    if "" not in (a, b) and {a, b} != {"angle", "temperature"}:
+        return False
+    of_another_thing = (
+        not a and b not in ("times", "percent") and not mine.in_range and len((*mine.nouns, "")[0]) > 2
+    )
+    if of_another_thing and mine.nouns[0] not in theirs.nouns:
+        return False
+    return _shown_fits(mine, theirs)
 
 
 @lru_cache(maxsize=1024)
@@ -192,7 +195,6 @@ def close(mine: float, theirs: float, written: Quantity, *, shown: bool = False)
     if written.hedge == "over":
         return abs(theirs) > abs(mine) and gap <= _BESIDE * abs(mine)
     step = written.step / (written.size or 1.0) if shown else written.step
-    step *= 1.0 if written.digits >= 2 or written.step < 1 else 1.0
     if written.hedge == "about":
         last = _last_place(mine, written, step)
         return gap <= max(_ABOUT * abs(theirs), min(last / 2, _ABOUT_MOST * abs(theirs)))

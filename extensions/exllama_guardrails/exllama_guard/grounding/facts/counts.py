@@ -28,34 +28,44 @@ def _tables(evidence: Evidence) -> tuple[tuple[int, Counter[str], str], ...]:
 
 
 @lru_cache(maxsize=8)
-def _lists(evidence: Evidence) -> tuple[int, ...]:
-    """The lengths of runs of units that share one context in one snippet."""
+def _lists(evidence: Evidence) -> tuple[tuple[str, int], ...]:
+    """Snippet and size of each run of units under one heading."""
     out: Counter[tuple[str, tuple[str, ...]]] = Counter()
     for unit in evidence.units:
         out[(unit.snippet_id, unit.context)] += 1
-    return tuple(out.values())
+    return tuple((snippet, size) for (snippet, _), size in out.items())
 
 
 def counted(value: float, statement: str, evidence: Evidence, near: tuple[int, ...]) -> str:
     """How a small whole number comes out as a count near the statement, in words; "" where it does not."""
     if value != int(value) or not 0 <= value <= MOST_COUNTED:
         return ""
-    number, stems = int(value), stems_of(statement)
+    number = int(value)
+    found = _rows(number, statement, evidence)
+    if found or number < 2:
+        return found
+    snippet = next((s for s, size in _lists(evidence) if size == number), "")
+    if snippet:
+        return f"{number} entries under one heading of {snippet}"
+    for index in near:
+        if number in _parts(evidence.units[index].text[:800]):
+            return f"{number} named in {evidence.units[index].snippet_id}"
+    return f"{number} named in the answer" if number in _parts(statement) else ""
+
+
+def _rows(number: int, statement: str, evidence: Evidence) -> str:
+    stems = stems_of(statement)
     for rows, cells, snippet in _tables(evidence):
         if rows == number and rows > 1:
             return f"{number} rows of a table of {snippet}"
         for text, times in cells.items():
             if times == number and stems_of(text) & stems:
                 return f"{number} rows of a table of {snippet} have “{text}”"
-    if number in _lists(evidence) and number > 1:
-        return f"a list of {number}"
-    for index in near:
-        for part in re.split(r"[.:;()\n]\s?", evidence.units[index].text[:800]):
-            if number > 1 and len(_ENUMERATION.split(part)) in (number, number + 1) and stems_of(part):
-                return f"{number} named in {evidence.units[index].snippet_id}"
-    parts = [
-        len([p for p in _ENUMERATION.split(part) if p.strip()]) for part in re.split(r"[:()–—]\s?", statement)
-    ]
-    if number > 1 and number in parts:
-        return f"{number} named in the answer"
     return ""
+
+
+def _parts(text: str) -> list[int]:
+    """How many things each clause of `text` names one after another."""
+    return [
+        len([p for p in _ENUMERATION.split(part) if p.strip()]) for part in re.split(r"[.:;()\n–—]\s?", text)
+    ]

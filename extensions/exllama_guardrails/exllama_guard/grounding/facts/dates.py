@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import pairwise
 
 from exllama_guard.grounding.facts.numerals import plain
 from exllama_guard.grounding.facts.terms import has_digit, words_of
@@ -302,7 +303,7 @@ def _lone_weekdays(text: str) -> list[Date]:
 
 
 def _days_before_a_range(text: str, found: list[Date]) -> list[Date]:
-    """ "8 - 22 June": the first day has the month of the second; "12 May to 13 June 2025": the year too."""
+    """As in "8 - 22 June": the first day has the month of the second; "12 May to 13 June 2025": the year too."""
     extra = []
     for one in found:
         if one.day is None or one.month is None:
@@ -318,7 +319,7 @@ def _days_before_a_range(text: str, found: list[Date]) -> list[Date]:
                 extra.append(Date(start, base + match.end(1), one.year, one.month, int(match[1])))
     found = sorted(found + extra, key=lambda one: one.start)
     extra = _chained(text, found)
-    for first, second in zip(found, found[1:], strict=False):
+    for first, second in pairwise(found):
         if (
             first.end < second.start
             and first.year is None
@@ -337,7 +338,7 @@ _EARLIER_DAY = re.compile(r"(?<![\d.:])(\d{1,2}),\s?\Z")
 
 
 def _chained(text: str, found: list[Date]) -> list[Date]:
-    """ "5, 6 and 7 October": the days further ahead as well."""
+    """As in "5, 6 and 7 October": the days further ahead as well."""
     out: list[Date] = []
     for one in found:
         start = one.start
@@ -384,7 +385,7 @@ def weekday_spans(text: str, dates: tuple[Date, ...]) -> frozenset[int]:
     """The weekdays that `text` names or that lie in a span of it ("Mon-Fri", "weekdays", "Friday to Sunday")."""
     named = [d for d in dates if d.weekday is not None]
     days = {d.weekday for d in named if d.weekday is not None}
-    for first, second in zip(named, named[1:], strict=False):
+    for first, second in pairwise(named):
         gap = plain(text)[first.end : second.start]
         if (
             len(gap) < 12

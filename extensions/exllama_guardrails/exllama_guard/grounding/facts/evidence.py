@@ -161,26 +161,14 @@ def _of_prose(
 def _of_table(number: int, table: Table, language: str) -> list[Mention]:
     out: list[Mention] = []
     for cell in table.headline:
-        out += [
-            Mention(
-                cell.unit,
-                cell.start + v.start,
-                cell.start + v.end,
-                v,
-                dict.fromkeys(_stems(cell.text), 1.0),
-                Spot(number, -1, 0),
-            )
-            for v in values_of(cell.text, language)
-        ]
+        around = dict.fromkeys(_stems(cell.text), 1.0)
+        out += _of_cell(cell, language, "", around, Spot(number, -1, 0))
     for r, row in enumerate(table.rows):
         words = [_stems(cell.text) for cell in row]
         named = [_is_name(cell) for cell in row]
         for c, cell in enumerate(row):
-            found = values_of(cell.text, language)
-            if not found:
-                continue
             head = table.column_of(row, c)
-            around: dict[str, float] = {}
+            around = {}
             for other, stems in enumerate(words):
                 if other != c:
                     _merge(around, stems, _ROW if named[other] or other == 0 else _OTHER_CELL)
@@ -188,21 +176,19 @@ def _of_table(number: int, table: Table, language: str) -> list[Mention]:
             for above in table.above:
                 if "|" not in above:
                     _merge(around, _stems(above), _CONTEXT)
-            measured = _head_unit(head)
-            for value in found:
-                inner = dict(around)
-                for stem, weight in around_of(cell.text, value.start, value.end).items():
-                    inner[stem] = max(inner.get(stem, 0.0), weight)
-                out.append(
-                    Mention(
-                        cell.unit,
-                        cell.start + value.start,
-                        cell.start + value.end,
-                        _scaled(_with_unit(value, measured), head),
-                        inner,
-                        Spot(number, r, c),
-                    )
-                )
+            out += _of_cell(cell, language, head, around, Spot(number, r, c))
+    return out
+
+
+def _of_cell(cell: Cell, language: str, head: str, around: dict[str, float], spot: Spot) -> list[Mention]:
+    out = []
+    measured = _head_unit(head)
+    for value in values_of(cell.text, language):
+        inner = dict(around)
+        for stem, weight in around_of(cell.text, value.start, value.end).items():
+            inner[stem] = max(inner.get(stem, 0.0), weight)
+        start, end = cell.start + value.start, cell.start + value.end
+        out.append(Mention(cell.unit, start, end, _scaled(_with_unit(value, measured), head), inner, spot))
     return out
 
 

@@ -255,10 +255,10 @@ def _written(text: str) -> list[Part]:
         if below > top:
             out.append((m.start(), m.end(), float(m["w"] or 0) + top / below, "count", m["w"] is None))
     if not text.isascii():
-        for m in _GLYPH.finditer(text):
-            out.append(
-                (m.start(), m.end(), float(m["n"] or 0) + _GLYPHS[m["g"]], _unit_word(text, m.end()), False)
-            )
+        out += [
+            (m.start(), m.end(), float(m["n"] or 0) + _GLYPHS[m["g"]], _unit_word(text, m.end()), False)
+            for m in _GLYPH.finditer(text)
+        ]
     return out
 
 
@@ -268,9 +268,9 @@ def _unit_word(text: str, end: int) -> str:
 
 
 def _multiples(text: str) -> list[Part]:
-    out: list[Part] = []
-    for m in _TIMES.finditer(text):
-        out.append((m.start(), m.end(), _word(m["n"] or m["n3"]), "times", False))
+    out: list[Part] = [
+        (m.start(), m.end(), _word(m["n"] or m["n3"]), "times", False) for m in _TIMES.finditer(text)
+    ]
     for m in _NAME.finditer(text):
         value = _NAMED[m.group().casefold()]
         if value:
@@ -305,11 +305,11 @@ def _laps(text: str) -> list[Part]:
 
 
 def _singles(text: str) -> list[Part]:
-    out: list[Part] = []
-    for m in _SINGLE.finditer(text):
-        if _unit(m["u"]):
-            out.append((m.start(), m.end(), 1.0, m["u"], m["n"].casefold() not in ("one",)))
-    return out
+    return [
+        (m.start(), m.end(), 1.0, m["u"], m["n"].casefold() != "one")
+        for m in _SINGLE.finditer(text)
+        if _unit(m["u"])
+    ]
 
 
 def _others(text: str) -> list[Part]:

@@ -237,7 +237,7 @@ def _is_operator(text: str, signed: re.Match[str]) -> bool:
 
 
 def _is_magnitude(text: str, match: re.Match[str], measure: Measure | None) -> bool:
-    """ "45 m" are metres unless money stands before; "8B" a size of models, "3 k" a thousand."""
+    """As in "45 m" are metres unless money stands before; "8B" a size of models, "3 k" a thousand."""
     word = match.group().strip(" -.")
     if word in ("m", "M", "B", "b", "G"):
         return measure is not None and measure.dimension in CURRENCIES
@@ -451,7 +451,7 @@ _LINK = re.compile(r"(?:\s|,|\band\b|\bund\b|\bet\b|\by\b|\be\b|\bи\b|\bو ?){0
 
 
 def _composed(text: str, found: list[Quantity]) -> list[Quantity]:
-    """ "3 hours and 35 minutes", "5 ft 3 in", "3 pounds 80", "an hour and a half" as one amount each."""
+    """As in "3 hours and 35 minutes", "5 ft 3 in", "3 pounds 80", "an hour and a half" as one amount each."""
     out: list[Quantity] = []
     for one in found:
         before = out[-1] if out else None

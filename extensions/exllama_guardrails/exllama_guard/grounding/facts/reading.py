@@ -20,9 +20,9 @@ def values_of(text: str, language: str) -> tuple[Value, ...]:
     bare = without_markers(text[:MOST_CHARACTERS])
     dates = dates_of(bare)
     found: list[Value] = [d for d in dates if _is_written_out(d)]
-    for one in identifiers_of(bare):
-        if not _hit(one, found):
-            found.append(one)
+    for token in identifiers_of(bare):
+        if not _hit(token, found):
+            found.append(token)
     for clock in clock_times(bare):
         if not _hit(clock, found):
             found.append(clock)

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from exllama_guard.grounding.facts.values import Unit
 
@@ -208,9 +209,10 @@ def _html(snippet_id: str, units: Sequence[Unit], indices: list[int]) -> Iterato
         text += units[index].text + "\n"
     for block in re.split(r"(?=<table\b)", text):
         offset = text.find(block)
-        rows, head = [], ()
+        rows: list[tuple[Cell, ...]] = []
+        head: tuple[str, ...] = ()
         marks = [m.end() for m in _TR.finditer(block)] + [len(block)]
-        for low, high in zip(marks, marks[1:], strict=False):
+        for low, high in pairwise(marks):
             found = list(_TD.finditer(block, low, high))
             cells = tuple(_html_cell(m, offset, starts, indices) for m in found)
             if found and all(m[1] == "h" for m in found) and not rows:
