@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from exllama_guard.grounding.facts.numerals import plain
+from exllama_guard.grounding.facts.script import has_other_script
 from exllama_guard.grounding.facts.terms import has_digit, words_of
 
 _MONTH_NAMES = (
@@ -195,7 +196,7 @@ def dates_of(text: str) -> tuple[Date, ...]:
     """The dates of `text` in order, a weekday beside a date as part of it, lone years, months and weekdays too."""
     text = plain(text)
     words, digits = words_of(text), has_digit(text)
-    named = not words.isdisjoint(_NAMES) or not text.isascii()
+    named = not words.isdisjoint(_NAMES) or has_other_script(text)
     if not named and not digits:
         return ()
     found: list[Date] = []
@@ -284,7 +285,7 @@ def _lone_years(text: str) -> list[Date]:
 
 def _lone_weekdays(text: str) -> list[Date]:
     out: list[Date] = []
-    if words_of(text).isdisjoint(_DAY_WORDS) and text.isascii():
+    if words_of(text).isdisjoint(_DAY_WORDS) and not has_other_script(text):
         return out
     for match in _WEEKDAYS.finditer(text):
         name = match["w"]

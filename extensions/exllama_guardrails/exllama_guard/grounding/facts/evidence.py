@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ _FAR = 0.12  # weight below which a word says nothing of a value
 _CONTEXT, _BEFORE, _ROW, _OTHER_CELL = 0.4, 0.15, 1.0, 0.25
 _BREAK = re.compile(r"[,;:.!?()|\n–—]|\band\b|\bbut\b|\bwhile\b|\bund\b|\bet\b|\by\b")
 _MOST_UNITS = 600
+_WINDOW = 260  # characters before and behind a value that may say what it is of
 _NUMBER = re.compile(r"(?<![\w.,:])\d{2,6}(?![\w]|[.,:]\d)")  # a year or code that names a row
 
 
@@ -110,22 +112,30 @@ def _stems(text: str) -> frozenset[str]:
     return frozenset(out)
 
 
+@lru_cache(maxsize=8192)
+def _starts_of(text: str) -> tuple[int, ...]:
+    return tuple(term.start for term in terms_of(text))
+
+
 def around_of(text: str, start: int, end: int) -> dict[str, float]:
     """Stems around characters [start, end) of `text`, nearer ones heavier, those in other clauses lighter."""
     out: dict[str, float] = {}
-    low, high = max(0, start - 260), min(len(text), end + 260)
+    low, high = max(0, start - _WINDOW), min(len(text), end + _WINDOW)
     breaks = [m.start() for m in _BREAK.finditer(text, low, high)]
-    terms = [t for t in terms_of(text) if low <= t.start and t.end <= high]
-    before = [t for t in terms if t.end <= start]
-    behind = [t for t in terms if t.start >= end]
+    upto, after = bisect_left(breaks, start), bisect_left(breaks, end)
     for number in _NUMBER.finditer(text, low, high):
         if number.end() <= start or number.start() >= end:
             out[number.group()] = 0.5
-    for rank, term in enumerate(reversed(before)):
-        weight = 1 / (1 + (rank + 3 * sum(term.start < b < start for b in breaks)) / 6)
-        out[term.stem] = max(out.get(term.stem, 0.0), weight)
-    for rank, term in enumerate(behind):
-        weight = 1 / (1 + (rank + 3 * sum(end <= b < term.start for b in breaks)) / 6)
+    terms = terms_of(text)
+    starts = _starts_of(text)
+    first = bisect_left(starts, low)
+    middle = bisect_left(starts, start)
+    for rank, term in enumerate(reversed(terms[first:middle])):
+        if term.end <= start:
+            weight = 1 / (1 + (rank + 3 * (upto - bisect_left(breaks, term.start))) / 6)
+            out[term.stem] = max(out.get(term.stem, 0.0), weight)
+    for rank, term in enumerate(terms[bisect_left(starts, end) : bisect_left(starts, high)]):
+        weight = 1 / (1 + (rank + 3 * (bisect_left(breaks, term.start) - after)) / 6)
         out[term.stem] = max(out.get(term.stem, 0.0), weight)
     return {stem: weight for stem, weight in out.items() if weight >= _FAR}
 

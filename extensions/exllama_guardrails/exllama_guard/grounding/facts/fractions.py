@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from exllama_guard.grounding.facts.script import has_other_script
 from exllama_guard.grounding.facts.terms import words_of
 
 _GLYPHS = {
@@ -148,11 +149,11 @@ def fractions_of(text: str, language: str) -> list[Part]:
     readers += [_written] if "/" in text or "\\frac" in text or not text.isascii() else []
     readers += (
         [_multiples]
-        if not words.isdisjoint(_TIME_WORDS) or "x" in words or "×" in text or not text.isascii()
+        if not words.isdisjoint(_TIME_WORDS) or "x" in words or "×" in text or has_other_script(text)
         else []
     )
     readers += [_singles] if not words.isdisjoint(_SINGLE_WORDS) else []
-    if not text.isascii() or language != "en":
+    if language != "en" or has_other_script(text):
         readers.insert(0, _others)
     for reader in readers:
         for part in reader(text):

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from exllama_guard.grounding.facts.script import has_other_script
+
 _DIGITS = {ord(c): str(i % 10) for i, c in enumerate("٠١٢٣٤٥٦٧٨٩०१२३४५६७८९۰۱۲۳۴۵۶۷۸۹０１２３４５６７８９")}
 _SIGNS = {
     ord("−"): "-", ord("‐"): "-", ord("‑"): "-", ord("－"): "-", ord("\u00a0"): " ", ord("\u202f"): " ",
@@ -298,7 +300,7 @@ _EN_LIKE = re.compile(r"\b(?:the|of|is|and|with|for|are|to)\b")
 def word_numerals(text: str, language: str = "en") -> list[Numeral]:
     """The numbers that `text` writes in words; a lone "one" or "a" counts nothing."""
     out: list[Numeral] = []
-    if not text.isascii():
+    if has_other_script(text):
         out += _eastern(text) + _other_language(text)
     languages = [language] if language in _WESTERN else []
     if "en" not in languages and (not languages or _EN_LIKE.search(text)):

@@ -159,7 +159,7 @@ def _mixtures(target: Quantity, amounts: list[Operand], strength: float) -> Iter
             yield Result(f"{b.text} × {a.text} − {c.text}", (a, b, c), strength * 0.7)
         elif hits(target, product * third) and abs(third) > 1:
             yield Result(f"{b.text} × {a.text} × {c.text}", (a, b, c), strength * 0.7)
-    numbers = numbers[:7]
+    numbers = numbers[:6]
     for (a, x, _), (b, _, k), (c, z, _), (d, _, m) in _quadruples(numbers):
         if hits(target, x * k + z * m):
             yield Result(f"{b.text} × {a.text} + {d.text} × {c.text}", (a, b, c, d), strength * 0.68)

@@ -14,9 +14,9 @@ def sums(target: Quantity, alike: list[Operand], cued: bool) -> Iterator[Result]
     """The ways in which `target` is a sum of two to six operands, or two less a third."""
     strength = 1.0 if cued else 0.75
     yield from _of_size(target, alike, 2, strength)
-    yield from _of_size(target, alike[:14], 3, strength * 0.95)
+    yield from _of_size(target, alike[:12], 3, strength * 0.95)
     yield from _runs(target, alike, strength)
-    if len(alike) <= 9:
+    if len(alike) <= 8:
         for size in (4, 5, 6):
             yield from _of_size(target, alike, size, strength * 0.8)
     yield from _one_twice(target, alike[:10], strength * 0.85)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exllama_guard.grounding.facts.numerals import plain
+from exllama_guard.grounding.facts.script import has_other_script
 from exllama_guard.grounding.facts.terms import words_of
 
 _HOUR, _MINUTE = r"(?P<h>[01]?\d|2[0-4])", r"(?P<m>[0-5]\d)"
@@ -73,7 +74,7 @@ class Clock:
 def clock_times(text: str) -> tuple[Clock, ...]:
     """The times of day of `text`, in order."""
     text = plain(text)
-    if text.isascii() and ":" not in text and words_of(text).isdisjoint(_WORDS_OF_TIME):
+    if ":" not in text and not has_other_script(text) and words_of(text).isdisjoint(_WORDS_OF_TIME):
         return ()
     found: list[Clock] = []
     for pattern in _TIMES:
