@@ -70,7 +70,7 @@ def found_for(case: Case, value: Value) -> Found:
     around = words_around(case, value)
     equal, rivals = [], []
     mute = not any(stem in case.evidence.telling for stem, weight in around.items() if weight > _QUESTION)
-    for mention in case.evidence.mentions:
+    for mention in case.evidence.like(value):
         if same(value, mention.value):
             fit = affinity(around, mention, case.evidence.telling)
             if is_loose(value, mention.value):

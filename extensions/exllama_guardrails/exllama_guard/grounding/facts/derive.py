@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from exllama_guard.grounding.facts.compare import without_per
+from exllama_guard.grounding.facts.compare import intervals_of, without_per
 from exllama_guard.grounding.facts.dates import Date
 from exllama_guard.grounding.facts.evidence import Evidence
 from exllama_guard.grounding.facts.moments import clock_from, date_from, durations
@@ -46,6 +47,7 @@ def _amount(
 ) -> Result | None:
     if target.per:
         target = without_per(target)
+    target = replace(target, accepts=intervals_of(target))
     pool = list(own) + [
         o for o in near if not any(o.text == p.text and key_of_operand(o) == key_of_operand(p) for p in own)
     ]

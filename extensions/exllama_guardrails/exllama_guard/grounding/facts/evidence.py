@@ -61,9 +61,45 @@ class Evidence:
     tables: tuple[Table, ...]
     telling: dict[str, float]
 
+    by_kind: dict[str, tuple[Mention, ...]]
+
+    def like(self, value: Value) -> tuple[Mention, ...]:
+        """The mentions that may equal `value` or stand in its place."""
+        return self.by_kind.get(_kind_of(value), ())
+
     def text_of(self, mention: Mention) -> str:
         """The value as the evidence writes it."""
         return self.units[mention.unit].text[mention.start : mention.end]
+
+
+def _kind_of(value: Value) -> str:
+    if isinstance(value, Quantity):
+        return (
+            value.dimension
+            if value.dimension in _OWN_LISTS
+            else "money"
+            if is_money(value.dimension)
+            else "number"
+        )
+    return type(value).__name__
+
+
+_OWN_LISTS = frozenset("time month length mass volume percent temperature data power energy".split())
+_BESIDE = {
+    "time": ("time", "month", "length", "number", "Clock"), "month": ("time", "month", "number"), "length": ("length", "time", "number"),
+    "percent": ("percent", "number"), "temperature": ("temperature", "number"), "money": ("money", "number"),
+    "Date": ("Date", "number"), "Clock": ("Clock", "number", "time"), "Token": ("Token", "number"),
+}  # fmt: skip
+
+
+def _by_kind(mentions: Sequence[Mention]) -> dict[str, tuple[Mention, ...]]:
+    """For each kind of value all mentions that it is to be compared with; a bare number with everything."""
+    kinds = [_kind_of(m.value) for m in mentions]
+    out = {"number": tuple(mentions)}
+    for kind in {*_OWN_LISTS, "money", "Date", "Clock", "Token"}:
+        wanted = _BESIDE.get(kind, (kind, "number"))
+        out[kind] = tuple(m for m, k in zip(mentions, kinds, strict=True) if k in wanted)
+    return out
 
 
 def evidence_of(units: Sequence[Unit], language: str) -> Evidence:
@@ -88,7 +124,8 @@ def _evidence(units: tuple[Unit, ...], language: str) -> Evidence:
     for index, unit in enumerate(units):
         before = units[index - 1] if index and units[index - 1].snippet_id == unit.snippet_id else None
         mentions += _of_prose(index, unit, before, languages[unit.snippet_id], inside.get(index, []))
-    return Evidence(units, tuple(sorted(mentions, key=lambda m: m.key)), tables, _telling(units))
+    mentions.sort(key=lambda m: m.key)
+    return Evidence(units, tuple(mentions), tables, _telling(units), _by_kind(mentions))
 
 
 def _telling(units: tuple[Unit, ...]) -> dict[str, float]:

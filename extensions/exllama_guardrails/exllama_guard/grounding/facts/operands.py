@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
-from exllama_guard.grounding.facts.compare import intervals_of, without_per
+from exllama_guard.grounding.facts.compare import without_per
 from exllama_guard.grounding.facts.evidence import Mention
 from exllama_guard.grounding.facts.quantities import Quantity
 from exllama_guard.grounding.facts.reading import Value
@@ -106,13 +105,13 @@ def number_of(target: Quantity, one: Operand) -> float:
 
 
 def hits(target: Quantity, value: float) -> bool:
-    """Whether an outcome is `target` as it is written."""
+    """Whether an outcome is `target` as it is written; `target.accepts` is filled."""
     if target.dimension == "temperature":
-        return abs(target.shown * target.size - value) < 1e-6 + (0.05 * abs(value) if target.hedge else 0)
-    value = -value if target.value > 0 > value else value
-    return any(low <= value <= high for low, high in _ranges(target))
-
-
-@lru_cache(maxsize=256)
-def _ranges(target: Quantity) -> tuple[tuple[float, float], ...]:
-    return intervals_of(target)
+        slack = 1e-6 + (0.05 * abs(value) if target.hedge else 0)
+        return abs(target.shown * target.size - value) < slack
+    if value < 0 < target.readings[0]:
+        value = -value
+    for low, high in target.accepts:  # noqa: SIM110 - called a hundred thousand times an answer
+        if low <= value <= high:
+            return True
+    return False

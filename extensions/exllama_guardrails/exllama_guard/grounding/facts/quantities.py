@@ -48,6 +48,7 @@ class Quantity:
     nouns: tuple[str, ...] = ()
     label: str = ""  # the word before it, as in "Round 6"
     shown: float = 0.0  # the number as written, with its sign and magnitude
+    accepts: tuple[tuple[float, float], ...] = ()  # what it may stand for; filled where ways to it are sought
 
     @property
     def value(self) -> float:
