@@ -101,7 +101,7 @@ def _bare_pair(mine: Value, theirs: Value) -> bool:
         return not theirs.dimension
     if not isinstance(mine, Quantity) or not isinstance(theirs, Quantity) or mine.ordinal or theirs.ordinal:
         return False
-    return not (mine.dimension or theirs.dimension or theirs.nouns or mine.label)
+    return not (mine.in_words or mine.dimension or theirs.dimension or theirs.nouns or mine.label)
 
 
 def _in_a_sum(text: str, value: Value) -> bool:

@@ -49,7 +49,11 @@ def conflict(
 ) -> Fact | None:
     """The answer's and the evidence's texts side by side; None where they read the same."""
     mine, theirs = mine or found.text, theirs or case.evidence.text_of(mention).strip()
-    if _bare(mine) == _bare(theirs):
+    if (
+        _bare(mine) == _bare(theirs)
+        or _one_number(found.value, mention.value)
+        or _other_zone(found.value, mention.value)
+    ):
         return None
     snippet = case.evidence.units[mention.unit].snippet_id
     reason = f"The answer says “{mine}”; snippet {snippet} says “{theirs}”."
@@ -63,6 +67,25 @@ def conflict(
         reason,
         weight,
     )
+
+
+def _one_number(mine: Value, theirs: Value) -> bool:
+    """Whether both write one number and one of them leaves out the unit: no other value."""
+    if (
+        not isinstance(mine, Quantity)
+        or not isinstance(theirs, Quantity)
+        or mine.shown != theirs.shown
+        or mine.bound
+    ):
+        return False
+    return not (mine.dimension and theirs.dimension)
+
+
+def _other_zone(mine: Value, theirs: Value) -> bool:
+    """Whether two clock times may be one moment told in two zones."""
+    if not isinstance(mine, Clock) or not isinstance(theirs, Clock) or mine.zone == theirs.zone:
+        return False
+    return mine.minutes != theirs.minutes and (mine.minutes - theirs.minutes) % 60 == 0
 
 
 def _bare(text: str) -> str:

@@ -276,8 +276,29 @@ def one_number_of_two_units(mine: Value, theirs: Value) -> bool:
         return _sign_differs(mine, theirs)
     if not any(c.isalpha() or c in "%°€$£¥₹" for c in theirs.text):
         return _sign_differs(mine, theirs)
+    if not _confusable(mine, theirs):
+        return False
     number = abs(abs(mine.shown) - abs(theirs.shown)) <= 1e-9 * max(abs(mine.shown), 1e-12)
     return number and not _same_amount(mine, theirs)
+
+
+_KINDS = (
+    frozenset(("time", "month")),
+    frozenset(("mass", "volume")),
+    frozenset(("temperature", "angle")),
+    _SHARES,
+    frozenset(("data", "bits")),
+    frozenset(("power", "energy")),
+    frozenset(("length", "area", "volume")),
+    frozenset(("speed", "length")),
+    CURRENCIES,
+)
+
+
+def _confusable(mine: Quantity, theirs: Quantity) -> bool:
+    """Whether one unit is easily written for the other; many digits are no accident."""
+    a, b = mine.dimension, theirs.dimension
+    return a == b or any(a in kind and b in kind for kind in _KINDS) or min(mine.digits, theirs.digits) >= 3
 
 
 def one_place(mine: Value, theirs: Value) -> bool:

@@ -201,7 +201,7 @@ def _quantity(text: str, numeral: Numeral) -> Quantity:
             ** min(300, max(-300, int(power.translate(_POWERS)) - (1 if exponent[4] or exponent[5] else 0))),
             exponent.end(),
         )
-    prefix = _PREFIX.search(text, max(0, start - 6), start)
+    prefix = _PREFIX.search(text, max(0, start - 6), start) if "\\" not in text[start : start + 24] else None
     measure = measure_of(prefix.group().strip()) if prefix else None
     begin = prefix.start() if prefix else start
     magnitude = _MAGNITUDE.match(text, end)
@@ -366,9 +366,9 @@ def _per_behind(text: str, end: int) -> tuple[str, float, int]:
         measure = measure_of(name)
         if measure is not None and (measure.dimension in ("time", "month") or "/" in match.group()):
             return measure.dimension, measure.factor * number, match.end()
-        if not is_stop(name) and len(name) > 2:
+        if measure is not None or (not is_stop(name) and len(name) > 2):
             more, divisor, stop = _per_behind(text, match.end()) if again else ("", 1.0, match.end())
-            return f"thing:{stem_of(name)} {more}".strip(), divisor, stop
+            return f"thing:{measure.name if measure else stem_of(name)} {more}".strip(), divisor, stop
     word = _PER_WORD.match(text, end)
     if word is not None:
         name = word[1].casefold()

@@ -30,7 +30,9 @@ def values_of(text: str, language: str) -> tuple[Value, ...]:
     amounts = quantities_of(bare, language, tuple((v.start, v.end) for v in found))
     for one in amounts:
         lone = next((d for d in rest if d.start < one.end and one.start < d.end), None)
-        if lone is not None and (lone.year is None or one.dimension or one.per or _counts(one)):
+        if lone is not None and (
+            (lone.year is None and lone.quarter is None) or one.dimension or one.per or _counts(one)
+        ):
             rest.remove(lone)
         if lone is None or lone not in rest:
             found.append(one)
