@@ -1,0 +1,1 @@
+"""Facts of a statement, each held against the evidence in its place."""
