@@ -1,4 +1,4 @@
-"""A sentence of the answer beside the snippet that carries it: which words match, which numbers differ."""
+"""A sentence of the answer beside the snippet that supports it: which words match, which numbers differ."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def evidence_row(report: TurnReport, index: int) -> EvidenceRow | None:
 
 
 def _snippet_id(claim: ClaimSupport) -> str | None:
-    """The snippet that contradicts the claim, else the one that carries it best."""
+    """The snippet that contradicts the claim, else the one that supports it best."""
     conflicts = (f.snippet_id for f in claim.findings if f.severity is Severity.CONFLICT)
     return next((i for i in conflicts if i), claim.evidence.snippet_id if claim.evidence else None)
 
