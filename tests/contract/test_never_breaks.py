@@ -54,7 +54,7 @@ CARRIERS = {
     "host/turn/observe:_watched",
     "host/turn/observe:observing.<locals>.wrap.<locals>.observed",
     "host/turn/observe:seeing_prompt.<locals>.seen",
-    "host/patches:Door._made.<locals>.door",
+    "host/patches:Patch._made.<locals>.patch",
     "host/tools/api:with_repairs",
     "host/tools/guard:ToolGuard._api.<locals>.chat_completions_common",
     "host/tools/gate:ToolGate.executing.<locals>.execute_tool",
@@ -68,10 +68,10 @@ CARRIERS = {
     "host/turn/second_try:put_back",
 }
 TELLERS = {  # what would tell of the fault is what was broken
-    "assembly:_tell_problems",
+    "assembly:_report_problems",
     "host/guard:report",
-    "sources/knowledge_folder:KnowledgeFolder._refresh_or_tell",
-    "sources/knowledge_folder:KnowledgeFolder._tell",
+    "sources/knowledge_folder:KnowledgeFolder._refresh_or_report",
+    "sources/knowledge_folder:KnowledgeFolder._report",
     "sources/knowledge_folder:KnowledgeFolder.status",
     "monitor/main:Monitor.report_problem",
     "monitor/main:Monitor.wait_until_idle",

@@ -38,11 +38,11 @@ class World:
     def __init__(self, script=lambda text, seed: "The cache holds 8192 tokens [s1]."):
         self.turns = {ANN: (turn(2), turn(1)), BEN: ()}
         self.signs = ModelSigns(fence=Fence("warm", True, 1.0, True, 0.5), shards_now="a", shards_before="a")
-        self.writer = ScriptedMode(script)
+        self.generator = ScriptedMode(script)
         self.jobs = []
         self.desk = ProbeDesk(
             DeskParts(
-                writer=self.writer,
+                generator=self.generator,
                 users_first=lambda cancel: None,
                 embedder=FakeEmbedder,
                 verifier=lambda: None,
@@ -95,7 +95,7 @@ def test_the_forms_stand_ready_to_be_edited_and_are_asked_as_edited():
     world.desk.start_probe(ANN, edited)
     world.work()
     assert world.desk.probe_state(ANN).result.forms[2] == "What is its size?"
-    assert sum("What is its size?" in text for text, _ in world.writer.calls) == 2
+    assert sum("What is its size?" in text for text, _ in world.generator.calls) == 2
     twice = dataclasses.replace(probe, forms=(probe.forms[0], probe.forms[0]))
     with pytest.raises(UserError, match="equal"):
         world.desk.start_probe(ANN, twice)
@@ -167,7 +167,7 @@ def test_a_gold_set_without_a_model_and_a_bad_one():
     assert result.gate is not Gate.PASS  # there is no anchor
     assert all(isinstance(form.coverage, NotScored) for form in result.forms)
     assert len(done.problems) == 2  # an id used twice, a line that is no JSON
-    assert world.writer.calls == []
+    assert world.generator.calls == []
     with pytest.raises(UserError, match="no usable question"):
         world.desk.start_verify(ANN, "", answers=True)
 

@@ -24,7 +24,7 @@ from exllama_guard.panel.card import Visitor
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.message import TABS
 from exllama_guard.panel.shell import script, shell
-from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.probes.generation import Generation, Sampling
 from exllama_guard.report.html import as_html
 from exllama_guard.report.json import as_json
 from exllama_guard.report.values import Chart, ChartLine, ChartRange, Line, Report, Table
@@ -238,8 +238,8 @@ def test_no_text_becomes_markup_in_a_report(watched: Watched) -> None:
 class Echo(SlowWriter):
     """A model that answers with what it is asked."""
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
-        return Written(f"{text} is the answer. It is 8192. {seed}", 9, 0.01, 0.05, stopped=False)
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
+        return Generation(f"{text} is the answer. It is 8192. {seed}", 9, 0.01, 0.05, stopped=False)
 
 
 def test_no_text_becomes_markup_in_what_the_probes_show(watched: Watched) -> None:

@@ -21,8 +21,8 @@ from typing import Any
 
 import gpu_record  # noqa: F401 - puts the extension on the path
 from exllama_guard.errors import SchemaError
+from exllama_guard.probes.generation import Sampling
 from exllama_guard.probes.modes.exllama import ExLlamaMode
-from exllama_guard.probes.writer import Sampling
 from exllama_guard.tools.calls import compile_checker
 from exllama_guard.tools.grammar.closed import close_schema
 from exllama_guard.tools.locks.compiled import compile_plan, plan_answer

@@ -25,11 +25,11 @@ from exllama_guard.lifecycle.warmup import Run
 from exllama_guard.loaders import backend_for
 from exllama_guard.probes.doctor.causality import check_causality
 from exllama_guard.probes.doctor.detectors.files import loader_against_reference
+from exllama_guard.probes.generation import Sampling
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
 from exllama_guard.probes.measures.logit_drift import logit_drift
 from exllama_guard.probes.modes.exllama import ExLlamaMode
 from exllama_guard.probes.modes.exllama_open import ExLlamaSpec
-from exllama_guard.probes.writer import Sampling
 from gpu_record import EXTENSION, Record, options
 from together import loaded_of
 

@@ -23,9 +23,9 @@ import webui_objects  # noqa: E402 - beside this file
 from contract import test_backend_contract as contract  # noqa: E402
 from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference  # noqa: E402
 from exllama_guard.loaders import backend_for  # noqa: E402
+from exllama_guard.probes.generation import Sampling  # noqa: E402
 from exllama_guard.probes.modes.exllama import ExLlamaMode  # noqa: E402
 from exllama_guard.probes.modes.exllama_open import ExLlamaSpec  # noqa: E402
-from exllama_guard.probes.writer import Sampling  # noqa: E402
 from together import loaded_of  # noqa: E402
 
 MODELS = Path(os.environ["GPU_MODELS"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exllama_guard.backends import LoadedModel, LoadSettings, reference
+from exllama_guard.probes.generation import Sampling
 from exllama_guard.probes.modes.exllama import ExLlamaMode
-from exllama_guard.probes.modes.exllama_open import ExLlamaSpec, Held
+from exllama_guard.probes.modes.exllama_open import ExLlamaSpec, OpenedModel
 from exllama_guard.probes.modes.exllama_write import _job_v3, _results
-from exllama_guard.probes.writer import Sampling
 from exllama_guard.tools.locks import CompiledLock
 
 _TOGETHER = 16  # jobs that ExLlamaV3 is given at once
@@ -43,7 +43,7 @@ def write_together(
 
 
 def _write_together_v3(
-    held: Held, wanted: Sequence[tuple[str, int, CompiledLock | None]], sampling: Sampling
+    held: OpenedModel, wanted: Sequence[tuple[str, int, CompiledLock | None]], sampling: Sampling
 ) -> list[tuple[str, int]]:
     """(text, its tokens) of each (prompt, seed, lock), some at a time in one batch."""
     out: list[tuple[str, int]] = []

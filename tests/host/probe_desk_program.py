@@ -16,8 +16,8 @@ from exllama_guard.core.turns import Reader
 from exllama_guard.errors import UserError
 from exllama_guard.host.session import session
 from exllama_guard.probes.doctor.diagnosis import Diagnosis
+from exllama_guard.probes.generation import GREEDY, Sampling
 from exllama_guard.probes.lambda_probe import LambdaProbe
-from exllama_guard.probes.writer import GREEDY, Sampling
 
 ME = Reader()
 QUESTION = "How many tokens does the cache hold?"
@@ -98,8 +98,8 @@ def main(user_data):
     # a user's turn while a probe runs waits for one generation of the probe, no longer
     slow = LambdaProbe("Tell a long story about the sea.", sampling=Sampling(0.7, max_tokens=40))
     took_s = []
-    writer = desk._parts.writer
-    original = type(writer).write
+    generator = desk._parts.generator
+    original = type(generator).write
 
     def timed(self, *args):
         before_s = time.monotonic()
@@ -107,7 +107,7 @@ def main(user_data):
         took_s.append(time.monotonic() - before_s)
         return written
 
-    type(writer).write = timed
+    type(generator).write = timed
     desk.start_probe(ME, slow)
     while desk.probe_state(ME).progress is None or desk.probe_state(ME).progress.done < 1:
         time.sleep(0.01)
@@ -118,7 +118,7 @@ def main(user_data):
     stopped = finished(lambda: desk.probe_state(ME))
     seen["stopped"] = stopped.result.stopped
     seen["probe_s"] = max(took_s)
-    type(writer).write = original
+    type(generator).write = original
     seen["user_alone_s"] = say(QUESTION, 1)
     seen["lock_free"] = not shared.generation_lock.locked()
 

@@ -36,7 +36,7 @@ def followed(monitor: Monitor, *, token_s: float = 0.0, drifts_after_tokens: int
     made = Lifecycle(
         settings=lambda: monitor.settings,
         path=BackendPath(backend),
-        tell=monitor,
+        notices=monitor,
         spawn=spawn,
         make_backend=lambda loaded: backend,
     )

@@ -105,7 +105,7 @@ class RealParts:
                 settings.knowledge_folder,
                 embedder,
                 first_build_wait_s=0.0,  # asked from a hook, which must not wait
-                on_progress=lambda status: _tell_problems(status.problems, report),
+                on_progress=lambda status: _report_problems(status.problems, report),
             )
             folder.build()
             return folder
@@ -113,7 +113,7 @@ class RealParts:
         return self._kept("knowledge", (settings.knowledge_folder, settings.embedder), make)
 
 
-def _tell_problems(problems: Sequence[str], report: ReportProblem) -> None:
+def _report_problems(problems: Sequence[str], report: ReportProblem) -> None:
     """Shows the first few, and takes back those that were put right since."""
     shown: list[str | None] = [*problems[:_FILE_PROBLEMS_SHOWN]]
     shown += [None] * (_FILE_PROBLEMS_SHOWN - len(shown))

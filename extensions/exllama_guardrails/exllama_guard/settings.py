@@ -63,7 +63,7 @@ class Settings:
     # is done to an answer unless its user asked for it.
     on_fail: str = "show"
     on_review: str = "show"
-    # The line under an annotated answer also names the snippet that carries each statement.
+    # The line under an annotated answer also names the snippet that supports each statement.
     annotate_citations: bool = False
     # After the last token, an answer waits this long for its verdict; then it stands as it is. A tenth of a
     # second is what a reader does not notice.

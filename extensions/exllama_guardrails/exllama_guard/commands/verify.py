@@ -53,8 +53,8 @@ def _report(options: argparse.Namespace) -> Report:
     results = _verified(options, gold)
     if options.junit is not None:
         _write_junit(options.junit, results, gold)
-    told = environment_rows(model=options.model or "none: retrieval only")
-    return verify_report(results, gold.problems, told, planned=len(gold.items))
+    environment = environment_rows(model=options.model or "none: retrieval only")
+    return verify_report(results, gold.problems, environment, planned=len(gold.items))
 
 
 def _whole_and_passed(report: Report) -> bool:
@@ -65,7 +65,7 @@ def _whole_and_passed(report: Report) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("verify", "Checks a gold set.", _HELP)
     parser.add_argument("gold", type=Path, metavar="GOLD", help="file of JSON lines")
-    parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: lets this model answer each form")
+    parser.add_argument("--model", help="[LABEL=]PATH[@PRECISION]: lets this model answer each form")
     parser.add_argument("--knowledge", type=Path, help="folder to retrieve from, for items without snippets")
     parser.add_argument("--snippets", type=int, default=4, help="how many to retrieve (4)")
     parser.add_argument("--max-tokens", type=int, default=96, help="of one answer (96)")
@@ -92,7 +92,7 @@ def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, .
     )
     model = opened(options.model) if options.model else nullcontext()
     with model as mode, running(options.keep, options.quiet) as runner:
-        return run_verify(job, runner, embedder=embedder, writer=mode, retriever=retriever)
+        return run_verify(job, runner, embedder=embedder, generator=mode, retriever=retriever)
 
 
 def _retriever(folder: Path | None, embedder: Embedder) -> Retriever | None:

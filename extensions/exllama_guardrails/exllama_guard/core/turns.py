@@ -61,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The window of 1-3 consecutive snippet sentences that carries a claim best."""
+    """The window of 1-3 consecutive snippet sentences that supports a claim best."""
 
     snippet_id: str
     span: Span
@@ -72,7 +72,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ClaimSupport:
-    """How far the snippets carry one piece of the answer. `span` counts characters of the answer."""
+    """How far the snippets support one piece of the answer. `span` counts characters of the answer."""
 
     text: str
     span: Span
@@ -246,7 +246,7 @@ class Action(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try at an answer: the model's own words and how far the snippets carry them."""
+    """One try at an answer: the model's own words and how far the snippets support them."""
 
     answer: str
     support: Measure  # calibrated probability [0, 1]

@@ -1,4 +1,4 @@
-"""Warms a model up: runs until two successive times to first token agree, then takes the canary."""
+"""The warm-up gate, called fence: runs until two times to first token in a row agree; then the canary."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from exllama_guard.core.turns import Reader
 from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.run import Progress
 
-__all__ = ["Spawn", "Task", "TaskState", "Tell", "on_a_thread"]
+__all__ = ["Spawn", "Task", "TaskState", "ReportProgress", "on_a_thread"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-Tell = Callable[[Progress], None]
+ReportProgress = Callable[[Progress], None]
 Spawn = Callable[[Callable[[], None]], None]
 
 
@@ -41,7 +41,11 @@ class Task(Generic[R, T]):
     """Starts, stops and remembers one kind of work. Thread-safe; the lock protects state and owner."""
 
     def __init__(
-        self, name: str, work: Callable[[R, Tell, threading.Event], T], *, spawn: Spawn = on_a_thread
+        self,
+        name: str,
+        work: Callable[[R, ReportProgress, threading.Event], T],
+        *,
+        spawn: Spawn = on_a_thread,
     ) -> None:
         """Nothing runs before `start`; `work` may raise GuardError, whose sentence is then shown."""
         self._name, self._work, self._spawn = name, work, spawn
@@ -92,7 +96,7 @@ class Task(Generic[R, T]):
 
     def _run(self, asked: R, cancel: threading.Event) -> None:
         try:
-            result = self._work(asked, self._told, cancel)
+            result = self._work(asked, self._progressed, cancel)
         except GuardError as error:
             self._change(running=False, problem=str(error))
         else:
@@ -104,7 +108,7 @@ class Task(Generic[R, T]):
                     running=False, problem=f"The {self._name} ended with a fault; the log has its lines."
                 )
 
-    def _told(self, progress: Progress) -> None:
+    def _progressed(self, progress: Progress) -> None:
         self._change(progress=progress)
 
     def _change(self, **values: object) -> None:

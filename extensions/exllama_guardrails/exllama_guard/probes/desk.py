@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from exllama_guard.core.turns import Reader, TurnReport
 from exllama_guard.errors import UserError
-from exllama_guard.probes.background import Spawn, Task, Tell, on_a_thread
+from exllama_guard.probes.background import ReportProgress, Spawn, Task, on_a_thread
 from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk_parts import (
     DeskParts,
@@ -21,10 +21,10 @@ from exllama_guard.probes.desk_parts import (
 )
 from exllama_guard.probes.doctor.checkup import Checkup, checkup_of
 from exllama_guard.probes.doctor.diagnosis import Diagnosis, Findings, diagnosis_of
-from exllama_guard.probes.doctor.examine import Patient, by_chat, examine, observe_use
+from exllama_guard.probes.doctor.examine import CheckupRequest, by_chat, examine, observe_use
 from exllama_guard.probes.doctor.symptoms import Observation
+from exllama_guard.probes.generation import GREEDY
 from exllama_guard.probes.gold import read_gold
-from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.long_view import LongView
 from exllama_guard.probes.measures.long_run import LongRun
@@ -34,9 +34,9 @@ from exllama_guard.probes.replay import Replayed, ReplayJob, run_replay
 from exllama_guard.probes.reports.probe import lambda_report
 from exllama_guard.probes.reports.use import checkup_report, replay_report, verify_report
 from exllama_guard.probes.run import Runner
+from exllama_guard.probes.run_cache import RunCache
 from exllama_guard.probes.service import ProbeService, ProbeState
 from exllama_guard.probes.verify import VerifyJob, run_verify
-from exllama_guard.probes.writer import GREEDY
 from exllama_guard.report import Report
 
 __all__ = ["ProbeDesk"]
@@ -52,14 +52,14 @@ class ProbeDesk:
         """Nothing runs before it is started."""
         self._parts = parts
         self._lambda = ProbeService(
-            writer=parts.writer,
+            generator=parts.generator,
             embedder=parts.embedder,
             verifier=parts.verifier,
             users_first=parts.users_first,
             keep=parts.keep,
             spawn=spawn,
         )
-        self._doctor: Task[Patient, Checkup] = Task("checkup", examine, spawn=spawn)
+        self._doctor: Task[CheckupRequest, Checkup] = Task("checkup", examine, spawn=spawn)
         self._verify: Task[GoldToRun, Verified] = Task("verification", self._run_gold, spawn=spawn)
         self._replay: Task[ReplayJob, Replayed] = Task("replay", self._run_replay, spawn=spawn)
         self._long = LongView(parts.embedder, parts.window)
@@ -102,9 +102,9 @@ class ProbeDesk:
     # --- doctor -----------------------------------------------------------------------------------------
 
     def start_doctor(self, reader: Reader, reference: str = "") -> None:
-        """Starts the checkup; `reference` as the command takes it: [LABEL=]PATH[@FORM], or ""."""
+        """Starts the checkup; `reference` as the command takes it: [LABEL=]PATH[@PRECISION], or ""."""
         parts, model = self._parts, self._parts.model()
-        patient = Patient(
+        request = CheckupRequest(
             path=parts.path(),
             open=parts.reading,
             reference=choose_mode(reference) if reference.strip() else None,
@@ -118,7 +118,7 @@ class ProbeDesk:
             window=parts.window(),
             limits=parts.limits(),
         )
-        self._doctor.start(patient, reader)
+        self._doctor.start(request, reader)
 
     def stop_doctor(self, reader: Reader) -> None:
         """Ends the reader's checkup after the step that runs."""
@@ -237,12 +237,14 @@ class ProbeDesk:
         done = self.replay_state(reader).result
         return () if done is None else tuple(one for each in done.replays for one in each.observations)
 
-    def _run_replay(self, job: ReplayJob, tell: Tell, cancel: threading.Event) -> Replayed:
+    def _run_replay(
+        self, job: ReplayJob, report_progress: ReportProgress, cancel: threading.Event
+    ) -> Replayed:
         parts = self._parts
         return run_replay(
             job,
             parts.replay,
-            tell,
+            report_progress,
             cancel,
             users_first=parts.users_first,
             embedder=parts.embedder,
@@ -274,15 +276,17 @@ class ProbeDesk:
             return None
         return verify_report(done.results, done.problems, self._parts.environment(), planned=done.planned)
 
-    def _run_gold(self, gold: GoldToRun, tell: Tell, cancel: threading.Event) -> Verified:
+    def _run_gold(
+        self, gold: GoldToRun, report_progress: ReportProgress, cancel: threading.Event
+    ) -> Verified:
         parts = self._parts
-        runner = Runner(KeptRuns(parts.keep()), tell, cancel, parts.users_first)
+        runner = Runner(RunCache(parts.keep()), report_progress, cancel, parts.users_first)
         job = VerifyJob(gold.items.items, sampling=GREEDY, limits=parts.limits())
         results = run_verify(
             job,
             runner,
             embedder=parts.embedder(),
-            writer=parts.writer if gold.answers else None,
+            generator=parts.generator if gold.answers else None,
             retriever=parts.retriever(),
         )
         return Verified(results, gold.items.problems, len(gold.items.items))

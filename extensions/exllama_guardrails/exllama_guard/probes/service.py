@@ -8,11 +8,11 @@ from pathlib import Path
 
 from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.turns import Reader
-from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_thread
-from exllama_guard.probes.kept import KeptRuns
+from exllama_guard.probes.background import ReportProgress, Spawn, Task, TaskState, on_a_thread
+from exllama_guard.probes.generation import TextGenerator
 from exllama_guard.probes.lambda_probe import LambdaProbe, ProbeResult, run_probe
 from exllama_guard.probes.run import Runner
-from exllama_guard.probes.writer import Writer
+from exllama_guard.probes.run_cache import RunCache
 
 __all__ = ["ProbeService", "ProbeState"]
 
@@ -25,7 +25,7 @@ class ProbeService(Task[LambdaProbe, ProbeResult]):
     def __init__(
         self,
         *,
-        writer: Writer,
+        generator: TextGenerator,
         embedder: Callable[[], Embedder],
         verifier: Callable[[], Verifier | None] = lambda: None,
         users_first: Callable[[threading.Event], None] = lambda cancel: None,
@@ -33,7 +33,7 @@ class ProbeService(Task[LambdaProbe, ProbeResult]):
         spawn: Spawn = on_a_thread,
     ) -> None:
         """Nothing runs before `start`; `keep` says where finished generations survive a crash."""
-        self._writer, self._embedder, self._verifier = writer, embedder, verifier
+        self._generator, self._embedder, self._verifier = generator, embedder, verifier
         self._users_first, self._keep = users_first, keep
         super().__init__("probe", self._probe, spawn=spawn)
 
@@ -46,6 +46,8 @@ class ProbeService(Task[LambdaProbe, ProbeResult]):
         asked.all_forms()
         super().start(asked, owner)
 
-    def _probe(self, asked: LambdaProbe, tell: Tell, cancel: threading.Event) -> ProbeResult:
-        runner = Runner(KeptRuns(self._keep()), tell, cancel, self._users_first)
-        return run_probe(asked, self._writer, runner, embedder=self._embedder(), verifier=self._verifier())
+    def _probe(
+        self, asked: LambdaProbe, report_progress: ReportProgress, cancel: threading.Event
+    ) -> ProbeResult:
+        runner = Runner(RunCache(self._keep()), report_progress, cancel, self._users_first)
+        return run_probe(asked, self._generator, runner, embedder=self._embedder(), verifier=self._verifier())

@@ -16,8 +16,8 @@ from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
 from exllama_guard.host.lifecycle.hooks import loaded_model
 from exllama_guard.host.lifecycle.path import HostPath
+from exllama_guard.host.probes.generator import HostGenerator, users_first
 from exllama_guard.host.probes.replay import ReplayingHost
-from exllama_guard.host.probes.writer import HostWriter, users_first
 from exllama_guard.host.session import Session
 from exllama_guard.lifecycle import DriftReport, FenceReport, FenceState, LifecycleSnapshot, alone
 from exllama_guard.loaders import backend_for
@@ -51,7 +51,7 @@ def desk_for(session: Session) -> ProbeDesk:
     folder = webui.user_data_dir() / "exllama_guardrails"
     return ProbeDesk(
         DeskParts(
-            writer=HostWriter(lambda: session.lifecycle),
+            generator=HostGenerator(lambda: session.lifecycle),
             users_first=users_first,
             embedder=lambda: _SharedEmbedder(monitor),
             verifier=lambda: monitor.verifier,

@@ -25,10 +25,10 @@ from exllama_guard.tools.locks import (
     lock_for_server,
 )
 
-__all__ = ["Constrainer", "Tell", "model_key"]
+__all__ = ["Constrainer", "ReportPlan", "model_key"]
 
 # Told of each plan: why its tools are checked only, by name, and why nothing of it is enforced, or "".
-Tell = Callable[[LockPlan, Mapping[str, str], str], None]
+ReportPlan = Callable[[LockPlan, Mapping[str, str], str], None]
 
 # The server converts a schema in some 10 ms when no slot is busy; a reply waits no longer than this for it.
 _SERVER_S = 3.0
@@ -43,10 +43,12 @@ def model_key(shared: ModuleType) -> str:
 class Constrainer:
     """Patches the loaders' classes once, as they are met. `current` gives the turn of the running reply."""
 
-    def __init__(self, current: Callable[[], ToolTurn | None], patches: Patches, tell: Tell) -> None:
+    def __init__(
+        self, current: Callable[[], ToolTurn | None], patches: Patches, report_plan: ReportPlan
+    ) -> None:
         self._current = current
         self._patches = patches
-        self._tell = tell
+        self._report_plan = report_plan
         self._server_locks: OrderedDict[tuple[str, str], ServerLock | None] = OrderedDict()
 
     def meet(self, model: object) -> None:
@@ -103,9 +105,9 @@ class Constrainer:
             except SchemaError as error:
                 reason = str(error)
             except OSError as error:
-                self._tell(plan, {}, f"The llama.cpp server could not be asked ({error}).")
+                self._report_plan(plan, {}, f"The llama.cpp server could not be asked ({error}).")
                 return None  # asked again at the next reply
-            self._tell(plan, lock.unenforced if lock is not None else {}, reason)
+            self._report_plan(plan, lock.unenforced if lock is not None else {}, reason)
             self._server_locks[key] = lock
             while len(self._server_locks) > _MAX_SERVER_LOCKS:
                 self._server_locks.popitem(last=False)
@@ -180,8 +182,8 @@ def _asking(port: int) -> Ask:
         finally:
             connection.close()
         if answer.status != 200 or not isinstance(value, Mapping):
-            told = value.get("error") if isinstance(value, Mapping) else None
-            message = told.get("message") if isinstance(told, Mapping) else value
+            fault = value.get("error") if isinstance(value, Mapping) else None
+            message = fault.get("message") if isinstance(fault, Mapping) else value
             raise SchemaError(f"llama.cpp cannot hold a reply to this schema: {str(message)[:240]}")
         return value
 

@@ -174,7 +174,7 @@ class ToolGuard:
                 if turn is not None and turn.is_api and turn.refused:
                     return  # the host would let the model write on after a call that was refused
             if turn is not None:
-                self.reply_lock.tell_broken(turn)
+                self.reply_lock.report_broken(turn)
             if turn is not None and own:
                 self._judge_answer(turn)
 

@@ -51,7 +51,7 @@ class ReplyLock:
         self._settings = settings
         self._mode = mode
         self._cache = LockCache()
-        self._constrainer = Constrainer(_current.get, patches, self._tell)
+        self._constrainer = Constrainer(_current.get, patches, self._report_plan)
         self._unenforced: dict[str, str] = {}  # by the tool's hash: why it is checked only
 
     def promise(self, status: ToolStatus) -> Promise:
@@ -125,13 +125,13 @@ class ReplyLock:
             processors.append(processor)
 
     @guarded(lambda self, turn: None)
-    def tell_broken(self, turn: ToolTurn) -> None:
+    def report_broken(self, turn: ToolTurn) -> None:
         """Says in the panel why the lock did not hold the reply that has ended, or that it did."""
         if turn.reply.processor is None:
             return
         reason = getattr(turn.reply.processor, "reason", "")
-        told = f"The last reply was not held to its schema while it was written: {reason}"
-        report(told if reason else None, f"refused:{turn.chat}:lock")
+        sentence = f"The last reply was not held to its schema while it was written: {reason}"
+        report(sentence if reason else None, f"refused:{turn.chat}:lock")
 
     def _plan(self, turn: ToolTurn) -> LockPlan | None:
         mode = self._mode()
@@ -156,10 +156,12 @@ class ReplyLock:
                 return None
             outcome = self._cache.get(plan, model_key(shared), load, timeout_s=_WAIT_S)
             turn.compiled(outcome)
-            self._tell(plan, outcome.lock.unenforced if outcome.lock is not None else {}, outcome.reason)
+            self._report_plan(
+                plan, outcome.lock.unenforced if outcome.lock is not None else {}, outcome.reason
+            )
         return outcome
 
-    def _tell(self, plan: LockPlan, reasons: Mapping[str, str], general: str) -> None:
+    def _report_plan(self, plan: LockPlan, reasons: Mapping[str, str], general: str) -> None:
         """Notes and shows why tools of a plan are checked only, by name, or why all are."""
         for tool in plan.tools:
             reason = reasons.get(tool.name, general)

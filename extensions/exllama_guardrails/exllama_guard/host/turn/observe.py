@@ -65,7 +65,7 @@ class _Turn:
         self._tried = False
         self._text = ""
         self._text_before = ""
-        self._told = True  # False once telling of a step went wrong: one fault a reply is enough
+        self._reporting = True  # False once telling of a step went wrong: one fault a reply is enough
         self.finish = Finish.FAILED
 
     @guarded(lambda self, prompt: None)
@@ -82,16 +82,16 @@ class _Turn:
         collect = functools.partial(collect_snippets, opening.gathered)
         self._handle = self._monitor.open_turn(opening.request, collect)
 
-    def _tell_no_more(self, text: str) -> None:
-        self._told = False
+    def _report_no_more(self, text: str) -> None:
+        self._reporting = False
 
-    @guarded(_tell_no_more)
+    @guarded(_report_no_more)
     def chunk(self, text: str) -> None:
         """Takes the text so far; a step that is no text is the host's own affair."""
         if not isinstance(text, str):
             return
         self._text_before, self._text = self._text, text
-        if not self._told:
+        if not self._reporting:
             return
         if not self._tried:
             self.begin(None)

@@ -16,7 +16,7 @@ from exllama_guard.panel.check.rows_calibrate import CalibrationRows, calibratio
 from exllama_guard.panel.check.tasks import VisitorTasks
 from exllama_guard.panel.packet import Page, Slot
 from exllama_guard.panel.report.markup import problem, progress
-from exllama_guard.probes import Progress, Tell
+from exllama_guard.probes import Progress, ReportProgress
 
 __all__ = ["CalibrateCard"]
 
@@ -62,7 +62,9 @@ class CalibrateCard(Card):
         placed = markup_calibrate.result(state.result if state is not None else None)
         return Page((Slot("calibrated", join(trouble, placed)),))
 
-    def _calibrate(self, gold: _GoldFile, tell: Tell, stop: threading.Event) -> CalibrationRows:
+    def _calibrate(
+        self, gold: _GoldFile, report_progress: ReportProgress, stop: threading.Event
+    ) -> CalibrationRows:
         started_s, done = time.monotonic(), 0
         total = 2 * max(1, gold.text.count("\n"))
         source = self.parts.source
@@ -73,7 +75,7 @@ class CalibrateCard(Card):
             done += len(texts)
             spent_s = time.monotonic() - started_s
             left_s = spent_s / done * max(0, total - done) if done else None
-            tell(Progress(min(done, total), total, "texts embedded", spent_s, left_s))
+            report_progress(Progress(min(done, total), total, "texts embedded", spent_s, left_s))
             return vectors
 
         return calibration_rows(

@@ -16,7 +16,7 @@ from exllama_guard.panel.report.markup import problem, progress
 from exllama_guard.panel.turn import markup as turn_markup
 from exllama_guard.panel.turn.page import turn_frame, turn_page
 from exllama_guard.panel.turn.rows import glance
-from exllama_guard.probes import Tell
+from exllama_guard.probes import ReportProgress
 
 __all__ = ["CheckCard"]
 
@@ -70,7 +70,7 @@ class CheckCard(Card):
         facts = {**page.facts, "checked": report is not None, "busy": running, "more": running}
         return Page((*slots, *page.first, *page.parts), facts)
 
-    def _check(self, texts: _Texts, tell: Tell, stop: threading.Event) -> TurnReport:
+    def _check(self, texts: _Texts, report_progress: ReportProgress, stop: threading.Event) -> TurnReport:
         source = self.parts.source
         return source.check_pasted(texts.question, texts.snippets, texts.answer, texts.reader, stop)
 

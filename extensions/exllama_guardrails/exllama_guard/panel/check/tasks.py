@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from exllama_guard.errors import UserError
 from exllama_guard.panel.card import Visitor
-from exllama_guard.probes import Task, TaskState, Tell
+from exllama_guard.probes import ReportProgress, Task, TaskState
 
 __all__ = ["VisitorTasks"]
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class VisitorTasks(Generic[R, T]):
     """One task a visitor. Thread-safe; the lock protects the table."""
 
-    def __init__(self, name: str, work: Callable[[R, Tell, threading.Event], T]) -> None:
+    def __init__(self, name: str, work: Callable[[R, ReportProgress, threading.Event], T]) -> None:
         """Nothing runs yet."""
         self._name, self._work = name, work
         self._lock = threading.Lock()

@@ -20,8 +20,8 @@ def findings(rows: Sequence[DoctorRow], in_checkup: Sequence[DoctorRow] = ()) ->
     if not rows:
         nothing = "Nothing yet. Faults that show in answers, tools, cache or load appear here by themselves."
         return join(head, el("p", nothing, cls="eg-note"))
-    told = {(row.id, row.evidence) for row in in_checkup}
-    new = [row for row in rows if (row.id, row.evidence) not in told]
+    shown_words = {(row.id, row.evidence) for row in in_checkup}
+    new = [row for row in rows if (row.id, row.evidence) not in shown_words]
     if not new:
         return join(head, el("p", "All of it stands in the checkup’s result.", cls="eg-note"))
     return join(head, _list(new))

@@ -249,5 +249,5 @@ def heading(
 
 def legend() -> Html:
     """What the marks under the answer's sentences mean."""
-    kinds = (("carried", "pass"), ("partly", "review"), ("not carried", "fail"))
+    kinds = (("supported", "pass"), ("partly", "review"), ("not supported", "fail"))
     return el("p", [el("span", word, cls=f"eg-s eg-{tone}") for word, tone in kinds], cls="eg-legend")

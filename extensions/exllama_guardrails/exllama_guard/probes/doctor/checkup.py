@@ -106,8 +106,8 @@ def checkup_of(
             worst[one.symptom.id] = one
         elif one.verdict is known.verdict is Gate.PASS and one.evidence not in known.evidence:
             inputs = {**known.inputs, **one.inputs}
-            told = f"{known.evidence} {one.evidence}" if len(known.evidence) < _ENOUGH else known.evidence
-            worst[one.symptom.id] = replace(known, evidence=told, inputs=inputs)
+            sentence = f"{known.evidence} {one.evidence}" if len(known.evidence) < _ENOUGH else known.evidence
+            worst[one.symptom.id] = replace(known, evidence=sentence, inputs=inputs)
     for id_ in CATALOGUE:
         worst.setdefault(id_, unobserved(id_, elsewhere.get(id_, otherwise)))
     seen = fired(worst.values())

@@ -63,13 +63,15 @@ def modes_of_report(data: Mapping[str, Any]) -> tuple[ReadMode, ...]:
             raise KeyError("title")
         for line in data["verdicts"]:
             label, _, what = str(line["name"]).rpartition(": ")
-            told = f"{what}: {line['sentence']}" if label else str(line["sentence"])
-            found.setdefault(label or what, []).append((Gate(line["verdict"]), told))
+            sentence = f"{what}: {line['sentence']}" if label else str(line["sentence"])
+            found.setdefault(label or what, []).append((Gate(line["verdict"]), sentence))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError("This is no report of `compare`; make one with compare --json FILE.") from error
     worst = (Gate.FAIL, Gate.NOT_MEASURED, Gate.REVIEW, Gate.PASS)
     return tuple(
-        ReadMode(label, min((gate for gate, _ in lines), key=worst.index), tuple(told for _, told in lines))
+        ReadMode(
+            label, min((gate for gate, _ in lines), key=worst.index), tuple(sentence for _, sentence in lines)
+        )
         for label, lines in found.items()
     )
 

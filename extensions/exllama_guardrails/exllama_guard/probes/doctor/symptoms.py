@@ -78,7 +78,7 @@ _ROWS = (
     ("T2", "Citations lost with extensions", "other snippets are cited with extensions on", _SCHEMA, "retrieval-traceability"),
     ("T3", "ΔS rises with several users", "the same question, alone and beside another reply: ΔS above the limit (0.60) and 0.10 above alone", _REASON, "context-drift entropy-collapse"),
     # retrieval
-    ("RT1", "A sentence leads to no snippet", "a sentence that no snippet carries and none contradicts", _FIND, "retrieval-traceability"),
+    ("RT1", "A sentence leads to no snippet", "a sentence that no snippet supports and none contradicts", _FIND, "retrieval-traceability"),
     ("RT3", "Retrieval is far from the question", "ΔS(question, snippet) from the limit (0.60)", _FIND, "rag-arch playbook"),
     ("CH1", "A header or footer is cited", "a cited snippet begins with or is a page header", _FIND, "chunking-checklist"),
     ("CH2", "Same snippet for unrelated questions", "one snippet first for more than one of 5 unrelated questions", _FIND, "chunking-checklist"),

@@ -96,13 +96,13 @@ def _colon(text: str) -> str:
     return f"Question: {stem}{end or '?'}" if _is_question(text) else f"Task: {stem}{end or '.'}"
 
 
-def _told(text: str) -> str:
+def _sentence(text: str) -> str:
     """A frame at the end."""
     stem, end = _split_end(text)
     return f"{stem}{end or '.'} Tell me."
 
 
-_CHANGES: tuple[Callable[[str], str], ...] = (_reordered, _synonyms, _polite, _colon, _told)
+_CHANGES: tuple[Callable[[str], str], ...] = (_reordered, _synonyms, _polite, _colon, _sentence)
 
 
 def _is_question(text: str) -> bool:

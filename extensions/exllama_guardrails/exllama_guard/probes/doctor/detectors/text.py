@@ -63,8 +63,8 @@ def _citations(turn: TurnReport) -> Observation:
     if not turn.request.snippets or not _claims(turn):
         return unobserved("V1", "nothing was retrieved, or the answer claims nothing")
     count = len(turn.cited_ids)
-    told = f"The answer cites {count} of {len(turn.request.snippets)} snippets."
-    return observed("V1", Gate.PASS if count else Gate.REVIEW, told, cited=float(count))
+    sentence = f"The answer cites {count} of {len(turn.request.snippets)} snippets."
+    return observed("V1", Gate.PASS if count else Gate.REVIEW, sentence, cited=float(count))
 
 
 def _near_but_wrong(turn: TurnReport, limits: RetrievalLimits) -> Observation:
@@ -75,12 +75,12 @@ def _near_but_wrong(turn: TurnReport, limits: RetrievalLimits) -> Observation:
         return unobserved("V2", "no anchor was given, so the right snippet is not known")
     low = not isinstance(cover, NotScored) and cover < min(_LOW_COVERAGE, limits.coverage_pass)
     far = not isinstance(anchor, NotScored) and anchor >= limits.distance_fail
-    told = (
+    sentence = (
         f"ΔS(question, snippet) {near:.2f}, coverage {_shown(cover)}, ΔS(snippet, anchor) {_shown(anchor)}."
     )
     seen = turn.distance_gate is Gate.PASS and (low or far)
     return observed(
-        "V2", Gate.FAIL if seen else Gate.PASS, told, distance=near, coverage=cover, anchor=anchor
+        "V2", Gate.FAIL if seen else Gate.PASS, sentence, distance=near, coverage=cover, anchor=anchor
     )
 
 
@@ -94,26 +94,26 @@ def _far(turn: TurnReport) -> Observation:
         return unobserved("RT3", value)
     far = turn.distance_gate is Gate.FAIL
     called = "far" if far else "not far"
-    told = f"ΔS(question, snippet) is {value:.2f}: {called}, by the limits of the turn."
-    return observed("RT3", Gate.FAIL if far else Gate.PASS, told, distance=value)
+    sentence = f"ΔS(question, snippet) is {value:.2f}: {called}, by the limits of the turn."
+    return observed("RT3", Gate.FAIL if far else Gate.PASS, sentence, distance=value)
 
 
 def _orphans(turn: TurnReport) -> Observation:
     if not _claims(turn) or not turn.request.snippets:
         return unobserved("RT1", "nothing was retrieved, or the answer claims nothing")
     orphans = [claim for claim in _failed(turn) if not _conflicts(claim)]
-    told = f"Sentences that lead to no snippet: {len(orphans)} of {_claims(turn)}."
-    return observed("RT1", Gate.FAIL if orphans else Gate.PASS, told, orphans=float(len(orphans)))
+    sentence = f"Sentences that lead to no snippet: {len(orphans)} of {_claims(turn)}."
+    return observed("RT1", Gate.FAIL if orphans else Gate.PASS, sentence, orphans=float(len(orphans)))
 
 
 def _contradictions(turn: TurnReport) -> Observation:
     if not _claims(turn) or not turn.request.snippets:
         return unobserved("IC1", "nothing was retrieved, or the answer claims nothing")
     against = [claim for claim in _failed(turn) if _conflicts(claim)]
-    told = f"Sentences that contradict a snippet: {len(against)} of {_claims(turn)}."
+    sentence = f"Sentences that contradict a snippet: {len(against)} of {_claims(turn)}."
     if against:
-        told += f" {_conflicts(against[0])[0]}"
-    return observed("IC1", Gate.FAIL if against else Gate.PASS, told, contradicted=float(len(against)))
+        sentence += f" {_conflicts(against[0])[0]}"
+    return observed("IC1", Gate.FAIL if against else Gate.PASS, sentence, contradicted=float(len(against)))
 
 
 def _failed(turn: TurnReport) -> list[ClaimSupport]:
@@ -134,8 +134,8 @@ def _headers(turn: TurnReport) -> Observation:
     if not cited:
         return unobserved("CH1", "the answer cites nothing")
     bad = [snippet.snippet_id for snippet in cited if _HEADER.search(snippet.text)]
-    told = f"Cited with a page header or footer inside: {', '.join(bad) or 'none'}."
-    return observed("CH1", Gate.REVIEW if bad else Gate.PASS, told, snippets=", ".join(bad))
+    sentence = f"Cited with a page header or footer inside: {', '.join(bad) or 'none'}."
+    return observed("CH1", Gate.REVIEW if bad else Gate.PASS, sentence, snippets=", ".join(bad))
 
 
 def _half_sentences(turn: TurnReport) -> Observation:
@@ -143,8 +143,8 @@ def _half_sentences(turn: TurnReport) -> Observation:
     if not cited:
         return unobserved("CH4", "the answer cites nothing")
     bad = [s.snippet_id for s in cited if not _ENDS.search(s.text) or s.text.lstrip()[:1].islower()]
-    told = f"Cited snippets that begin or end inside a sentence: {', '.join(bad) or 'none'}."
-    return observed("CH4", Gate.REVIEW if bad else Gate.PASS, told, snippets=", ".join(bad))
+    sentence = f"Cited snippets that begin or end inside a sentence: {', '.join(bad) or 'none'}."
+    return observed("CH4", Gate.REVIEW if bad else Gate.PASS, sentence, snippets=", ".join(bad))
 
 
 def _duplicates(turn: TurnReport) -> Observation:
@@ -154,9 +154,9 @@ def _duplicates(turn: TurnReport) -> Observation:
     again = sum(
         any(a and len(a & b) / len(a | b) > 0.9 for b in texts[:place]) for place, a in enumerate(texts)
     )
-    told = f"{again} of {len(texts)} snippets repeat another one."
+    sentence = f"{again} of {len(texts)} snippets repeat another one."
     gate = Gate.REVIEW if again / len(texts) > 0.15 else Gate.PASS
-    return observed("VF2", gate, told, share=again / len(texts))
+    return observed("VF2", gate, sentence, share=again / len(texts))
 
 
 def _two_sections(turn: TurnReport) -> Observation:
@@ -167,8 +167,8 @@ def _two_sections(turn: TurnReport) -> Observation:
     for claim in turn.support.claims:
         found = {c.snippet_id for c in find_citations(claim.text, turn.request.snippets)} - {None}
         mixed += len({section[name] for name in found if name in section}) > 1
-    told = f"{mixed} sentences cite snippets of different sections."
-    return observed("RP3", Gate.REVIEW if mixed else Gate.PASS, told, sentences=float(mixed))
+    sentence = f"{mixed} sentences cite snippets of different sections."
+    return observed("RP3", Gate.REVIEW if mixed else Gate.PASS, sentence, sentences=float(mixed))
 
 
 def loops(text: str) -> Observation:
@@ -182,8 +182,8 @@ def loops(text: str) -> Observation:
 def _loop(found: Repetition) -> Observation:
     inputs = {"count": float(found.loop_count), "repeated": found.repeated}
     if found.loop:
-        told = f"“{found.loop}” stands {found.loop_count} times within 64 words."
-        return observed("EC1", Gate.FAIL, told, **inputs)
+        sentence = f"“{found.loop}” stands {found.loop_count} times within 64 words."
+        return observed("EC1", Gate.FAIL, sentence, **inputs)
     return observed(
         "EC1", Gate.PASS, f"No phrase repeats; {found.repeated:.0%} of phrases occur twice.", **inputs
     )
@@ -193,8 +193,8 @@ def topic(loss: Measure) -> Observation:
     """EC2 from the rise of ΔS(sentence, question) within an answer."""
     if isinstance(loss, NotScored):
         return unobserved("EC2", loss)
-    told = f"ΔS to the question is {loss:+.2f} in the last third against the first."
-    return observed("EC2", Gate.REVIEW if loss > TOPIC_LOSS else Gate.PASS, told, rise=loss)
+    sentence = f"ΔS to the question is {loss:+.2f} in the last third against the first."
+    return observed("EC2", Gate.REVIEW if loss > TOPIC_LOSS else Gate.PASS, sentence, rise=loss)
 
 
 def system_prompt_leak(system_prompt: str, answer: str, known: str = "") -> Observation:
