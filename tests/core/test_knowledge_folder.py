@@ -306,8 +306,8 @@ def test_a_link_out_of_the_folder_is_left_out_and_told(opened, folder, tmp_path)
     assert found
     assert not any("password" in snippet.text for snippet in found)
     told = [problem for problem in status.problems if "outside the knowledge folder" in problem]
-    assert [problem.partition(" ")[0] for problem in told] == ["'link.txt'", "'up.md'"]
-    assert "inside.txt" in {snippet.source_url for snippet in found}
+    assert [problem.partition(" ")[0] for problem in told] == ["'all'", "'link.txt'", "'up.md'"]
+    assert any("'inside.txt' is a second name" in problem for problem in status.problems)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

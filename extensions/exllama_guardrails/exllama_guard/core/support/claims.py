@@ -60,10 +60,10 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _CUT = re.compile(
-    r";\s+|,\s+(?:and|but|while|whereas|although|though|yet)\s+(?=(?:[A-Z][\w'’-]+|he|she|it|they|we|"
-    r"this|that|these|"
-    r"those|the|its|his|her|their|there)\s)|\s+(?:but|whereas)\s+(?=(?:he|she|it|they|the|there|his|her|"
-    r"their|its|i)\s)|:\s+(?=[A-Z]\w+ \w+ \w+)",
+    r";\s{1,20}|,\s{1,20}(?:and|but|while|whereas|although|though|yet)\s{1,20}(?=(?:[A-Z][\w'’-]+|he|she|it|they|"
+    r"we|this|that|these|"
+    r"those|the|its|his|her|their|there)\s)|(?<!\s)\s{1,20}(?:but|whereas)\s{1,20}(?=(?:he|she|it|they|the|there|his|"
+    r"her|their|its|i)\s)|:\s{1,20}(?=[A-Z]\w+ \w+ \w+)",
     re.IGNORECASE,
 )
 _LEAST_WORDS_OF_A_PART = 4  # a shorter part stays with its neighbour: it says too little alone
