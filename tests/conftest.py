@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,10 @@ def shared_dir() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no development data at {SHARED / 'data'}: set GUARDRAILS_SHARED_DIR to its folder")
     return SHARED
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_a_module_leaves_open_is_its_own_fault() -> Iterator[None]:
+    """A program or socket that is still open is found here, and not by whichever test runs much later."""
+    yield
+    gc.collect()

@@ -211,7 +211,7 @@ def test_questions_from_many_threads_during_a_build_agree(opened):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(120)
     assert len(found) == 8 and len(set(found)) == 1
 
 
@@ -321,13 +321,13 @@ def test_a_fault_of_ours_while_it_is_read_is_told_and_the_next_reading_works(ope
 
     monkeypatch.setattr(KnowledgeFolder, "_read_file", broken)
     retriever.build()
-    retriever._thread.join(10)
+    retriever._thread.join(120)
     assert "a fault (ZeroDivisionError)" in told[-1].problems[0]
     assert not told[-1].building
     assert retriever.retrieve("What?", 3) == ()
-    retriever._thread.join(10)  # a question looks again whether the folder has changed
+    retriever._thread.join(120)  # a question looks again whether the folder has changed
     monkeypatch.setattr(KnowledgeFolder, "_read_file", read)
     retriever.build()
-    retriever._thread.join(10)
+    retriever._thread.join(120)
     assert told[-1].problems == ()
     assert retriever.retrieve("After how many tokens is the cache rotated?", 1)

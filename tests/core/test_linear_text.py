@@ -48,8 +48,8 @@ from pumped import attacks
 # Growth of the time when the size is doubled: 2 is linear, 4 the square. Between them lies the noise.
 MOST_GROWTH = 2.6
 FLOOR_S = 0.002  # below, the clock's and the machine's noise is what is measured
-SIZE = 16_000  # where the square of a compiled loop over the text is well above the floor
-SMALLER_SIZE = 2_500  # for what costs many times as much and is made of parts that are read at full size
+SIZE = 10_000  # where the square of a compiled loop over the text is well above the floor
+SMALLER_SIZE = 1_500  # for what costs many times as much and is made of parts that are read at full size
 # Here an exponent shows, one step before it would never end.
 SMALL = (10, 14, 18, 20, 22, 24, 26, 28, 30, 32, 36, 40, 64, 256, 1024)
 MOST_SMALL_S = 0.5
