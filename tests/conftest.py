@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -47,3 +48,10 @@ def no_network(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     with refused() if request.path.parent.name in WITHOUT_NETWORK else nullcontext([]) as tried:
         yield tried
     assert tried == []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_a_module_leaves_open_is_its_own_fault() -> Iterator[None]:
+    """A program or socket that is still open is found here, and not by whichever test runs much later."""
+    yield
+    gc.collect()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conftest import EXTENSION
+from programs import end
 from real_browser import browser_page
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ def served(folder: Path, settings: str = "") -> Iterator[str]:
             _wait(process, url, folder / "log.txt")
             yield url
         finally:
-            process.terminate()
-            process.wait(30)
+            end(process)
 
 
 def _wait(process: subprocess.Popen, url: str, log: Path) -> None:

@@ -64,7 +64,7 @@ class ActingHost(Host):
 
     def turn(self):
         """What the newest report says."""
-        assert self.monitor.wait_until_idle(10)
+        assert self.monitor.wait_until_idle(120)
         shown = self.monitor.snapshot(None)
         report = shown.turns[0]
         acted = report.acted

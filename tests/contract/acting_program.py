@@ -193,8 +193,8 @@ def repair_while_another_waits(host):
 
     host.model.pause_s = 0.05
     mine = page(host, on_step=start)
-    threads[0].join(20)
-    assert host.monitor.wait_until_idle(10)
+    threads[0].join(120)
+    assert host.monitor.wait_until_idle(120)
     reports = [r for r in host.monitor.snapshot(None).turns if r.acted is not None]
     return {**mine, "why": reports[0].acted.why, "other": said.get("other")}
 
@@ -216,10 +216,10 @@ def repair_in_parallel(host):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
     finally:
         host.shared.args.parallel = 1
-    assert host.monitor.wait_until_idle(10)
+    assert host.monitor.wait_until_idle(120)
     done = [turn.acted.done.value for turn in host.monitor.snapshot(None).turns[:2]]
     return {"said": said, "done": done, "at_once": host.model.busiest, "parallel": parallel}
 
@@ -313,7 +313,7 @@ def faults(host):
             got[f"{place}.{name}"] = [page(host)["internal"], api(host)["internal"]]
         finally:
             setattr(module, name, original)
-    assert host.monitor.wait_until_idle(10)
+    assert host.monitor.wait_until_idle(120)
     return {"got": got, "told": list(host.monitor.snapshot(None).problems)}
 
 

@@ -65,7 +65,7 @@ class RealHost(Host):
         self.extensions.available_extensions[:] = ["exllama_guardrails"]
         self.extensions.load_extensions()
         monitor = session().monitor
-        until_s = time.monotonic() + 20
+        until_s = time.monotonic() + 300
         while not (monitor.knowledge and monitor.knowledge.index_hash) and time.monotonic() < until_s:
             time.sleep(0.05)
         assert monitor.knowledge.index_hash, "the knowledge folder was not indexed"
@@ -234,7 +234,7 @@ def name_of(code):
 
 
 def settle(host):
-    assert host.recorder.wait_until_idle(30)
+    assert host.recorder.wait_until_idle(120)
     memory = host.recorder._memory
     for key in tuple(memory._problems):
         memory.clear_problem(key)
@@ -259,10 +259,10 @@ def tried(host, functions, turn, records):
                 host.shared.generation_lock.release()
         time.sleep(0.02)
         with contextlib.suppress(ZeroDivisionError):
-            host.recorder.wait_until_idle(30)
+            host.recorder.wait_until_idle(120)
         with contextlib.suppress(ZeroDivisionError):
             host.recorder._worker._worker.submit(lambda: None).result(30)
-    host.recorder.wait_until_idle(30)
+    host.recorder.wait_until_idle(120)
     problems = [p for p in host.recorder.snapshot().problems if not p.startswith("Tokens are not counted")]
     return {
         "hits": len(HITS),
@@ -287,7 +287,7 @@ def main():
         for turn in TURNS:
             reached.turn = turn
             good[turn.__name__] = turn(host)
-            host.recorder.wait_until_idle(30)
+            host.recorder.wait_until_idle(120)
         reached.turn = None
         sys.setprofile(None)
         threading.setprofile(None)
@@ -309,7 +309,7 @@ def main():
         }  # fmt: skip
         print(json.dumps(told), file=out)
         out.flush()
-        host.recorder.wait_until_idle(30)
+        host.recorder.wait_until_idle(120)
     os._exit(0)  # the threads of a host that was broken on purpose are not waited for
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 
 import pytest
 from contract import llama_server
@@ -86,10 +85,9 @@ def test_a_wrong_number_of_log_probabilities_is_not_scored():
 def test_a_process_that_ended_is_told_at_once():
     with llama_server.answering(lambda *_: (200, "{}")) as server:
         pass
-    started_s = time.monotonic()
+    # Refused and not timed out: the sentence of a server that does not answer is another one.
     with pytest.raises(BackendError, match="process may have ended"):
         _backend(server).count_tokens("x")
-    assert time.monotonic() - started_s < 5
 
 
 def test_a_stuck_server_is_told_when_its_time_is_over(monkeypatch):
@@ -97,7 +95,7 @@ def test_a_stuck_server_is_told_when_its_time_is_over(monkeypatch):
     leave = threading.Event()
 
     def answer(*_):
-        leave.wait(10)
+        leave.wait(120)
         return 200, "{}"
 
     with llama_server.answering(answer) as server:

@@ -276,7 +276,7 @@ def test_a_grammar_that_is_not_ready_is_said_not_waited_for(letters):
     cache = LockCache()
 
     def slow():
-        gate.wait(30)
+        gate.wait(120)
         return letters
 
     outcome = cache.get(plan_calls((WEATHER,), "", always=False), "m", slow, timeout_s=0.05)

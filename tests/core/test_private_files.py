@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes are POSIX")
 def traces(folder):
     monitor = make_monitor(Settings(), trace=TraceWriter(folder / "deep" / "traces"))
     monitor.open_turn(TurnRequest(turn_id="t", question="Q?", snippets=())).close("A.", Finish.COMPLETE)
-    assert monitor.wait_until_idle(10)
+    assert monitor.wait_until_idle(120)
 
 
 def kept_runs(folder):

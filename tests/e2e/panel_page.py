@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import SHARED
+from programs import end
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 DEMO = Path(__file__).parents[1] / "panel" / "demo.py"
 SHIM = SHARED / "webui-shim"
-WAIT_MS = 15_000
+WAIT_MS = 120_000  # ends a test that hangs; a busy machine may take long
 
 
 class Served:
@@ -41,7 +42,11 @@ class Served:
             env=env,
         )
         self.url = f"http://127.0.0.1:{self.port}/"
-        self.await_line("ready")
+        try:
+            self.await_line("ready")
+        except BaseException:
+            end(self.process)
+            raise
 
     def send(self, line: str) -> None:
         assert self.process.stdin is not None
@@ -60,7 +65,8 @@ class Served:
         self.await_line("done")
 
     def close(self) -> None:
-        self.process.communicate("quit\n", timeout=20)
+        self.send("quit")
+        end(self.process)
 
 
 def python_of(version: str) -> str:

@@ -139,11 +139,11 @@ def test_a_request_under_another_name_is_refused(url: str) -> None:
             ({"Host": "example.org"}, 403),
             ({"Host": f"127.0.0.1:{port}", "Origin": "https://example.org"}, 403),
         ):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
             connection.request(method, path, headers=headers)
             assert connection.getresponse().status == status, (path, headers)
             connection.close()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("GET", "/v1/models")
     assert connection.getresponse().status == 200
     connection.close()

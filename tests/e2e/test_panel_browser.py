@@ -59,6 +59,31 @@ def test_the_one_line_sits_in_the_chat_and_nothing_moves_while_a_reply_streams(s
     assert page.is_visible("#eg-panel-turn")
 
 
+def test_every_word_of_a_verdict_has_room_so_that_the_next_one_moves_nothing(served, page):
+    """Which words a reply passes through depends on how fast the machine is."""
+    served.run("run 98 bad")
+    wake(page)
+    until(page, "() => document.querySelector('#eg-line').innerText.includes('Fail')")
+    room, *needed = page.evaluate(
+        """() => {
+            const place = document.querySelector('#eg-line .eg-verdict');
+            const width = (word, live) => {
+                const one = place.cloneNode(true);
+                one.style.minWidth = '0';
+                one.querySelector('.eg-badge').lastChild.textContent = word;
+                if (live) one.append(Object.assign(document.createElement('span'), { className: 'eg-live' }));
+                place.parentElement.append(one);
+                const found = one.getBoundingClientRect().width;
+                one.remove();
+                return found;
+            };
+            return [place.getBoundingClientRect().width, width('Measuring', true), width('Pass', true),
+                width('Review', true), width('Fail', true), width('Not measured', false)];
+        }"""
+    )
+    assert max(needed) <= room, needed
+
+
 @pytest.mark.parametrize("width", [390, 360, 320])
 def test_on_a_telephone_the_lines_parts_stand_beside_each_other(served, page, width):
     served.run("run 98 bad")

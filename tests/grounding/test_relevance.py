@@ -75,5 +75,5 @@ def test_relevance_waits_for_the_end_of_a_reply():
     turn = monitor.open_turn(TurnRequest("t", QUESTION, (make_snippet(BESIDE, position=0),)))
     turn.chunk(BESIDE)
     turn.close(BESIDE, Finish.COMPLETE)
-    assert monitor.wait_until_idle(10)
+    assert monitor.wait_until_idle(120)
     assert monitor.snapshot(None).turns[0].relevance.gate is Gate.REVIEW

@@ -98,7 +98,7 @@ def main(user_data):
     shared.model = shared.tokenizer = None
     shared.model_name = "None"
     wait_for(lambda: life().snapshot().state.value == "no model")
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + 300
     while model() is not None and time.monotonic() < until_s:
         gc.collect()
         time.sleep(0.1)

@@ -33,7 +33,7 @@ def answered(monitor, turn_id, channel, reader=None):
     handle = monitor.open_turn(request(turn_id, channel, reader))
     acting_api.note_report(handle, None, "The cache holds 8192 tokens.", Finish.COMPLETE, monitor.settings)
     handle.close("The cache holds 8192 tokens.", Finish.COMPLETE)
-    assert monitor.wait_until_idle(10)
+    assert monitor.wait_until_idle(120)
 
 
 def check_key(authorization: str = Header(None)):

@@ -204,7 +204,7 @@ class Chats(RuleBasedStateMachine):
 
     @rule()
     def settle(self):
-        assert self.monitor.wait_until_idle(20)
+        assert self.monitor.wait_until_idle(120)
         assert len(self.monitor._worker._open) <= sum(running.counts for running in self.running.values())
         assert self.monitor.snapshot().shed == 0
         seen = {}

@@ -16,6 +16,7 @@ from exllama_guard.core.snippets import make_snippet
 from exllama_guard.sources.marked_block import format_block
 from exllama_guard.trace.files import read_traces
 from load_clients import MARKER, run_clients
+from programs import end
 
 pytest.importorskip("fastapi")
 
@@ -45,10 +46,7 @@ def served(tmp_path, unused_port):
 
     yield serve
     for program in started:
-        program.stdin.close()
-        program.stdout.close()
-        program.terminate()
-        program.wait(20)
+        end(program)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_many_requests_at_once_wait_for_one_warm_up(model):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     world.settle()
     assert len(waited) == 8
     assert all(seconds > 0 for seconds in waited)
@@ -130,7 +130,7 @@ def test_a_fault_in_the_host_opens_the_gate_too(model):
     world = World(Host(error=RuntimeError("CUDA error")))
     world.lifecycle.model_changed(loaded(model))
     for thread in world.threads:
-        thread.join(20)
+        thread.join(120)
     assert [str(fault) for fault in world.faults] == ["CUDA error"]
     assert world.state() is FenceState.FAILED
     assert world.lifecycle.before_reply(loaded(model)) == 0.0

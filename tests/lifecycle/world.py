@@ -40,7 +40,7 @@ class Host:
             self.prompts.append(prompt)
             if self.error is not None:
                 raise self.error
-            self.hang.wait(20)
+            self.hang.wait(120)
             ttft_s = self.ttfts[min(len(self.prompts), len(self.ttfts)) - 1]
             time.sleep(ttft_s)
             for _ in range(n_tokens):
@@ -108,7 +108,7 @@ class World:
 
     def settle(self):
         for thread in list(self.threads):
-            thread.join(20)
+            thread.join(120)
             assert not thread.is_alive()
         assert self.faults == []
 

@@ -131,7 +131,7 @@ def test_where_an_answer_waits_for_its_verdict_its_snippets_are_read_before_its_
     handle = monitor.open_turn(request(), lambda: SNIPPETS)
     handle.scheduled = True  # no live score comes before the end
     handle.chunk("It")  # a short prompt: the first word comes at once
-    assert monitor.wait_until_idle(10)
+    assert monitor.wait_until_idle(120)
     assert handle.collect is None  # so a stream without snippets need not be held back
     assert SNIPPETS[0].text in read
     read.clear()

@@ -20,5 +20,5 @@ def request(turn_id="t1", *, reader=None, started_at_s=1.0, **more):
 
 
 def settled(monitor):
-    assert monitor.wait_until_idle(10)
+    assert monitor.wait_until_idle(120)
     return monitor.snapshot(None)

@@ -159,7 +159,7 @@ def run_turn(monitor: Monitor, number: int, answer: str, **options: object) -> N
     """A whole turn, scored when this returns."""
     handle = open_turn(monitor, number, **options)  # type: ignore[arg-type]
     handle.close(answer, Finish.COMPLETE)
-    assert monitor.wait_until_idle(30)
+    assert monitor.wait_until_idle(120)
 
 
 def stream_turn(monitor: Monitor, number: int, answer: str, *, pause_s: float = 0.05) -> None:

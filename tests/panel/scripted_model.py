@@ -43,9 +43,9 @@ def followed(monitor: Monitor, *, token_s: float = 0.0, drifts_after_tokens: int
     weights = _Weights()
     made.weights = weights  # type: ignore[attr-defined]  # kept alive as the host keeps its model
     made.model_changed(LoadedModel("SmolLM2-135M-Instruct", "fake", reference(weights), lambda: None))
-    jobs[0].join(20)
+    jobs[0].join(120)
     made.reply_ended("a question of a few words", "an answer of some more words than that", 0.1)
-    jobs[-1].join(20)
+    jobs[-1].join(120)
     return made
 
 

@@ -93,23 +93,23 @@ def test_a_new_user_is_told_in_one_line_what_is_missing(monitor):
     assert "Once one is loaded" in client.html["glance"]
     handle = open_turn(monitor, 1, snippets=())
     handle.close("It is 8192.", Finish.COMPLETE)
-    monitor.wait_until_idle(10)
+    monitor.wait_until_idle(120)
     client.ask()
     assert "name a folder of documents under Settings" in client.html["t.evidence"]
 
 
 def test_a_new_answer_does_not_stand_under_the_verdict_of_the_one_before(monitor):
     run_turn(monitor, 1, BAD)
-    monitor.wait_until_idle(10)
+    monitor.wait_until_idle(120)
     client = Client(Desk(monitor))
     client.ask()
     assert "Fail" in client.html["glance"]
     handle = open_turn(monitor, 2)
-    monitor.wait_until_idle(10)
+    monitor.wait_until_idle(120)
     client.ask()
     assert "Checking" in client.html["glance"] and client.last["live"] is True
     handle.close(GOOD, Finish.COMPLETE)
-    monitor.wait_until_idle(10)
+    monitor.wait_until_idle(120)
     client.ask()
     assert "Pass" in client.html["glance"] and client.last["live"] is False
 
@@ -121,14 +121,14 @@ def test_a_second_try_is_told_until_the_turn_ends(monitor, scored_live):
     if scored_live:
         handle.due_at_s = 0.0
         handle.chunk(BAD)
-    monitor.wait_until_idle(10)
+    monitor.wait_until_idle(120)
     client.ask()
     assert (handle.report is not None) is scored_live
     handle.tell("Another one is being written.")
     client.ask()
     assert "Another one is being written." in client.html["glance"] and client.last["live"] is True
     handle.close(GOOD, Finish.COMPLETE)
-    monitor.wait_until_idle(10)
+    monitor.wait_until_idle(120)
     client.ask()
     assert "Pass" in client.html["glance"] and client.last["live"] is False
 
@@ -160,14 +160,14 @@ def test_every_streamed_update_is_small_and_the_page_has_it_all_in_the_end(monit
     for end in range(40, len(answer), 40):
         handle.due_at_s = 0.0
         handle.chunk(answer[:end])
-        monitor.wait_until_idle(10)
+        monitor.wait_until_idle(120)
         sizes.append(len(client.ask().encode()))
     assert handle.report is not None
     assert handle.report.finish is Finish.STREAMING
     assert client.last["live"] is True
     assert max(sizes) <= MOST_BYTES, sizes
     handle.close(answer, Finish.COMPLETE)
-    monitor.wait_until_idle(10)
+    monitor.wait_until_idle(120)
     client.ask()
     whole = Client(client.desk, tab=tab)
     whole.ask()

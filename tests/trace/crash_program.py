@@ -55,11 +55,12 @@ def main():
             os.close(read)
             write_on(folder, base, number, told)
         os.close(told)
+        first = os.read(read, 1)  # it has finished a line, however busy the machine is
         time.sleep(choose.uniform(0.001, 0.02))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        with os.fdopen(read) as pipe:
-            numbers = [int(line) for line in pipe]
+        with os.fdopen(read, "rb") as pipe:
+            numbers = [int(line) for line in (first + pipe.read()).splitlines()]
         finished += numbers
         number = (numbers[-1] if numbers else number) + 2  # the one after the last may have been written
     lines = [line for path in trace_files(folder) for line in read_lines(path)]

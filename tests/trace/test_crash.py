@@ -41,8 +41,8 @@ def read_ids(folder):
 @posix
 def test_200_kills_at_random_moments_lose_no_finished_line(tmp_path):
     program = Path(__file__).with_name("crash_program.py")
-    seen = printed_by(program, tmp_path, KILLS, 1, limit_s=200)
-    assert seen["finished"] > KILLS
+    seen = printed_by(program, tmp_path, KILLS, 1)
+    assert seen["finished"] >= KILLS  # each child was killed after a line of its own
     assert (seen["lost"], seen["twice"], seen["in_order"]) == ([], 0, True)
     assert seen["cut"] <= KILLS  # at most the line that was being written
     assert seen["good"] <= seen["finished"] + KILLS
@@ -109,7 +109,7 @@ def test_an_error_of_the_disk_is_one_sentence_and_over_when_it_is_over(tmp_path,
     def turn(name):
         handle = monitor.open_turn(replace(report.request, turn_id=name))
         handle.close("Said.", Finish.COMPLETE)
-        assert monitor.wait_until_idle(10)
+        assert monitor.wait_until_idle(120)
         return monitor.snapshot()
 
     monkeypatch.setattr(files_module.os, "write", refuse)
@@ -178,5 +178,5 @@ def test_a_clock_that_goes_back_leaves_the_newest_turn_on_top(report):
     for number, at_s in enumerate((1000.0, 2000.0, 500.0)):
         request = replace(report.request, turn_id=f"n{number}", started_at_s=at_s)
         monitor.open_turn(request).close("Said.", Finish.COMPLETE)
-    assert monitor.wait_until_idle(10)
+    assert monitor.wait_until_idle(120)
     assert [turn.request.turn_id for turn in monitor.snapshot().turns] == ["n2", "n1", "n0"]

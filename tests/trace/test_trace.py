@@ -24,6 +24,7 @@ from exllama_guard.trace.line import from_line, json_schema, to_line
 from exllama_guard.trace.record import reader_in_trace, record_of
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import end
 from trace_material import report_of
 
 
@@ -177,11 +178,12 @@ def test_a_killed_process_loses_at_most_the_line_being_written(tmp_path):
         child = subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path), *paths], stdout=subprocess.PIPE, text=True
         )
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(0.02 * moment + 0.005)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
+        try:
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(0.02 * moment + 0.005)
+            child.send_signal(signal.SIGKILL)
+        finally:
+            end(child)
     lines = [line for path in trace_files(tmp_path) for line in read_lines(path)]
     assert sum(line.record is not None for line in lines) >= 10
     assert sum(line.record is None for line in lines) <= 5

@@ -19,7 +19,7 @@ _UNSAFE = re.compile(r"[^\w\s.,;:!?%'’‘“”()/+=°€£¥§…–—-]|(?<
 _ADDRESS = re.compile(
     r"\b(?:https?|ftp)://|\bwww\.|\bmailto:", re.IGNORECASE
 )  # made a link by some renderers
-_LINE = re.compile(rf"\n*^{re.escape(_MARK)}[^\n]*(?:\n+|\Z)", re.MULTILINE)
+_LINE = re.compile(rf"(?<!\n)\n*^{re.escape(_MARK)}[^\n]*(?:\n+|\Z)", re.MULTILINE)
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 _QUOTED_CHARACTERS = 80
 _PASSAGE_CHARACTERS = 280

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlparse
 
+from exllama_guard.core.places import Taken
 from exllama_guard.core.snippets import Snippet, Span
 
 _BRACKETS = re.compile(r"(?P<open>[\[(【〔（])(?P<inside>[^\[\]()【】〔〕（）\n]{1,200})[\])】〕）]")
 _PART = re.compile(r"[^,;，、；]+")
 _NUMBERS = re.compile(
-    r"\s*(?:source|sources|snippet|doc|document|ref|s|#|\^)?[\s.:]*(\d{1,3})"
-    r"(?:\s*(?:-|–|—|to)\s*s?(\d{1,3}))?(?:\s*†.*)?\s*",
+    r"(?:source|sources|snippet|doc|document|ref|s|#|\^)?[\s.:]{0,9}(\d{1,3})"
+    r"(?:\s{0,9}(?:-|–|—|to)\s{0,9}s?(\d{1,3}))?(?:\s{0,9}†.*)?",
     re.IGNORECASE,
 )
 _MOST_IN_RANGE = 50
-_LETTER_AND_DIGIT = re.compile(r"[^\W\d_].*\d|\d.*[^\W\d_]")
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 
@@ -39,12 +39,15 @@ def find_citations(answer: str, snippets: Sequence[Snippet]) -> tuple[Citation, 
     """
     names = _names(snippets)
     found: list[Citation] = []
-    code = [match.span() for match in _CODE.finditer(answer)] if "`" in answer else []
+    taken = Taken(len(answer))
+    for code in _CODE.finditer(answer) if "`" in answer else ():
+        taken.take(*code.span())
     for match in _BRACKETS.finditer(answer):
-        if not _inside(match.start(), code):
+        if not taken.meets(match.start(), match.start() + 1):
             found.extend(_of_brackets(answer, match, names, snippets))
-    taken = [*code, *((citation.span.start, citation.span.end) for citation in found)]
-    found.extend(c for c in _bare_ids(answer, snippets) if not _inside(c.span.start, taken))
+    for citation in found:
+        taken.take(citation.span.start, citation.span.end)
+    found.extend(c for c in _bare_ids(answer, snippets) if not taken.meets(c.span.start, c.span.start + 1))
     return tuple(sorted(found, key=lambda citation: (citation.span.start, citation.span.end)))
 
 
@@ -82,7 +85,7 @@ def _of_part(part: str, names: dict[str, str], snippets: Sequence[Snippet]) -> l
     key = _key(part)
     if key in names:
         return [names[key]]
-    number = _NUMBERS.fullmatch(part)
+    number = _NUMBERS.fullmatch(part.strip())
     if number is None:
         return None
     first, last = int(number[1]), int(number[2] or number[1])
@@ -94,13 +97,9 @@ def _of_part(part: str, names: dict[str, str], snippets: Sequence[Snippet]) -> l
     ]
 
 
-def _inside(place: int, ranges: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= place < end for start, end in ranges)
-
-
 def _bare_ids(answer: str, snippets: Sequence[Snippet]) -> Iterator[Citation]:
     """Ids written without brackets ("as s2 says"); only ids that carry a digit and a letter."""
-    ids = [s.snippet_id for s in snippets if _LETTER_AND_DIGIT.search(s.snippet_id)]
+    ids = [s.snippet_id for s in snippets if _has_letter_and_digit(s.snippet_id)]
     if not ids:
         return
     pattern = "|".join(re.escape(i) for i in sorted(set(ids), key=len, reverse=True))
@@ -108,6 +107,10 @@ def _bare_ids(answer: str, snippets: Sequence[Snippet]) -> Iterator[Citation]:
     for match in re.finditer(rf"(?<![\w/.-])(?<!\w\()(?:{pattern})(?![\w/-]|\.\w)", answer, re.IGNORECASE):
         span = Span(match.start(), match.end())
         yield Citation(span, match.group(), known.get(match.group().casefold()))
+
+
+def _has_letter_and_digit(name: str) -> bool:
+    return any(sign.isalpha() for sign in name) and any(sign.isdigit() for sign in name)
 
 
 def _names(snippets: Sequence[Snippet]) -> dict[str, str]:
@@ -119,11 +122,19 @@ def _names(snippets: Sequence[Snippet]) -> dict[str, str]:
         url = snippet.source_url
         if url.startswith("sha256:"):
             continue
-        path = PurePosixPath(unquote(urlparse(url).path).replace("\\", "/"))
+        path = PurePosixPath(unquote(_path_of(url)).replace("\\", "/"))
         for name in (url, path.name, path.stem if len(path.stem) > 2 and not path.stem.isdigit() else ""):
             if name:
                 names.setdefault(_key(name), snippet.snippet_id)
     return names
+
+
+def _path_of(url: str) -> str:
+    """The path of an address; of what is none (`http://[`), all of it."""
+    try:
+        return urlparse(url).path
+    except ValueError:
+        return url
 
 
 def _key(text: str) -> str:

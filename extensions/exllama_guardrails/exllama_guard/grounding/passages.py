@@ -10,7 +10,7 @@ from exllama_guard.core.snippets import Span
 __all__ = ["split_passages"]
 
 # After a sentence's end mark with its closing quotes, or at a line break.
-_BOUNDARY = re.compile(r"(?<=[.!?…])[\"'»”’)\]]*\s+|(?<=[。！？])|\s*\n\s*")
+_BOUNDARY = re.compile(r"(?<=[.!?…])[\"'»”’)\]]*\s+|(?<=[。！？])|(?<!\s)\s*\n\s*")
 _CHARACTERS_PER_WORD = 8  # for scripts that put no space between words
 
 

@@ -21,11 +21,11 @@ _ANSWER_MARK = re.compile(
 )
 
 _TOOL_CALL_START = re.compile(
-    r"\A\s*(?:<tool_call>|<function_call>|<function=|<minimax:tool_call>|<\|tool_calls?(?:_section)?_begin\|>"
+    r"(?:<tool_call>|<function_call>|<function=|<minimax:tool_call>|<\|tool_calls?(?:_section)?_begin\|>"
     r"|<｜tool▁calls?▁begin｜>|\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_call>"
     r"|<\|channel\|>commentary to=functions\."
-    r'|\[?\s*\{\s*"(?:name|function)"\s*:'
-    r'|[A-Za-z_][\w.-]{0,63}\s*(?:\[ARGS\])?\s*\{\s*"[^"\n]*"\s*:)'  # a bare name before its arguments
+    r'|\[?\s{0,99}\{\s*"(?:name|function)"\s*:'
+    r'|[A-Za-z_][\w.-]{0,63}\s{0,99}(?:\[ARGS\])?\s{0,99}\{\s*"[^"\n]*"\s*:)'  # a name before its arguments
 )
 
 
@@ -34,25 +34,33 @@ def answer_of(reply: str) -> str:
 
     A lone end tag counts as the end of a block whose start was part of the prompt.
     """
-    text = reply
+    at = 0
     while True:
-        stripped = text.lstrip()
-        tags = next((tags for tags in _THINKING if stripped.startswith(tags[0])), None)
+        start = _word_from(reply, at)
+        tags = next((tags for tags in _THINKING if reply.startswith(tags[0], start)), None)
         if tags is None:
             break
-        _, found, rest = stripped.partition(tags[1])
-        if not found:
+        end = reply.find(tags[1], start)
+        if end < 0:
             return ""
-        text = rest
-    if text is reply:
+        at = end + len(tags[1])
+    text = reply[at:]
+    if not at:
         for opening, closing in _THINKING:
             if closing.startswith(("</", "[/")) and closing in text and opening not in text:
                 text = text.partition(closing)[2]
                 break
     text = _ANSWER_MARK.sub("", text)
-    return text if text is reply else text.lstrip()
+    return text if text == reply else text.lstrip()
+
+
+def _word_from(text: str, at: int) -> int:
+    """Where the white space at `at` ends."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
 
 
 def is_tool_call(reply: str) -> bool:
     """True when the reply, after its thinking, starts as a tool call of a known format."""
-    return _TOOL_CALL_START.match(answer_of(reply)) is not None
+    return _TOOL_CALL_START.match(answer_of(reply).lstrip()) is not None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,9 @@ from exllama_guard.sources.cut import snippets_of
 __all__ = ["Attachment", "from_history", "in_prompt", "attachment_snippets"]
 
 # The same in WebUI 3.23 and 4.7.3 (modules/chat.py). A template may trim the blank lines at the end.
-_HEADER = re.compile(r"Name: (?P<name>[^\n]*)\n(?:URL: (?P<url>[^\n]*)\n)?Contents:\n\n=====\n")
+_HEADER = re.compile(
+    r"^Name: (?P<name>[^\n]*)\n(?:URL: (?P<url>[^\n]*)\n)?Contents:\n\n=====\n", re.MULTILINE
+)
 # Without a history to compare with: before the next attachment or the end of the message.
 _END = re.compile(
     r"\n=====(?=\n\n\nName: [^\n]*\n(?:URL:|Contents:)|\s*(?:<\||</s>|<end_of_turn|\[/INST|\Z))"
@@ -71,21 +74,27 @@ def attachment_snippets(prompt: str, history: Mapping[str, Any], *, first: int =
 
 def _read(prompt: str, known: tuple[Attachment, ...]) -> Iterator[Attachment]:
     at = prompt.find(_MARK)
+    ends = [match.span() for match in _END.finditer(prompt, at)] if at >= 0 else []
     while at >= 0 and (header := _HEADER.search(prompt, at)) is not None:
         start = header.end()
-        content, at = _content(prompt, start, header["name"], known)
+        content, at = _content(prompt, start, header["name"], known, ends)
         if content.strip():
             yield Attachment(header["name"], content, header["url"])
 
 
-def _content(prompt: str, start: int, name: str, known: Iterable[Attachment]) -> tuple[str, int]:
-    """The content that starts at `start`, and where it ends."""
+def _content(
+    prompt: str, start: int, name: str, known: Iterable[Attachment], ends: Sequence[tuple[int, int]]
+) -> tuple[str, int]:
+    """The content that starts at `start`, and where it ends; `ends` are all places of `_END`, in order."""
     for attachment in known:
         if attachment.name == name:
             length = _common(prompt, start, attachment.content)
             if length:
                 return attachment.content[:length], start + length
-    end = _END.search(prompt, start) or _ANY_END.search(prompt, start)
+    following = bisect_left(ends, (start, 0))
+    if following < len(ends):
+        return prompt[start : ends[following][0]], ends[following][1]
+    end = _ANY_END.search(prompt, start)
     if end is not None:
         return prompt[start : end.start()], end.end()
     return prompt[start:], len(prompt)

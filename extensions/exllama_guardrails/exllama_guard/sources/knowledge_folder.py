@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from exllama_guard.core.ports import Embedder
 from exllama_guard.core.snippets import Offsets, Origin, Snippet, make_snippet
 from exllama_guard.errors import EmbedderError, SourceError
 from exllama_guard.sources.knowledge_cache import VectorCache
+from exllama_guard.sources.knowledge_files import files_of
 from exllama_guard.sources.knowledge_index import Index
 from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA, Splitter, sentence_spans, snippet_spans
 from exllama_guard.sources.knowledge_text import SUFFIXES, Source, read_source
@@ -227,34 +227,14 @@ class KnowledgeFolder:
         return files, problems
 
     def _paths(self, problems: list[str]) -> Iterator[Path]:
-        """Readable files in order of their names; hidden ones are left out."""
+        """Readable files in order of their names, those behind links last."""
         if not self._folder.is_dir():
             problems.append(
                 f"The knowledge folder '{self._folder.name}' is not there; "
                 "check the setting knowledge_folder."
             )
             return
-
-        def unreadable(error: OSError) -> None:
-            name = Path(str(error.filename or self._folder)).name
-            problems.append(
-                f"The folder '{name}' cannot be read ({error.strerror or error}); check its permissions."
-            )
-
-        for parent, folders, names in os.walk(self._folder, onerror=unreadable):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                path = Path(parent) / name
-                if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
-                    continue
-                if path.is_symlink() and not path.resolve().is_relative_to(self._folder):
-                    shown = path.relative_to(self._folder).as_posix()
-                    problems.append(
-                        f"'{shown}' is a link to a file outside the knowledge folder and is left out; "
-                        "put the file itself there."
-                    )
-                    continue
-                yield path
+        yield from files_of(self._folder, SUFFIXES, problems.append)
 
     def _read_file(self, path: Path, shown: str, stamp: tuple[int, int]) -> _File:
         source = read_source(path, shown)

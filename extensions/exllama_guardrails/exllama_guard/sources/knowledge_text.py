@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import logging
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from exllama_guard.core.snippets import Span
 from exllama_guard.errors import SourceError
+from exllama_guard.sources.knowledge_files import read_bytes
 
 __all__ = ["SUFFIXES", "MAX_FILE_BYTES", "Section", "Source", "read_source"]
 
@@ -47,14 +49,10 @@ def read_source(path: Path, shown: str) -> Source:
         SourceError: It is too large, unreadable, not text, an encrypted or corrupt PDF, or pypdf is missing.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise SourceError(
-                f"{shown} has {size / 1e6:.0f} MB, the limit is {MAX_FILE_BYTES / 1e6:.0f} MB; split it."
-            )
+        data = read_bytes(path, shown, MAX_FILE_BYTES)
         if path.suffix.lower() == ".pdf":
-            return _read_pdf(path, shown)
-        text = _decoded(path.read_bytes(), shown)
+            return _read_pdf(data, shown)
+        text = _decoded(data, shown)
     except OSError as error:
         raise SourceError(
             f"{shown} cannot be read ({error.strerror or error}); check its permissions."
@@ -108,7 +106,7 @@ def _can_be_heading(line: str) -> bool:
     return bool(line.strip()) and not line.startswith((" " * 4, "\t", "|", "-", "*", ">"))
 
 
-def _read_pdf(path: Path, shown: str) -> Source:
+def _read_pdf(data: bytes, shown: str) -> Source:
     try:
         from pypdf import PdfReader
         from pypdf.errors import PyPdfError
@@ -117,7 +115,7 @@ def _read_pdf(path: Path, shown: str) -> Source:
     logging.getLogger("pypdf").setLevel(logging.ERROR)
     broken = (PyPdfError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
     try:
-        reader = PdfReader(path)
+        reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise SourceError(f"{shown} is encrypted; save a copy without a password.")
         pages = list(reader.pages)

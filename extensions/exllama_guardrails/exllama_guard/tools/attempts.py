@@ -13,13 +13,16 @@ from exllama_guard.tools.strict_json import json_spans, read_json
 
 __all__ = ["Attempt", "find_attempts", "prose_beside", "restore_text", "without_thinking"]
 
-_NAME = re.compile(r'"(?:name|function)"\s*:\s*"([^"\\]{1,256})"')
+_NAME = re.compile(r'"(?:name|function)"\s{0,20}:\s{0,20}"([^"\\]{1,256})"')
+# Where a value in tags starts, with its key, and what ends it.
 _TAGGED = (
-    re.compile(r"<parameter=(?P<key>[^>]+)>(?P<value>.*?)</parameter>", re.DOTALL),
-    re.compile(r"<parameter\s+name=\"(?P<key>[^\"]+)\">(?P<value>.*?)</parameter>", re.DOTALL),
-    re.compile(r"<arg_key>\s*(?P<key>.*?)\s*</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>", re.DOTALL),
-    re.compile(r"\b(?P<key>\w+)\s*=\s*\"(?P<value>(?:[^\"\\]|\\.)*)\""),
+    (re.compile(r"<parameter=(?P<key>[^<>]{1,256})>"), "</parameter>"),
+    (re.compile(r"<parameter\s{1,20}name=\"(?P<key>[^<>\"]{1,256})\">"), "</parameter>"),
+    (re.compile(r"<arg_key>(?P<key>[^<>]{1,256})</arg_key>\s{0,99}<arg_value>"), "</arg_value>"),
 )
+_PYTHON_ARGUMENT = re.compile(r"\b(?P<key>\w+)\s{0,20}=\s{0,20}\"(?P<value>(?:[^\"\\]|\\.)*)\"")
+# So many calls of one reply are read to the end of their arguments; a later one up to the next one's head.
+_MOST_READ_AHEAD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def find_attempts(reply: str, names: Sequence[str]) -> tuple[Attempt, ...]:
     for form in FORMATS:
         found: list[Attempt] = []
         if form.head is not None:
-            found = [_headed(text, match) for match in form.head.finditer(text)]
+            found = _all_headed(text, form.head)
         elif form.body is not None:
             found = [attempt for match in form.body.finditer(text) for attempt in _enveloped(match)]
         if found:
@@ -65,8 +68,7 @@ def find_attempts(reply: str, names: Sequence[str]) -> tuple[Attempt, ...]:
     if not bare:
         return ()
     either = "|".join(map(re.escape, sorted(bare, key=len, reverse=True)))
-    start = re.compile(rf"(?<![\w.:])(?P<name>{either})\s?(?=\{{)")
-    return tuple(_headed(text, match) for match in start.finditer(text))
+    return tuple(_all_headed(text, re.compile(rf"(?<![\w.:])(?P<name>{either})\s?(?=\{{)")))
 
 
 def restore_text(
@@ -86,12 +88,7 @@ def restore_text(
     position = text.find(name)
     if position < 0:
         return dict(arguments)
-    raw: dict[str, str] = {}
-    for pattern in _TAGGED:
-        for match in pattern.finditer(text, position):
-            raw.setdefault(match["key"].strip(), match["value"].strip())
-        if raw:
-            break
+    raw = _written_values(text, position)
     out = dict(arguments)
     for key, value in arguments.items():
         if not isinstance(value, str) and key in raw and not fits(key, value) and fits(key, raw[key]):
@@ -99,6 +96,24 @@ def restore_text(
     return out
 
 
+def _written_values(text: str, position: int) -> dict[str, str]:
+    """The values of the first form that stands behind `position`, by their keys, as they are written."""
+    for opening, closing in _TAGGED:
+        raw: dict[str, str] = {}
+        at = position
+        while match := opening.search(text, at):
+            end = text.find(closing, match.end())
+            if end < 0:
+                break
+            raw.setdefault(match["key"].strip(), text[match.end() : end].strip())
+            at = end + len(closing)
+        if raw:
+            return raw
+    found = _PYTHON_ARGUMENT.finditer(text, position)
+    return {match["key"]: match["value"].strip() for match in reversed(list(found))}
+
+
+_NEXT_MARK = re.compile(r"<[|｜/]|\[TOOL_CALLS\]")
 _MARKS = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{4,24}\]")
 
 
@@ -109,13 +124,22 @@ def prose_beside(reply: str) -> bool | None:
         pattern = form.head or form.body
         if pattern is None:
             continue
-        kept, end = "", 0
-        for match in pattern.finditer(text):
-            kept += text[end : max(end, match.start())]
-            end = match.end() if form.head is None else match.end() + _length(text[match.end() :])
+        kept: list[str] = []
+        end = 0
+        heads = list(pattern.finditer(text))
+        for match, until in zip(heads, _reach(heads, len(text)), strict=True):
+            kept.append(text[end : max(end, match.start())])
+            end = match.end() if form.head is None else match.end() + _length(text[match.end() : until])
         if end:
-            return any(char.isalnum() for char in _MARKS.sub(" ", kept + text[end:]))
+            kept.append(text[end:])
+            return any(char.isalnum() for char in _MARKS.sub(" ", "".join(kept)))
     return None
+
+
+def _reach(heads: Sequence[re.Match[str]], length: int) -> list[int]:
+    """How far to read behind each head: the first ones to the end, later ones to the next head."""
+    following = [head.start() for head in heads[1:]] + [length]
+    return [length] * min(len(heads), _MOST_READ_AHEAD) + following[_MOST_READ_AHEAD:]
 
 
 def _length(text: str) -> int:
@@ -124,14 +148,21 @@ def _length(text: str) -> int:
     return span[1] if span else len(text.partition("\n")[0])
 
 
-def _headed(text: str, match: re.Match[str]) -> Attempt:
-    """The call whose name `match` found and whose JSON starts where it ends."""
-    start = match.end()
-    if text[start : start + 1] in ("{", "["):
-        span = next(json_spans(text[start:]), None)
-        arguments = text[start : start + span[1]] if span else text[start:]
+def _all_headed(text: str, head: re.Pattern[str]) -> list[Attempt]:
+    heads = list(head.finditer(text))
+    return [
+        _headed(text[match.end() : until], match)
+        for match, until in zip(heads, _reach(heads, len(text)), strict=True)
+    ]
+
+
+def _headed(rest: str, match: re.Match[str]) -> Attempt:
+    """The call whose name `match` found; its JSON starts `rest`."""
+    if rest[:1] in ("{", "["):
+        span = next(json_spans(rest), None)
+        arguments = rest[: span[1]] if span else rest
     else:
-        arguments = re.split(r"<[|｜/]|\[TOOL_CALLS\]", text[start:], maxsplit=1)[0]
+        arguments = _NEXT_MARK.split(rest, maxsplit=1)[0]
     return Attempt(match["name"].strip(), arguments, match.start(), not _is_object(arguments))
 
 

@@ -7,6 +7,7 @@ as secret only behind a name such as `api_key=` and only where it looks random.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar, cast
@@ -34,16 +35,15 @@ _PREFIXED = re.compile(
     | npm_[A-Za-z0-9]{30,}
     | pypi-[A-Za-z0-9_-]{40,}
     | dop_v1_[a-f0-9]{40,}                       # DigitalOcean
-    | SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}  # SendGrid
-    | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*  # JSON Web Token
+    | (?<![A-Za-z0-9_-])SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}  # SendGrid
+    | (?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*  # JSON Web Token
     )""",
     re.VERBOSE,
 )
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?P<secret>.{0,8000}?(?=-----END [A-Z0-9 ]{0,30}PRIVATE KEY)|[A-Za-z0-9+/=\r\n\\]*)",
-    re.DOTALL,
-)
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
+# What may stand in a key whose end was cut off: base64, and the header lines of an encrypted one.
+_KEY_LINES = re.compile(r"(?:\r?\n[A-Za-z-]{1,40}: [^\n]{0,200})*[A-Za-z0-9+/=\r\n\\]*")
 _AUTHORIZED = re.compile(r"\b(?:bearer|basic)\s+(?P<secret>[A-Za-z0-9._~+/-]{16,}=*)", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"://[^\s/:@]{0,100}:(?P<secret>[^\s/@]{3,200})@")
 _SEPARATOR = re.compile("[:=]")
@@ -64,7 +64,7 @@ def masked(text: str) -> str:
     if any(prefix in text for prefix in _PREFIXES):
         text = _PREFIXED.sub(lambda found: _hidden(found.group()), text)
     if "PRIVATE KEY" in text:
-        text = _PRIVATE_KEY.sub(_hidden_part, text)
+        text = _without_private_keys(text)
     if "://" in text and "@" in text:
         text = _IN_ADDRESS.sub(_hidden_part, text)
     lower = text.lower()
@@ -102,6 +102,23 @@ def _hidden_part(found: re.Match[str]) -> str:
     start, end = found.start("secret") - found.start(), found.end("secret") - found.start()
     whole, secret = found.group(), found.group("secret")
     return whole[:start] + _hidden(secret, 0) + whole[end:]
+
+
+def _without_private_keys(text: str) -> str:
+    """`text` with each key in PEM form hidden, from behind its first line to its last one."""
+    parts: list[str] = []
+    ends = [match.start() for match in _KEY_END.finditer(text)]
+    kept = 0
+    for begin in _PRIVATE_KEY.finditer(text):
+        if begin.start() < kept:
+            continue
+        following = bisect_left(ends, begin.end())
+        lines = _KEY_LINES.match(text, begin.end())
+        cut = lines.end() if lines is not None else begin.end()
+        end = ends[following] if following < len(ends) else cut
+        parts += [text[kept : begin.end()], _hidden(text[begin.end() : end], 0)]
+        kept = end
+    return "".join([*parts, text[kept:]])
 
 
 def _without_named(text: str) -> str:

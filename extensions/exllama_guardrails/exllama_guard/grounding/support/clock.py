@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from exllama_guard.core.places import Taken
+
 _HOUR, _MINUTE = r"(?P<h>[01]?\d|2[0-3])", r"(?P<m>[0-5]\d)"
 _HALF = r"(?P<half>[ap])(?:\.\s?m\.|m\b)"
 _TIMES = tuple(
     re.compile(rf"(?<![\w:.,/$€£]){pattern}", re.IGNORECASE)
     for pattern in (
-        rf"{_HOUR}:{_MINUTE}(?::[0-5]\d(?:[.,]\d+)?)?(?![\d:])(?:\s?{_HALF})?",
+        rf"{_HOUR}:{_MINUTE}(?::[0-5]\d(?:[.,]\d{1, 9})?)?(?![\d:])(?:\s?{_HALF})?",
         rf"(?P<h>1[0-2]|0?[1-9])(?:\.{_MINUTE})?\s?{_HALF}",
         rf"{_HOUR}(?:\.{_MINUTE})?\s?(?:Uhr|o['’]clock)\b",
         rf"{_HOUR}\s?h\s?{_MINUTE}\b",
@@ -31,9 +33,11 @@ class ClockTime:
 def clock_times(text: str) -> tuple[ClockTime, ...]:
     """The times of day of `text`, in order; hours in words are not read."""
     found: list[ClockTime] = []
+    taken = Taken(len(text))
     for pattern in _TIMES:
         for match in pattern.finditer(text):
-            if not any(match.start() < one.end and one.start < match.end() for one in found):
+            if not taken.meets(*match.span()):
+                taken.take(*match.span())
                 found.append(_time(match))
     return tuple(sorted(found, key=lambda one: one.start))
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from exllama_guard.core.places import Taken
+
 _MONTHS = {
     name: number
     for names in (
@@ -23,13 +25,14 @@ _MONTHS = {
 _MONTH = "|".join(sorted(map(re.escape, _MONTHS), key=len, reverse=True))
 _YEAR = r"(?:1[0-9]{3}|20[0-9]{2}|2100)"
 _DAY = r"(?:3[01]|[12][0-9]|0?[1-9])"
+_GAP = r"\s{1,20}"  # a line break and an indent; a limit, so that a long run of spaces costs no more
 _DATES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"\b(?P<y>{_YEAR})[-/.](?P<m>0?[1-9]|1[0-2])[-/.](?P<d>{_DAY})\b(?![-/.]\d)",
-        rf"\b(?P<d>{_DAY})(?:st|nd|rd|th|\.|er|º)?\s+(?:of\s+|de\s+)?(?P<mn>{_MONTH})\b\.?(?:,?\s+(?:of\s+|de\s+|del\s+)?(?P<y>{_YEAR})\b)?",
-        rf"\b(?P<mn>{_MONTH})\b\.?\s+(?P<d>{_DAY})(?:st|nd|rd|th)?\b(?!\s*(?:%|percent|million|billion|,\d{{3}}))(?:\s*,?\s+(?P<y>{_YEAR})\b)?",
-        rf"\b(?P<mn>{_MONTH})\b\.?,?\s+(?:of\s+|de\s+)?(?P<y>{_YEAR})\b",
+        rf"\b(?P<d>{_DAY})(?:st|nd|rd|th|\.|er|º)?{_GAP}(?:of{_GAP}|de{_GAP})?(?P<mn>{_MONTH})\b\.?(?:,?{_GAP}(?:of{_GAP}|de{_GAP}|del{_GAP})?(?P<y>{_YEAR})\b)?",
+        rf"\b(?P<mn>{_MONTH})\b\.?{_GAP}(?P<d>{_DAY})(?:st|nd|rd|th)?\b(?!\s{{0,20}}(?:%|percent|million|billion|,\d{{3}}))(?:\s{{0,20}},?{_GAP}(?P<y>{_YEAR})\b)?",
+        rf"\b(?P<mn>{_MONTH})\b\.?,?{_GAP}(?:of{_GAP}|de{_GAP})?(?P<y>{_YEAR})\b",
         rf"\b(?P<d>{_DAY})[/.](?P<m>0?[1-9]|1[0-2])[/.](?P<y>{_YEAR})\b",
         rf"\b(?P<m>0?[1-9]|1[0-2])[/.](?P<d>{_DAY})[/.](?P<y>{_YEAR})\b",
     )
@@ -70,10 +73,12 @@ class Date:
 def dates_of(text: str) -> tuple[Date, ...]:
     """The dates of `text` in order; lone years are numbers."""
     found: list[Date] = []
+    taken = Taken(len(text))
     for pattern in _DATES:
         for match in pattern.finditer(text):
-            if any(match.start() < date.end and date.start < match.end() for date in found):
+            if taken.meets(*match.span()):
                 continue
+            taken.take(*match.span())
             parts = match.groupdict()
             month = int(parts["m"]) if parts.get("m") else _MONTHS[parts["mn"].casefold()]
             found.append(

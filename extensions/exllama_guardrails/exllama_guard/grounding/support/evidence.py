@@ -12,9 +12,10 @@ import numpy as np
 from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.ports import Embedder, TokenEmbedder, TokenVectors
 from exllama_guard.core.snippets import Snippet, Span
+from exllama_guard.grounding.support.boundaries import sound
 from exllama_guard.grounding.support.dates import Date, dates_of
 from exllama_guard.grounding.support.quantities import Quantity, with_years
-from exllama_guard.grounding.support.text import Sentence, Word, sentences_of, sound
+from exllama_guard.grounding.support.text import Sentence, Word, sentences_of
 
 _EMBED_ALL = 48  # up to so many sentences all are embedded
 _EMBED_AT_ONCE = 4  # ahead: while a model writes, it waits for the rest of a step
@@ -24,6 +25,7 @@ _SIMILARITY_SHARE = 0.5  # what a cosine counts beside the overlap when windows 
 _WIDER = 0.03  # what each further sentence of a window must add
 _READ_WORDS = 120  # what a verifier reads for a claim, about 160 word pieces
 _MOST_SENTENCES = 20_000
+_LONGEST_WORD = 64  # a longer run of letters has no other spelling; comparing two costs their product
 _TEXTS_REMEMBERED = 4096
 
 
@@ -147,8 +149,15 @@ class Library:
         from rapidfuzz import fuzz, process
 
         if self._spellings is None:
-            self._spellings = sorted({w.norm for s in self.sentences for w in s.words if not w.is_number})
-        if len(norm) < 4:
+            self._spellings = sorted(
+                {
+                    word.norm
+                    for sentence in self.sentences
+                    for word in sentence.words
+                    if not word.is_number and len(word.norm) <= _LONGEST_WORD
+                }
+            )
+        if not 4 <= len(norm) <= _LONGEST_WORD:
             return False
         return process.extractOne(norm, self._spellings, scorer=fuzz.ratio, score_cutoff=85) is not None
 

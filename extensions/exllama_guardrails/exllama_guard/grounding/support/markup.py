@@ -27,8 +27,9 @@ def without_markup(answer: str, snippets: Sequence[Snippet]) -> str:
     parts = _CODE.split(answer)
     parts[::2] = [_MARKUP.sub(lambda match: " " * len(match.group()), part) for part in parts[::2]]
     text = _BLOCK.sub(lambda match: " " * len(match.group()), "".join(parts))
+    signs = list(text)
     for citation in find_citations(answer, snippets):
         if citation.snippet_id is not None:
             start, end = citation.span.start, citation.span.end
-            text = text[:start] + " " * (end - start) + text[end:]
-    return text
+            signs[start:end] = " " * (end - start)
+    return "".join(signs)

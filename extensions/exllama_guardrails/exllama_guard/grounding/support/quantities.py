@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from exllama_guard.core.places import Taken
+from exllama_guard.grounding.support.boundaries import sound
 from exllama_guard.grounding.support.clock import clock_times
 from exllama_guard.grounding.support.dates import dates_of
 
@@ -38,17 +40,17 @@ _UNIT: dict[str, tuple[str, float]] = {
 }  # fmt: skip
 _NUMBER = re.compile(
     r"(?P<cur>US\$|[$€£¥₹])?\s?(?P<sign>(?<![\w)])[-−])?(?P<num>\d{1,3}(?:,\d{2,3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
-    r"(?P<ord>st|nd|rd|th)?(?P<s>s)?(?:\s*-?\s*(?P<mag>hundred|thousand|millions?|billions?|trillion|"
+    r"(?P<ord>st|nd|rd|th)?(?P<s>s)?(?:\s{0,3}-?\s{0,3}(?P<mag>hundred|thousand|millions?|billions?|trillion|"
     r"dozen|bn|mn|tn|mio|lakh|"
-    r"crore|milliarden?|milliards|millones|millionen|[kKmMbB](?![\w.]))\b)?(?P<pct>\s*(?:%|"
+    r"crore|milliarden?|milliards|millones|millionen|[kKmMbB](?![\w.]))\b)?(?P<pct>\s{0,3}(?:%|"
     r"percent(?:age points?)?\b|per cent\b|pct\b|"
     r"prozent\b))?",
 )
-_NEXT_WORD = re.compile(r"[\s-]*(?:of\s+)?([^\W\d_]+)")
+_NEXT_WORD = re.compile(r"[\s-]{0,20}(?:of\s{1,20})?([^\W\d_]+)")
 # The unit behind the other end of a range, or behind a word that only narrows it: "20 to 30 minutes".
 _FURTHER = re.compile(
-    r"(?:\s*(?:to|or|and|[-–—])\s*[\d.,]*\d\s*-?|\s+(?:more|further|full|whole|business|working|"
-    r"consecutive|calendar))\s*([^\W\d_]+)",
+    r"(?:\s{0,9}(?:to|or|and|[-–—])\s{0,9}[\d.,]{0,24}\d\s{0,9}-?|\s{1,9}(?:more|further|full|whole|business|working|"
+    r"consecutive|calendar))\s{0,9}([^\W\d_]+)",
     re.IGNORECASE,
 )
 _ABOUT = re.compile(
@@ -57,9 +59,12 @@ _ABOUT = re.compile(
     r"circa|ca\.?|~|≈)\s*$",
     re.IGNORECASE,
 )
-_MARKER = re.compile(
-    r"[\[【](?:\s*(?:s|source|doc|ref|#)?\s?\d{1,3}\s*(?:[,;–-]|†[^\]】]*)?)+[\]】]", re.IGNORECASE
-)
+# What stands in one pair of brackets; whether it is a citation is asked of its items, one by one.
+_BRACKETS = re.compile(r"[\[【]([^\[\]【】]{1,200})[\]】]")
+_CITED = re.compile(r"(?:s|source|doc|ref|#)?\d{1,3}", re.IGNORECASE)
+_SEPARATED = re.compile(r"[\s,;–-]+")
+_CITED_WORDS = frozenset(["s", "source", "doc", "ref", "#"])
+_MOST_DIGITS = 100  # a longer one is an id, and floats end at 308
 _NO_THINGS = frozenset(["always", "does", "perhaps", "this", "times", "towards"])
 _SCALE_WORDS = frozenset(["hundred", "thousand", "million", "billion", "trillion", "dozen"])
 
@@ -133,7 +138,22 @@ class Quantity:
 
 def without_markers(text: str) -> str:
     """`text` with citation markers such as [1], [s2] or [3-5] blanked out; the rest keeps its place."""
-    return _MARKER.sub(lambda match: " " * len(match.group()), text) if "[" in text or "【" in text else text
+    return _BRACKETS.sub(_blanked, text) if "[" in text or "【" in text else text
+
+
+def _blanked(brackets: re.Match[str]) -> str:
+    return " " * len(brackets.group()) if _is_marker(brackets[1]) else brackets.group()
+
+
+def _is_marker(inside: str) -> bool:
+    """True where the brackets hold numbers of snippets only: "1", "s2, 3-5", "source 4", "4†p. 2"."""
+    numbers = inside.partition("†")[0].strip()
+    if not numbers or numbers[0] in ",;–-":
+        return False
+    items = [item.casefold() for item in _SEPARATED.split(numbers) if item]
+    return items[-1] not in _CITED_WORDS and all(
+        _CITED.fullmatch(item) or item in _CITED_WORDS for item in items
+    )
 
 
 def with_years(text: str, language: str = "en") -> tuple[Quantity, ...]:
@@ -150,17 +170,16 @@ def with_years(text: str, language: str = "en") -> tuple[Quantity, ...]:
 def quantities_of(text: str, language: str = "en") -> tuple[Quantity, ...]:
     """The numbers of `text` in order, in digits or words, outside its dates."""
     text = without_markers(text)
-    taken = [(date.start, date.end) for date in dates_of(text)]
-    times = [q for q in _times(text) if not _overlaps(q, taken)]
-    taken += [(q.start, q.end) for q in times]
-    found = times + [q for q in _in_digits(text) if not _overlaps(q, taken)]
-    taken += [(q.start, q.end) for q in found]
-    found += [q for q in _in_words(text, language) if not _overlaps(q, taken)]
+    taken = Taken(len(text))
+    for date in dates_of(text):
+        taken.take(date.start, date.end)
+    found: list[Quantity] = []
+    for kind in (_times(text), _in_digits(text), _in_words(text, language)):
+        free = [quantity for quantity in kind if not taken.meets(quantity.start, quantity.end)]
+        for quantity in free:
+            taken.take(quantity.start, quantity.end)
+        found += free
     return tuple(sorted(found, key=lambda quantity: quantity.start))
-
-
-def _overlaps(quantity: Quantity, taken: list[tuple[int, int]]) -> bool:
-    return any(quantity.start < end and start < quantity.end for start, end in taken)
 
 
 def _times(text: str) -> list[Quantity]:
@@ -188,6 +207,8 @@ def _in_digits(text: str) -> list[Quantity]:
         if start and (text[start - 1].isalpha() or text[start - 1] == "_") and not match["cur"]:
             continue  # part of a name such as B2B or GPT4
         plain = digits.replace(",", "")
+        if len(plain) > _MOST_DIGITS:
+            continue
         value = float(plain)
         scale = match["mag"] or ""
         end = match.end()
@@ -263,7 +284,7 @@ def _in_words(text: str, language: str) -> list[Quantity]:
     """Numbers written in words; a lone "one" or "a" counts nothing."""
     from text_to_num import find_numbers
 
-    tokens = [_Token(match) for match in re.finditer(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d.,]*|[^\w\s]", text)]
+    tokens = [_Token(match) for match in _WORDS.finditer(sound(text))]
     if not any(token.maybe for token in tokens) and language == "en":
         return []
     out = []
@@ -281,6 +302,7 @@ def _in_words(text: str, language: str) -> list[Quantity]:
     return out
 
 
+_WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d.,]*|[^\w\s]")
 NUMBER_LANGUAGES = frozenset(("en", "fr", "es", "pt", "de", "nl", "da", "it"))
 _NUMBER_WORDS = re.compile(
     r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exllama_guard.core.snippets import Span
+from exllama_guard.grounding.support.boundaries import line_sentences
 from exllama_guard.grounding.support.lexicon import irregular, weight_of
 from exllama_guard.grounding.support.quantities import without_markers
 
@@ -173,7 +174,7 @@ _STOP = frozenset(
         "including",
     ]
 )
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST_STEMMED = 64  # a longer run of letters is no word
 _PTB = frozenset(("-LRB-", "-RRB-", "-LSB-", "-RSB-"))
 
 
@@ -209,7 +210,7 @@ class Sentence:
 def stem_of(norm: str) -> str:
     """The stem that equates forms of one word ("bought", "buys"); English rules, others keep their form."""
     lemma = irregular(norm)
-    if not lemma.isascii() or len(lemma) < 4:
+    if not lemma.isascii() or not 4 <= len(lemma) <= _LONGEST_STEMMED:
         return lemma[:-1] if lemma.endswith("s") and len(lemma) == 3 else lemma
     return str(_stemmer().stemWord(lemma))
 
@@ -228,7 +229,7 @@ def words_of(text: str) -> tuple[Word, ...]:
         number = raw[0].isdigit()
         acronym = len(raw) > 1 and raw.isupper()
         weight = 1.0 if number or acronym else 0.0 if norm in _STOP else weight_of(norm)
-        start_of_sentence = index == 0 or text[: match.start()].rstrip()[-1:] in '.:!?"“•*'
+        start_of_sentence = index == 0 or _before(text, match.start()) in '.:!?"“•*'
         name = (
             raw[0].isupper()
             and weight > 0.0
@@ -243,9 +244,11 @@ def words_of(text: str) -> tuple[Word, ...]:
     return tuple(out)
 
 
-def sound(text: str) -> str:
-    """`text` with lone surrogates replaced one for one: libraries in Rust refuse them."""
-    return _SURROGATE.sub("\ufffd", text)
+def _before(text: str, at: int) -> str:
+    """The last character before `at` that is no white space; "" where there is none."""
+    while at and text[at - 1].isspace():
+        at -= 1
+    return text[at - 1 : at]
 
 
 def sentences_of(text: str, language: str = "en") -> tuple[Sentence, ...]:
@@ -259,12 +262,9 @@ def sentences_of(text: str, language: str = "en") -> tuple[Sentence, ...]:
 
 def sentence_ranges(text: str, language: str = "en") -> Iterable[tuple[int, int]]:
     """Start and end of each sentence, without the white space around it."""
-    from sentencex import get_sentence_boundaries
-
     for line in re.finditer(r"[^\n]+", text):
-        for boundary in get_sentence_boundaries(language, sound(line.group())):
-            start = line.start() + boundary["start_index"]
-            end = line.start() + boundary["end_index"]
+        for first, last in line_sentences(line.group(), language):
+            start, end = line.start() + first, line.start() + last
             while start < end and text[start].isspace():
                 start += 1
             while end > start and text[end - 1].isspace():

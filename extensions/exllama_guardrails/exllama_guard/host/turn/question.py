@@ -12,7 +12,7 @@ __all__ = ["last_user_text", "last_answer", "question_of_prompt", "with_stripped
 
 _PLACEHOLDER = "<|BEGIN-VISIBLE-CHAT|>"  # the host's user message before a greeting
 _TAIL_CHARACTERS = 4_000
-_TAGGED = re.compile(r"<\|begin-user-input\|>(.*?)<\|end-user-input\|>", re.DOTALL)  # superbooga(v2)
+_TAGS = ("<|begin-user-input|>", "<|end-user-input|>")  # superbooga(v2)
 _USER_TURN = re.compile(
     r"(?:<\|im_start\|>user|<\|user\|>|<start_of_turn>user|<\|start_header_id\|>user<\|end_header_id\|>"
     r"|\[INST\]|^#* *(?:user|human|instruction|question|q)\s*:)",
@@ -53,9 +53,10 @@ def question_of_prompt(prompt: str) -> str:
     tail = prompt[-_TAIL_CHARACTERS:]
     if OPENING in prompt:
         tail = without_blocks(prompt)[-_TAIL_CHARACTERS:]
-    tagged = _TAGGED.findall(tail)
-    if tagged:
-        return str(tagged[-1]).strip()
+    end = tail.rfind(_TAGS[1])
+    start = tail.rfind(_TAGS[0], 0, max(end, 0))
+    if start >= 0:
+        return tail[start + len(_TAGS[0]) : end].strip()
     turns = list(_USER_TURN.finditer(tail))
     if turns:
         return _TURN_END.split(tail[turns[-1].end() :], maxsplit=1)[0].strip()

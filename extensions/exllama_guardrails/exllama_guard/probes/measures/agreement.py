@@ -28,7 +28,8 @@ EQUAL_COSINE = 0.80
 ENTAILED = 0.5  # P(entailment) in both directions from which a verifier calls two answers equal
 
 _CITATION = re.compile(
-    r"[\[(【〔（]\s*(?:source|snippet|doc|ref|s|#|\^)?[\s.:]*\d{1,3}(?:\s*[,;–-]\s*s?\d{1,3})*\s*[\])】〕）]",
+    r"[\[(【〔（]\s{0,9}(?:source|snippet|doc|ref|s|#|\^)?[\s.:]{0,9}\d{1,3}"
+    r"(?:\s{0,9}[,;–-]\s{0,9}s?\d{1,3}){0,99}\s{0,9}[\])】〕）]",
     re.I,
 )
 _NO = re.compile(r"\W*(?:no|not|never|nein|non)\b", re.IGNORECASE)

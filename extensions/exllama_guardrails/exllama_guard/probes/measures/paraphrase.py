@@ -28,7 +28,8 @@ _CLAUSE = re.compile(
     r"^(?P<first>(?:if|when|while|after|before|in|on|at|with|during|for|since)\b[^,?]+),\s+(?P<rest>.+)$",
     re.I,
 )
-_TAIL = re.compile(r"^(?P<rest>.+?)\s+(?P<last>(?:if|when|while|after|before|during|since)\b[^,?]+)$", re.I)
+_TAIL = re.compile(r"\s(?P<last>(?:if|when|while|after|before|during|since)\b(?=.))", re.I)
+_QUOTED = re.compile(r"(\"[^\"]{0,400}\"|“[^“”]{0,400}”|`[^`]{0,400}`)")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -60,9 +61,9 @@ def _reordered(text: str) -> str:
     found = _CLAUSE.match(stem)
     if found:
         return f"{_upper_first(found['rest'])} {_lower_first(found['first'])}{end}"
-    found = _TAIL.match(stem)
-    if found and len(found["rest"].split()) > 2:
-        return f"{_upper_first(found['last'])}, {_lower_first(found['rest'])}{end}"
+    found = _TAIL.search(stem, max(stem.rfind(","), stem.rfind("?")) + 1)
+    if found and len(stem[: found.start()].split()) > 2:
+        return f"{_upper_first(stem[found.start('last') :])}, {_lower_first(stem[: found.start()])}{end}"
     return ""
 
 
@@ -78,7 +79,7 @@ def _synonyms(text: str) -> str:
         left -= 1
         return other
 
-    parts = re.split(r"(\"[^\"]*\"|“[^”]*”|`[^`]*`)", text)
+    parts = _QUOTED.split(text)
     changed = [part if index % 2 else _WORD.sub(swap, part) for index, part in enumerate(parts)]
     return "" if left == 2 else "".join(changed)
 

@@ -58,10 +58,23 @@ def _loop(grams: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], int]:
 
 def _suffix(said: Sequence[str]) -> int:
     """Length of the longest run at the end that is preceded by itself."""
-    for length in range(len(said) // 2, 0, -1):
-        if said[-length:] == said[-2 * length : -length]:
-            return length
-    return 0
+    back = said[::-1]
+    agree = _agreement(back)
+    return next((length for length in range(len(back) // 2, 0, -1) if agree[length] >= length), 0)
+
+
+def _agreement(said: Sequence[str]) -> list[int]:
+    """Of each place, how many words from there on are those that `said` begins with (the Z algorithm)."""
+    agree = [0] * len(said)
+    left = right = 0  # the stretch found so far that reaches furthest and repeats the beginning
+    for place in range(1, len(said)):
+        length = min(right - place, agree[place - left]) if place < right else 0
+        while place + length < len(said) and said[length] == said[place + length]:
+            length += 1
+        agree[place] = length
+        if place + length > right:
+            left, right = place, place + length
+    return agree
 
 
 def topic_loss(question: str, sentences: Sequence[str], embedder: Embedder) -> Measure:

@@ -236,7 +236,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("tool▁call▁begin", "tool▁calls▁begin"),
         ("<｜tool▁call▁begin｜>",),
         _between("<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>", "DeepSeek"),
-        head=re.compile(r"<｜tool▁call▁begin｜>\s*(?P<name>\S+?)\s*<｜tool▁sep｜>\s*"),
+        head=re.compile(r"<｜tool▁call▁begin｜>\s{0,20}(?P<name>\S{1,256}?)\s{0,20}<｜tool▁sep｜>\s*"),
     ),
     CallFormat(
         "Kimi",
@@ -251,7 +251,8 @@ FORMATS: tuple[CallFormat, ...] = (
             after=":[0-9]{1,3}",
         ),
         head=re.compile(
-            r"<\|tool_call_begin\|>\s*(?:functions\.)?(?P<name>\S+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>\s*"
+            r"<\|tool_call_begin\|>\s{0,20}(?:functions\.)?(?P<name>\S{1,256}?)(?::\d{1,9})?\s{0,20}"
+            r"<\|tool_call_argument_begin\|>\s*"
         ),
     ),
     CallFormat(
@@ -259,7 +260,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("to=functions.", "<|channel|>"),
         ("to=functions.",),
         _channel,
-        head=re.compile(r"to=functions\.(?P<name>[^<\s]+)[^{]{0,80}?<\|message\|>\s*"),
+        head=re.compile(r"to=functions\.(?P<name>[^<\s]{1,256})(?=[<\s])[^{]{0,80}?<\|message\|>\s*"),
     ),
     CallFormat("Gemma", ("<|tool_call>call:",), ("<|tool_call>",), _gemma, loose_end="<tool_call|>"),
     CallFormat(
@@ -276,7 +277,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("[TOOL_CALLS]",),
         ("[TOOL_CALLS]",),
         _between("[TOOL_CALLS]", "[ARGS]", "", "Mistral"),
-        head=re.compile(r"\[TOOL_CALLS\]\s*(?P<name>\S+?)\s*\[ARGS\]\s*"),
+        head=re.compile(r"\[TOOL_CALLS\]\s{0,20}(?P<name>\S{1,256}?)\s{0,20}\[ARGS\]\s*"),
     ),
     CallFormat(
         "tagged JSON",

@@ -19,7 +19,9 @@ __all__ = [
 ]
 
 _HEADER = re.compile(
-    r"^\s*(?:page\s+\d+(?:\s+of\s+\d+)?|\d+\s*/\s*\d+|-\s*\d+\s*-)\s*$", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*(?:page[ \t]{1,9}\d{1,9}(?:[ \t]{1,9}of[ \t]{1,9}\d{1,9})?|\d{1,9}[ \t]{0,9}/[ \t]{0,9}\d{1,9}"
+    r"|-[ \t]{0,9}\d{1,9}[ \t]{0,9}-)[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
 )
 _ENDS = re.compile(r"[.!?:;…。！？\"'”’)\]}>|*`]\s*$")
 _LEAK_WORDS = 8
