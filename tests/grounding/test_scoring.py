@@ -71,7 +71,7 @@ def test_a_far_retrieval_turns_a_pass_into_a_review_and_leaves_a_fail():
     assert verdict(PASSED, snippet=FAR).verdict.gate is Gate.REVIEW
     first, *others = verdict(PASSED, snippet=FAR).verdict.reasons  # what decided stands first
     assert "far from the retrieved text" in first
-    assert others == ["The one statement is carried by the snippets."]
+    assert others == ["The one statement is supported by the snippets."]
     failed = replace(PASSED, support=0.1, gate=Gate.FAIL)
     assert verdict(failed, snippet=FAR).verdict.gate is Gate.FAIL
 
@@ -94,8 +94,8 @@ def test_the_worst_sentence_speaks_first_then_other_conflicts():
 def test_a_sentence_without_a_finding_is_quoted():
     report = SupportReport(0.1, Gate.FAIL, False, (claim(0.1, Gate.FAIL, text="word " * 60),))
     (reason,) = verdict(report).verdict.reasons
-    assert reason.startswith("No snippet carries this sentence: “word word")
-    assert len(reason) < 170
+    assert reason.startswith("Not in the documents, as far as they were read: “word word")
+    assert len(reason) < 180
 
 
 @pytest.mark.parametrize(("anchor", "kind"), [(None, AnchorKind.PROXY), (NEAR, AnchorKind.GIVEN)])

@@ -89,7 +89,7 @@ def test_a_number_that_counts_something_else_elsewhere_hides_no_conflict() -> No
         ),
     )
     (message,) = messages("A canary is reported as a hang after 2 seconds.", snippets)
-    assert message == "The answer says 2 seconds; snippet s1 says 120 seconds."
+    assert message == "The answer says “2 seconds”; snippet s1 says “120 seconds”."
     assert messages("A canary is reported as a hang after 120 seconds.", snippets) == []
 
 
@@ -126,27 +126,27 @@ def test_an_answer_is_as_supported_as_its_worst_claim() -> None:
     [
         (
             "The firm sold 999 million phones in 2019.",
-            "The answer says 999 million phones; snippet s1 says 67 million phones.",
+            "The answer says “999 million”; snippet s1 says “67 million”.",
             "999 million",
         ),
         (
             "The Eiffel Tower was completed in May 1889.",
-            "The answer says May 1889; snippet s2 says March 1889.",
+            "The answer says “May 1889”; snippet s2 says “March 1889”.",
             "May 1889",
         ),
         (
             "Ann Lee said sales would decrease in Europe.",
-            "The answer says “decrease”; snippet s1 says “increase”.",
+            "The answer says “decrease”; s1 says “increase”.",
             "decrease",
         ),
         (
             "The company did not sell 67 million phones in 2019.",
-            "The answer says “not” where snippet s1 does not negate.",
-            "not",
+            "The answer negates “sell”; s1 does not.",
+            "sell",
         ),
         (
             "Zarkov Prill said sales would increase in Europe.",
-            "The answer names “Zarkov Prill”; no snippet does.",
+            "The answer says “Zarkov Prill” where s1 says “Ann Lee”.",
             "Zarkov Prill",
         ),
         (

@@ -63,7 +63,7 @@ def test_a_failed_answer_shows_its_worst_sentence_and_why_in_one_line():
 def test_a_passed_answer_says_what_its_verdict_rests_on():
     row = glance(checked(GOOD), SETTINGS)
     assert (row.badge.word, row.sentence) == ("Pass", "")
-    assert row.reason == "All 2 statements are carried by the snippets."
+    assert row.reason == "All 2 statements are supported by the snippets."
 
 
 def test_a_carried_answer_that_is_to_review_says_why_and_not_that_all_is_well():

@@ -17,6 +17,7 @@ _STEM = 6  # letters of a word that count
 _WIDE = "\u2e80"  # from here on signs stand without spaces
 _DEPTH = 12  # units a text asks for at most
 _LEAST = 15  # words that must be left for another unit
+_TELLING = 4  # letters from which a term tells something
 _MOST_UNITS = 3000
 _BY_LENGTH = 0.02  # what each term of a unit takes from its score
 
@@ -107,6 +108,13 @@ class Evidence:
             *(self._bags[i] for i in range(max(0, best[0] - 1), min(len(self._bags), best[0] + 2)))
         )
         return sum(self._rarity[term] for term in wanted & near) / total
+
+    def known(self, text: str) -> float:
+        """Share [0, 1] of the telling terms of `text` (numbers, four letters and more) that stand anywhere."""
+        telling = {
+            term for term in terms_of(text) if len(term) >= _TELLING or term[0].isdigit() or term > _WIDE
+        }
+        return sum(term in self._rarity for term in telling) / len(telling) if telling else 1.0
 
     @property
     def _unseen(self) -> float:

@@ -83,9 +83,9 @@ class Network:
         from torch.nn import functional
 
         tokens = x.shape[1]
-        q, k, v = self._project(self._norm(x, f"{layer}.n1"), f"{layer}.qkv").split(
-            [_HEADS * _HEAD, _KEY_HEADS * _HEAD, _KEY_HEADS * _HEAD], -1
-        )
+        mixed = self._project(self._norm(x, f"{layer}.n1"), f"{layer}.qkv")
+        queries, keys = _HEADS * _HEAD, _KEY_HEADS * _HEAD
+        q, k, v = mixed[..., :queries], mixed[..., queries : queries + keys], mixed[..., queries + keys :]
         q = _turned(q.view(1, tokens, _HEADS, _HEAD).transpose(1, 2), turn)
         k = _turned(k.view(1, tokens, _KEY_HEADS, _HEAD).transpose(1, 2), turn)
         v = v.view(1, tokens, _KEY_HEADS, _HEAD).transpose(1, 2)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from exllama_guard.grounding.facts.parsing import Parsed, Token, language_in, parsed, weight
+from exllama_guard.grounding.facts.parsing import Parsed, language_in, parsed, weight
+from exllama_guard.grounding.facts.tokens import Token
 from exllama_guard.grounding.facts.values import Place, Unit
 
 _OWN = 5  # units that share most words with a statement, beside those found by the caller

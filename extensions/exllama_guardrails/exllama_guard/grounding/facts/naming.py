@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from exllama_guard.grounding.facts.parsing import Parsed, Token
+from exllama_guard.grounding.facts.parsing import Parsed
+from exllama_guard.grounding.facts.tokens import Token
 from exllama_guard.grounding.lexicon import lemmas_of, weight_of
 
 _FILE = Path(__file__).parent / "data" / "names.txt"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from exllama_guard.grounding.facts import word_cues as cues
+from exllama_guard.grounding.facts.signs import signs_of
+from exllama_guard.grounding.facts.tokens import Token
 from exllama_guard.grounding.lexicon import Relation, irregular, lemma_of, relation, weight_of
 
 _TOKEN = re.compile(
@@ -24,26 +26,6 @@ _SNOWBALL = {
 _PLACING = frozenset(["in", "at", "on", "by", "from", "among", "for", "with"])  # "not in" turns no word
 _POSTPONED = ("de", "nl")  # languages whose "not" may stand behind what it turns
 _SCOPE = 2  # content words behind a negation that it may turn
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One word: its place, its stem, and what it is.
-
-    `sign` is -1 for the word that a negation turns, 0 where that is not plain, else 1. `pairs` are the pairs
-    of opposites that it belongs to with its side of each.
-    """
-
-    start: int
-    end: int
-    text: str
-    norm: str
-    stem: str
-    content: bool
-    number: bool
-    clause: int
-    sign: int
-    pairs: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +112,7 @@ def _script(text: str) -> str:
 def parsed(text: str, language: str) -> Parsed:
     """One sentence read in its own language; `language` is taken where the text does not tell."""
     own = language_in(text, language)
-    if own in ("zh", "ja", "ko"):
-        from exllama_guard.grounding.facts.signs import signs_of
-
-        tokens = signs_of(text, own)
-    else:
-        tokens = _tokens(text, own)
+    tokens = signs_of(text, own) if own in ("zh", "ja", "ko") else _tokens(text, own)
     stems = frozenset(token.stem for token in tokens if token.content)
     return Parsed(text, own, tokens, stems, _denying(text, tokens, own), _by_key(tokens))
 

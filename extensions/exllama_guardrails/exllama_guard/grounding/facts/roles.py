@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from exllama_guard.grounding.facts.aligning import Evidence, fit
-from exllama_guard.grounding.facts.parsing import Parsed, Token
+from exllama_guard.grounding.facts.parsing import Parsed
+from exllama_guard.grounding.facts.tokens import Token
 from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status
 
 _EARLIER = frozenset(["before", "vor", "bevor", "avant", "antes", "prima"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from exllama_guard.grounding.facts import word_cues as cues
-from exllama_guard.grounding.facts.parsing import Token
+from exllama_guard.grounding.facts.tokens import Token
 
 _RUN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+|\d+(?:[.,:/]\d+)*|[A-Za-z][\w.-]*")
 _BREAK = re.compile(r"[,;:.!?()\[\]–—|，。；：、！？\n「」『』]")

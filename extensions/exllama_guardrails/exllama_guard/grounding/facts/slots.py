@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from exllama_guard.grounding.facts import word_cues as cues
 from exllama_guard.grounding.facts.aligning import Evidence, around, fit
-from exllama_guard.grounding.facts.parsing import Parsed, Token
+from exllama_guard.grounding.facts.parsing import Parsed
+from exllama_guard.grounding.facts.tokens import Token
 from exllama_guard.grounding.facts.values import Fact, FactKind, Status
 from exllama_guard.grounding.lexicon import Relation, relation
 

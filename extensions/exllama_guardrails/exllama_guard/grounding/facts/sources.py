@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from exllama_guard.grounding.facts import word_cues as cues
 from exllama_guard.grounding.facts.aligning import Evidence, fit
 from exllama_guard.grounding.facts.naming import names_of
-from exllama_guard.grounding.facts.parsing import Parsed, Token
+from exllama_guard.grounding.facts.parsing import Parsed
+from exllama_guard.grounding.facts.tokens import Token
 from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status
 from exllama_guard.grounding.phrases import Phrase, pattern
 

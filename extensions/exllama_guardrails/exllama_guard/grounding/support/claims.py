@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from exllama_guard.core.snippets import Span
@@ -21,6 +22,9 @@ _KINDS = {
     Kind.ABSTENTION: ClaimKind.REFUSAL,
 }
 
+_GOES_ON = re.compile(r"\b(?:but|however|aber|jedoch|mais|pero|mas|ma|maar|но)\b", re.IGNORECASE)
+_MARKS = " .!?*"
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -38,8 +42,12 @@ def pieces_of(answer: str, language: str = "en") -> tuple[Piece, ...]:
     """The pieces of `answer` in order; white space, rules and list markers belong to none."""
     out = []
     for one in statements_of(answer, language):
-        kind = _KINDS[one.kind]
+        kind, absent = _KINDS[one.kind], one.absent
+        if _GOES_ON.search(absent):  # "I'm not sure, but the limit is 42" states something
+            kind, absent = ClaimKind.CLAIM, ""
+        if absent.strip(_MARKS) == one.text.strip(_MARKS):  # "I don't know" says nothing of the documents
+            absent = ""
         words = () if kind is ClaimKind.CODE else words_of(one.text)
         if words or kind is ClaimKind.CODE:
-            out.append(Piece(one.text, Span(one.start, one.end), kind, words, one.end, one.absent))
+            out.append(Piece(one.text, Span(one.start, one.end), kind, words, one.end, absent))
     return tuple(out)

@@ -42,6 +42,7 @@ from exllama_guard.grounding.talk import talk_of
 _MOST_CLAIMS = 400  # of a longer answer the first so many are scored; the report says so
 _MOST_ASKED = 4  # claims a verifier is asked about, the least supported: an answer is its worst claim
 _CONTRADICTS = 0.9  # probability from which a verifier's contradiction is named
+_NEXT_TO_NOTHING = 0.15  # share of telling words that stand in the snippets, below which nothing passes
 _SURE = 0.7  # weight from which a conflict alone fails a statement: 3 of 100 good answers hold one
 _READ_WORDS = 240  # words of the snippets that a reader is given: about 350 tokens
 _UNRELATED = 0.0  # log-odds below which a reader says that the snippets do not bear on the question
@@ -58,6 +59,7 @@ class _Scored:
     weights: Weights
     embedded: bool
     features: dict[str, float]  # of the facts, and how much of the wording is held
+    known: float  # share of its telling words that stand in the snippets
     evidence: Evidence
     findings: tuple[Finding, ...]
     reading: str  # what a verifier is given to read
@@ -67,6 +69,11 @@ class _Scored:
     @property
     def joint(self) -> Joint:
         return load_joint(self.embedded, self.read is not None)
+
+    @property
+    def stands_nowhere(self) -> bool:
+        """Whether next to none of the wording is in the snippets, and no reader has read it."""
+        return self.read is None and self.known < _NEXT_TO_NOTHING
 
     @property
     def conflict(self) -> float:
@@ -307,6 +314,7 @@ class AnswerScorer:
             weights,
             "cosine" in features,
             joined,
+            1.0 if piece.kind is ClaimKind.REFUSAL else read.known(piece.text),
             Evidence(snippet_id, span, text, min(1.0, window.overlap), window.similarity),
             (
                 *findings_of_facts(facts, read),
@@ -361,7 +369,11 @@ class AnswerScorer:
         support = scored.support
         if support < reject or scored.conflict >= _SURE:
             return Gate.FAIL
-        clean = scored.conflict == 0.0 and not any(_must_be_seen(finding) for finding in scored.findings)
+        clean = (
+            scored.conflict == 0.0
+            and not (scored.stands_nowhere and self._accept is None)
+            and not any(_must_be_seen(finding) for finding in scored.findings)
+        )
         return Gate.PASS if support >= accept and clean else Gate.REVIEW
 
     def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:

@@ -74,12 +74,18 @@ def polarity_of(text: str) -> bool:
     return sum(word.norm in NEGATIONS for word in words_of(plain)) % 2 == 0
 
 
+_DECLINES = re.compile(
+    r"\b(?:sorry|can(?:not|'t|’t)|unable|(?:don't|don’t|do not) (?:have|know))\b", re.IGNORECASE
+)
+
+
 def is_refusal(text: str) -> bool:
     """True when the answer refuses and claims nothing else."""
     from exllama_guard.grounding.support import pieces_of
 
-    kinds = {piece.kind for piece in pieces_of(text)}
-    return ClaimKind.REFUSAL in kinds and ClaimKind.CLAIM not in kinds
+    pieces = pieces_of(text)
+    declined = [p for p in pieces if p.kind is ClaimKind.REFUSAL or _DECLINES.search(p.text)]
+    return bool(declined) and all(p.kind is not ClaimKind.CLAIM or p in declined for p in pieces)
 
 
 def same_meaning(
