@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from exllama_guard.errors import SchemaError
 from exllama_guard.tools.grammar.closed import close_schema
+from exllama_guard.tools.grammar.enforce import enforceable
 from exllama_guard.tools.grammar.formats import THINKING, CallFormat, formats_for_template
 from exllama_guard.tools.grammar.lark import LarkWriter
 from exllama_guard.tools.grammar.least import longest_piece
@@ -22,8 +23,9 @@ from exllama_guard.tools.locks.vocabulary import Vocabulary
 from exllama_guard.tools.registry import Tool
 from exllama_guard.tools.strict_json import canonical_sha256
 
-__all__ = ["CompiledLock", "LockPlan", "compile_plan", "compile_reason", "plan_answer", "plan_calls"]
+__all__ = ["ANSWER", "CompiledLock", "LockPlan", "compile_plan", "compile_reason", "plan_answer", "plan_calls"]
 
+ANSWER = ""  # in the place of a tool's name
 # llguidance's own defaults refuse a schema that would stall a reply; a megabyte of schema stays below them.
 _LOG_LEVEL = 0
 # Places in triggers that are worked out beforehand, some 0.1 ms each; the rest on first need.
@@ -72,7 +74,8 @@ def plan_answer(schema: Mapping[str, Any], template: str) -> LockPlan:
 class CompiledLock:
     """A compiled grammar with what starts it.
 
-    `unenforced` names the tools whose arguments stay open while decoding, with the reason. `margin` is about
+    `unenforced` names the tools of whose schema not all is held while decoding, with the reason; ANSWER
+    stands for an answer's schema. `margin` is about
     by how many tokens one token can make the shortest end of a reply longer; `again` is how many one more
     call takes at least where the reply may go on with one, else 0; `text_ends` end texts that may hold
     anything. `_bans` is filled on first need under `_guard`: tokens that complete a trigger and run on into
@@ -92,6 +95,11 @@ class CompiledLock:
     mid_bans: npt.NDArray[np.int64] = field(repr=False)
     _bans: dict[tuple[bytes, int], npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether whatever is written fits: nothing is left to the check."""
+        return not self.unenforced
 
     def matcher(self) -> Any:  # noqa: ANN401 - llguidance.LLMatcher
         """A matcher of its own in the first state; the grammar is not compiled again."""
@@ -120,14 +128,15 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
             raise SchemaError(fault)
         out = LarkWriter(vocabulary.special_id)
         grammar = out.grammar(f"{out.ws()} {out.json(plan.answer_schema)}")
-        return _finish(plan, vocabulary, grammar, (), {}, ())
+        reason = enforceable(plan.answer_schema).reason
+        return _finish(plan, vocabulary, grammar, (), {ANSWER: reason} if reason else {}, ())
     if not plan.tools:
         raise SchemaError("There is no tool to lock.")
     unenforced: dict[str, str] = {}
     for tool in plan.tools:
-        reason = compile_reason(tool, vocabulary)
-        if reason:
-            unenforced[tool.name] = reason
+        fault = _fault_of_tool(tool, vocabulary)
+        if fault:
+            unenforced[tool.name] = fault
     out = LarkWriter(vocabulary.special_id)
     calls: list[str] = []
     triggers: list[str] = []
@@ -142,6 +151,10 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
         raise SchemaError(
             "No call form of this model can carry these tools: " + "; ".join(unenforced.values())
         )
+    for tool in plan.tools:
+        reason = enforceable(_schema_of(tool)).reason
+        if reason:
+            unenforced.setdefault(tool.name, reason)
     any_call = out.rule("anycall", " | ".join(calls))
     start = f"{out.ws()} {any_call} ({out.ws()} {any_call})* {out.ws()}" if plan.always else any_call
     grammar, starts = out.grammar(start), tuple(dict.fromkeys(triggers))
@@ -149,12 +162,18 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
 
 
 def compile_reason(tool: Tool, vocabulary: Vocabulary) -> str:
-    """Why the tool's schema cannot be enforced while decoding, in one sentence; empty when it can."""
-    if tool.problem:
-        return tool.problem
+    """Why not all of the tool's schema is enforced while decoding, in one sentence; empty when all is."""
+    return _fault_of_tool(tool, vocabulary) or enforceable(_schema_of(tool)).reason
+
+
+def _fault_of_tool(tool: Tool, vocabulary: Vocabulary) -> str:
+    return tool.problem or _fault_of_schema(_schema_of(tool), vocabulary)
+
+
+def _schema_of(tool: Tool) -> dict[str, Any]:
     schema = close_schema(tool.parameters)
     schema.setdefault("type", "object")
-    return _fault_of_schema(schema, vocabulary)
+    return schema
 
 
 def _one_call(out: LarkWriter, form: CallFormat, tool: Tool, unenforced: dict[str, str]) -> str:
