@@ -160,6 +160,20 @@ def test_a_host_that_turns_text_into_numbers_is_put_right(host, guard):
     assert host.ran == [{"zip": "94103"}]
 
 
+NOTE = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+MARKED = '{"text": "it ends with </tool_call> they say"}'
+
+
+def test_a_call_that_the_host_dropped_at_a_mark_inside_a_text_runs_and_that_is_told(host, guard):
+    host.offered = [{"type": "function", "function": {"name": "add", "parameters": NOTE}}]
+    page(host, [call(MARKED)])
+    assert host.ran == [json.loads(MARKED)]
+    assert any("</tool_call>" in str(sentence) for sentence, _ in told())
+    (response,) = ask(host, [call(MARKED)])
+    (tool_call,) = response["choices"][0]["message"]["tool_calls"]
+    assert tool_call["function"]["arguments"] == json.loads(MARKED)
+
+
 def test_the_api_returns_a_valid_call_and_repairs_a_bad_one(host, guard):
     (response,) = ask(host, [call('{"a": 1, "b": "two"}'), call('{"a": 1, "b": 2}')])
     (tool_call,) = response["choices"][0]["message"]["tool_calls"]

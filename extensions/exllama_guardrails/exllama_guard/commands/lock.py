@@ -143,15 +143,25 @@ def _explain(tools: Sequence[Tool]) -> int:
             unusable += 1
             print(f"  blocked on every loader: {reason}")
             continue
-        enforced = _enforced(tool)
+        for reading in tool.readings:
+            print(f"  {reading}")
+        here = _left_to_the_check(tool)
         for loader in LOADERS:
+            enforced = _left_by_llama_cpp(tool) if loader == "llama.cpp" else here
             for mode in (LockMode.ENFORCE_CALLS, LockMode.ENFORCE_ALWAYS):
                 print(f"  {loader}, {mode.value}: {promise_on(loader, mode, enforced)}")
     return 1 if unusable else 0
 
 
-def _enforced(tool: Tool) -> str:
-    """Why the tool's schema cannot be enforced by any loader, or an empty string."""
+def _left_by_llama_cpp(tool: Tool) -> str:
+    """What the server's own converter passes over, in one sentence; what it refuses shows at run time only."""
+    from exllama_guard.tools.locks import server_reason
+
+    return server_reason(tool)
+
+
+def _left_to_the_check(tool: Tool) -> str:
+    """Why not all of the tool's schema is enforced by loaders in this process, or an empty string."""
     from exllama_guard.tools.locks import byte_vocabulary, compile_reason
 
     try:

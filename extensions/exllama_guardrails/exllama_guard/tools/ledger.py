@@ -142,7 +142,8 @@ class ToolLedger:
                 if own
                 else NotScored(Reason.NOT_ENOUGH_DATA, "no call of this tool yet")
             )
-            note = "appeared in mid-chat" if status.late else ""
+            notes = ["appeared in mid-chat"] if status.late else []
+            note = "; ".join([*notes, *status.tool.readings])
             rows.append(
                 ToolRow(
                     status.tool.name,

@@ -108,7 +108,7 @@ class Constrainer:
         lock = self._server_lock(turn.plan, server)
         if lock is None:
             return payload
-        turn.enforced = True
+        turn.enforced = lock.holds_all
         kept = {key: value for key, value in payload.items() if key not in ("grammar", "json_schema")}
         return {**kept, **lock.fields}
 
@@ -156,7 +156,7 @@ class Constrainer:
         end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
         turn.limit = kwargs.get("max_new_tokens")
         turn.processor = filter_for_exllamav3(lock, tokenizer, end, limit=turn.limit)
-        turn.enforced = True
+        turn.enforced = lock.holds_all
         return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
 
     @guarded(lambda self, generator, args, kwargs: kwargs)
@@ -175,7 +175,7 @@ class Constrainer:
         ids = kwargs.get("input_ids", args[0] if args else None)
         limit = None if ids is None else turn.room(int(ids.shape[-1]))
         turn.processor = filter_for_exllamav2(lock, generator, limit=limit)
-        turn.enforced = True
+        turn.enforced = lock.holds_all
         return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
 
 

@@ -72,9 +72,9 @@ class ToolGate:
         """While a reply grows: on the page whatever the host sees; for the API only valid calls."""
         if self._services.mode() is LockMode.OFF:
             return calls
-        if turn.exhausted or not calls:
+        if turn.exhausted:
             return []
-        calls = turn.reread(answer, calls)
+        calls = turn.reread(answer, calls) if calls else turn.repaired_calls(answer)
         if not turn.is_api:
             return calls
         good = []
@@ -95,7 +95,7 @@ class ToolGate:
             return calls
         if turn.exhausted:
             return []
-        calls = turn.reread(answer, calls or [])
+        calls = turn.reread(answer, calls) if calls else turn.repaired_calls(answer)
         if not calls:
             for attempt in turn.broken_attempts(answer):
                 function = {"name": attempt.name or BROKEN_NAME, "arguments": attempt.arguments}

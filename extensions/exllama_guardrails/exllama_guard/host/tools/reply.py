@@ -139,7 +139,7 @@ class ReplyLock:
         outcome = self._compiled(turn) if turn is not None else None
         if turn is not None and outcome is not None and outcome.lock is not None:
             turn.processor = LockProcessor(outcome.lock, turn.room(len(input_ids[0])))
-            turn.enforced = True
+            turn.enforced = outcome.lock.holds_all
             processors.append(turn.processor)
 
     @guarded(lambda self, turn: None)

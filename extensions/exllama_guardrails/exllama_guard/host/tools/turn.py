@@ -265,6 +265,17 @@ class ToolTurn:
             entry for entry in find_attempts(answer, known) if entry.broken or entry.name not in known
         )
 
+    def repaired_calls(self, answer: str) -> list[dict[str, Any]]:
+        """Calls of known tools in `answer` that the host dropped at a mark inside one of their texts."""
+        out = []
+        for attempt in find_attempts(answer, tuple(self.statuses)):
+            if attempt.repaired and not attempt.broken and attempt.name in self.statuses:
+                told = f"A call of the tool '{attempt.name}' was read to its end although {attempt.repaired}."
+                self._services.report(told, f"repaired:{self.chat}:{attempt.name}")
+                function = {"name": attempt.name, "arguments": read_json(attempt.arguments).value}
+                out.append({"type": "function", "function": function})
+        return out
+
     def _blocked(self, status: ToolStatus | None) -> str:
         if status is None:
             return "it is unknown."

@@ -10,7 +10,7 @@ from typing import Any
 from exllama_guard.tools.grammar.alternatives import are_disjoint
 from exllama_guard.tools.grammar.objects import property_of, repeats_keys
 
-__all__ = ["LARGEST_EXACT", "HeldSchema", "enforceable"]
+__all__ = ["AS_PATTERN", "LARGEST_EXACT", "REPEATED", "HeldSchema", "enforceable"]
 
 # llguidance reads numbers as 64-bit floats: past this, whole numbers are no longer told apart.
 LARGEST_EXACT = 2**53
@@ -24,7 +24,7 @@ _DATE = (
     r"|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[12][0-9](?:0[48]|[2468][048]|[13579][26])|(?:1[26]|2[048])00)-02-29)"
 )
 # An address is at most 64 characters before and 254 with the domain (RFC 5321); llguidance has no limit.
-_AS_PATTERN = {
+AS_PATTERN = {
     "time": f"^{_TIME}$",
     "date": f"^{_DATE}$",
     "date-time": f"^{_DATE}T{_TIME}$",
@@ -226,10 +226,10 @@ class _Walker:
         del out["format"]
         if name in _CHECKED_FORMATS:
             self._gap(home, f"format {name}", path)
-        elif name in _AS_PATTERN and "pattern" not in out:
-            out["pattern"] = _AS_PATTERN[name]
-        elif name in _AS_PATTERN:
-            out["allOf"] = [*out.get("allOf", ()), {"pattern": _AS_PATTERN[name]}]
+        elif name in AS_PATTERN and "pattern" not in out:
+            out["pattern"] = AS_PATTERN[name]
+        elif name in AS_PATTERN:
+            out["allOf"] = [*out.get("allOf", ()), {"pattern": AS_PATTERN[name]}]
 
     def _patterns(self, out: dict[str, Any], path: str, home: str) -> None:
         """Patterns of keys that take nothing but named keys: llguidance finds no key for them and stops."""

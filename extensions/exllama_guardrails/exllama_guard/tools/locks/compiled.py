@@ -17,7 +17,7 @@ from exllama_guard.tools.grammar.enforce import enforceable
 from exllama_guard.tools.grammar.formats import THINKING, CallFormat, formats_for_template
 from exllama_guard.tools.grammar.lark import LarkWriter
 from exllama_guard.tools.grammar.least import longest_piece
-from exllama_guard.tools.locks.bans import NO_TOKENS, holding, running_on
+from exllama_guard.tools.locks.bans import NO_TOKENS, completing, holding, running_on
 from exllama_guard.tools.locks.ending import shortest_end
 from exllama_guard.tools.locks.vocabulary import Vocabulary
 from exllama_guard.tools.registry import Tool
@@ -78,7 +78,7 @@ class CompiledLock:
     stands for an answer's schema. `margin` is about
     by how many tokens one token can make the shortest end of a reply longer; `again` is how many one more
     call takes at least where the reply may go on with one, else 0; `text_ends` end texts that may hold
-    anything. `_bans` is filled on first need under `_guard`: tokens that complete a trigger and run on into
+    anything. `closing_bans` complete a closing mark, which no text may hold. `_bans` is filled on first need under `_guard`: tokens that complete a trigger and run on into
     what is forbidden.
     """
 
@@ -93,6 +93,7 @@ class CompiledLock:
     text_ends: tuple[bytes, ...]
     prototype: Any = field(repr=False)  # llguidance.LLMatcher in its first state
     mid_bans: npt.NDArray[np.int64] = field(repr=False)
+    closing_bans: Mapping[bytes, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _bans: dict[tuple[bytes, int], npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -223,6 +224,7 @@ def _finish(
         ends,
         prototype,
         NO_TOKENS,
+        completing(vocabulary, [form.closing.encode() for form in plan.formats if form.closing]),
     )
     if not plan.always:
         lock.mid_bans = holding(vocabulary, prototype, starts)
