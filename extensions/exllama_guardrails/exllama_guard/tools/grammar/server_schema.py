@@ -6,6 +6,7 @@ Read from `common/json-schema.cpp` and `common/json-schema-to-grammar.cpp` (2026
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ _OF_KIND = {
     "string": {"pattern", "format", "minLength", "maxLength"},
     "integer": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
 }
+# A pattern that is anchored at both ends, without groups of other kinds and back references; for others the
+# converter takes any text.
+_CONVERTED = re.compile(r"\^(?:(?!\(\?|\\[1-9bBpP]).)*(?<!\\)\$", re.DOTALL)
 _HELD_FORMATS = frozenset({"time", "uuid"})
 _NO_RULE = frozenset({"int32", "int64", "float", "double", "byte", "binary", "password"})
 _KNOWN = frozenset().union(*_OF_KIND.values())
@@ -112,8 +116,12 @@ class _Walker:
         for key in [key for key in out if key not in _NOTES | held | {"type"}]:
             if key in _KNOWN | _RULES:
                 self._gap(key, path)
-            if key == "prefixItems":
-                del out[key]  # it would hold the array to just so many items
+        if kinds is None:  # the converter would take text with a rule for text alone
+            return {key: value for key, value in out.items() if key in _NOTES}
+        if out.pop("prefixItems", None) is not None:
+            out.pop("items", None)  # it speaks of the items behind; the tuple would be held to its length
+        if "patternProperties" in out:
+            out["additionalProperties"] = True
         if isinstance(out.get("properties"), Mapping):
             out["properties"] = {
                 name: self.walk(part, f"{path}/{name}") for name, part in out["properties"].items()
@@ -136,7 +144,7 @@ class _Walker:
                 self._gap(f"format {name}", path)
             del out["format"]
         pattern = out.get("pattern")
-        if pattern is not None and not (str(pattern).startswith("^") and str(pattern).endswith("$")):
+        if pattern is not None and not _CONVERTED.fullmatch(str(pattern)):
             self._gap("pattern", path)
             del out["pattern"]
         for key in ("minLength", "maxLength"):
