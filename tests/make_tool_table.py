@@ -23,7 +23,7 @@ WORDS = {"enforced while decoding": "enforced", "checked before execution": "che
 
 
 def cell(case: Case, loader: str) -> str:
-    """"enforced", "checked" or "refused": what is promised of the case's schema on a loader."""
+    """ "enforced", "checked" or "refused": what is promised of the case's schema on a loader."""
     tool = tool_from_openai({"name": "f", "parameters": case.parameters})
     if tool_checker(tool)[0] is None:
         return "refused"

@@ -58,7 +58,9 @@ CASES: tuple[Case, ...] = (
         )
     ),
     Case("minimum, maximum of integer", {"type": "integer", "minimum": 3, "maximum": 20}, (3, 20), (2, 21)),
-    Case("minimum, maximum of number", {"type": "number", "minimum": 0.5, "maximum": 2}, (0.5, 2), (0.4, 2.1)),
+    Case(
+        "minimum, maximum of number", {"type": "number", "minimum": 0.5, "maximum": 2}, (0.5, 2), (0.4, 2.1)
+    ),
     Case("exclusiveMinimum, exclusiveMaximum", {"type": "integer", "exclusiveMinimum": 3}, (4,), (3,)),
     Case("minimum without a type", {"minimum": 3}, (3, "x"), (2,)),
     Case("minimum past 2^53", {"type": "integer", "minimum": _BIG}, (_BIG,), (_BIG - 1,)),
@@ -69,7 +71,9 @@ CASES: tuple[Case, ...] = (
     Case("uniqueItems", {**_LIST, "uniqueItems": True}, ([True],), ([True, True],)),
     Case("contains", {**_LIST, "contains": {"const": True}}, ([True],), ([False],)),
     Case("properties, required", {**_A_B, "required": ["a"]}, ({"a": 1},), ({}, {"a": 1, "c": 2})),
-    Case("required in anyOf", {**_A_B, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, ({"a": 1},), ({},)),
+    Case(
+        "required in anyOf", {**_A_B, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, ({"a": 1},), ({},)
+    ),
     Case("required in allOf", {**_A_B, "allOf": [{"required": ["a"]}]}, ({"a": 1},), ({},)),
     Case(
         "additionalProperties, any object",
@@ -77,7 +81,12 @@ CASES: tuple[Case, ...] = (
         ({"x": 1},),
         ({"x": "1"},),
     ),
-    Case("patternProperties", {**_A_B, "patternProperties": {"^x_": {"type": "null"}}}, ({"x_y": None},), ({"x_y": 1},)),
+    Case(
+        "patternProperties",
+        {**_A_B, "patternProperties": {"^x_": {"type": "null"}}},
+        ({"x_y": None},),
+        ({"x_y": 1},),
+    ),
     Case(
         "patternProperties over a named key",
         {**_A_B, "patternProperties": {"^a$": {"minimum": 5}}},
@@ -93,12 +102,22 @@ CASES: tuple[Case, ...] = (
     Case("allOf of a type's rules", {"type": "string", "allOf": [{"maxLength": 2}]}, ("ab",), ("abc",)),
     Case(
         "allOf of objects",
-        {"allOf": [{**_A_B, "additionalProperties": True}, {"type": "object", "properties": {"c": {"type": "null"}}}]},
+        {
+            "allOf": [
+                {**_A_B, "additionalProperties": True},
+                {"type": "object", "properties": {"c": {"type": "null"}}},
+            ]
+        },
         ({"a": 1, "c": None},),
         ({"a": 1, "c": 2},),
     ),
     Case("not", {"type": "integer", "not": {"const": 1}}, (2,), (1,)),
-    Case("if, then, else", {**_A_B, "if": {"required": ["a"]}, "then": {"required": ["b"]}}, ({"b": True},), ({"a": 1},)),
+    Case(
+        "if, then, else",
+        {**_A_B, "if": {"required": ["a"]}, "then": {"required": ["b"]}},
+        ({"b": True},),
+        ({"a": 1},),
+    ),
     Case("$ref", {"$ref": "#/$defs/short"}, ("ab",), ("abc",)),
     Case("$ref beside a rule", {"$ref": "#/$defs/short", "minLength": 1}, ("ab",), ("",)),
     Case("$ref to another document", {"$ref": "https://example.org/a.json"}, (), (1,)),

@@ -203,7 +203,10 @@ def test_a_call_form_that_is_not_written_here_is_told_not_left_open(server):
         ({"type": "string", "pattern": "^a+$", "maxLength": 3}, ["maxLength"]),
         ({"type": "string", "allOf": [{"maxLength": 3}]}, []),
         ({"type": "string", "enum": ["a"], "pattern": "b"}, ["pattern"]),
-        ({"type": "array", "items": {"type": "array", "uniqueItems": True, "items": {}}}, ["uniqueItems (/*)", REPEATED]),
+        (
+            {"type": "array", "items": {"type": "array", "uniqueItems": True, "items": {}}},
+            ["uniqueItems (/*)", REPEATED],
+        ),
         ({"type": "array", "prefixItems": [{"type": "null"}]}, ["prefixItems"]),
         ({"anyOf": [{"type": "string", "not": {}}, {"const": 1}]}, ["not"]),
         ({**PLACE, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, ["anyOf"]),

@@ -85,7 +85,9 @@ def test_a_cell_says_what_uniform_replies_do(letters, case, where):
         assert takes(lock, as_call(value)), "narrower than the schema"
     if promised == "checked":
         loose = [value for value in case.bad if takes(lock, as_call(value))]
-        assert loose or any(takes(lock, text) for text in TWICE), "all of it is held: it may be called enforced"
+        assert loose or any(takes(lock, text) for text in TWICE), (
+            "all of it is held: it may be called enforced"
+        )
         return
     for value in case.bad:
         assert not takes(lock, as_call(value)), "wider than the schema"

@@ -146,9 +146,7 @@ class _Walker:
         whole = dict(out)
         for key in _MAPS:
             if isinstance(out.get(key), Mapping):
-                out[key] = {
-                    name: self._named(whole, key, name, f"{path}/{name}", home) for name in out[key]
-                }
+                out[key] = {name: self._named(whole, key, name, f"{path}/{name}", home) for name in out[key]}
         for key in _PARTS:
             if isinstance(out.get(key), list):
                 out[key] = [self.walk(value, path, home, part=True) for value in out[key]]

@@ -299,9 +299,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("[TOOL_CALLS]",),
         ("[TOOL_CALLS]",),
         _mistral,
-        head=re.compile(
-            r"\[TOOL_CALLS\]\s*(?P<name>[^\s\[]+?)\s*(?:\[CALL_ID\]\s*[^\s\[]*\s*)?\[ARGS\]\s*"
-        ),
+        head=re.compile(r"\[TOOL_CALLS\]\s*(?P<name>[^\s\[]+?)\s*(?:\[CALL_ID\]\s*[^\s\[]*\s*)?\[ARGS\]\s*"),
     ),
     CallFormat(
         "tagged JSON",

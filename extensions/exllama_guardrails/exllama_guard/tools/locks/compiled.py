@@ -23,7 +23,15 @@ from exllama_guard.tools.locks.vocabulary import Vocabulary
 from exllama_guard.tools.registry import Tool
 from exllama_guard.tools.strict_json import canonical_sha256
 
-__all__ = ["ANSWER", "CompiledLock", "LockPlan", "compile_plan", "compile_reason", "plan_answer", "plan_calls"]
+__all__ = [
+    "ANSWER",
+    "CompiledLock",
+    "LockPlan",
+    "compile_plan",
+    "compile_reason",
+    "plan_answer",
+    "plan_calls",
+]
 
 ANSWER = ""  # in the place of a tool's name
 # llguidance's own defaults refuse a schema that would stall a reply; a megabyte of schema stays below them.
