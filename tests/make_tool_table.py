@@ -1,7 +1,7 @@
 """Writes the table of keywords in docs/tools.md: `python tests/make_tool_table.py`.
 
-What stands in it is what the code promises; tests/contract/test_tool_table.py compares it with what a model with
-uniform logits does.
+What stands in it is what the code promises; tests/contract/test_tool_table.py compares it with what a model
+with uniform logits does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Schemas of public reports on constrained decoding, with instances that fit and that do not.
 
-They lie beside the checkout (`data/reported_schemas.jsonl` under GUARDRAILS_SHARED_DIR); without them this skips.
+They lie beside the checkout (`data/reported_schemas.jsonl` under GUARDRAILS_SHARED_DIR); this skips without.
 """
 
 from __future__ import annotations

@@ -65,6 +65,21 @@ def as_call(value):
     return json.dumps({"p": value}, ensure_ascii=False)
 
 
+def assert_uniform_replies_fit(lock, check, where):
+    rng, ended = np.random.default_rng(4), 0
+    for _ in range(REPLIES):
+        reply, done = uniform_reply(lock, rng, TOKENS, told=True)
+        if not done:
+            continue
+        ended += 1
+        read = read_json(reply.decode("utf-8", "replace"))
+        if where == "llama.cpp" and {problem.code for problem in read.problems} & ANY_TEXT:
+            continue
+        assert read.ok, (read.problems, reply)
+        assert not check(read.value), (check(read.value), reply)
+    assert ended >= REPLIES // 2, "so few replies ended that they say little"
+
+
 @pytest.mark.parametrize("where", ["Transformers", "llama.cpp"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.keyword)
 def test_a_cell_says_what_uniform_replies_do(letters, case, where):
@@ -91,18 +106,7 @@ def test_a_cell_says_what_uniform_replies_do(letters, case, where):
         return
     for value in case.bad:
         assert not takes(lock, as_call(value)), "wider than the schema"
-    rng, ended = np.random.default_rng(4), 0
-    for _ in range(REPLIES):
-        reply, done = uniform_reply(lock, rng, TOKENS, told=True)
-        if not done:
-            continue
-        ended += 1
-        read = read_json(reply.decode("utf-8", "replace"))
-        if where == "llama.cpp" and {problem.code for problem in read.problems} & ANY_TEXT:
-            continue
-        assert read.ok, (read.problems, reply)
-        assert not check(read.value), (check(read.value), reply)
-    assert ended >= REPLIES // 2, "so few replies ended that they say little"
+    assert_uniform_replies_fit(lock, check, where)
 
 
 def test_the_table_stands_in_the_documentation():

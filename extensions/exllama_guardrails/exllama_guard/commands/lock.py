@@ -154,7 +154,7 @@ def _explain(tools: Sequence[Tool]) -> int:
 
 
 def _left_by_llama_cpp(tool: Tool) -> str:
-    """What the server's own converter passes over, in one sentence; what it refuses shows at run time only."""
+    """What the server's own converter passes over; what it refuses shows at run time only."""
     from exllama_guard.tools.locks import server_reason
 
     return server_reason(tool)

@@ -39,8 +39,8 @@ class ReadSchema:
 def read_schema(schema: Mapping[str, Any]) -> ReadSchema:
     """`schema` with the types and old keywords of common dialects in the words of JSON Schema.
 
-    Types are read wherever they are no JSON Schema. Keywords of drafts 3 to 7 are read only where no `$schema`
-    names a draft: with one, the validator knows them. Enum, const, default and examples are left alone.
+    Types are read wherever they are no JSON Schema. Keywords of drafts 3 to 7 are read only where no
+    `$schema` names a draft: with one, the validator knows them. Enum, const, default and examples are left alone.
     """
     reader = _Reader("$schema" not in schema)
     read = reader.read(schema)
@@ -81,12 +81,13 @@ class _Reader:
     def _type(self, out: dict[str, Any]) -> None:
         written = out.get("type")
         names = written if isinstance(written, list) else [written]
-        if not names or not all(isinstance(name, str) and name.lower() in _TYPES for name in names):
+        texts = [name for name in names if isinstance(name, str) and name.lower() in _TYPES]
+        if not names or len(texts) != len(names):
             return
-        read = [_TYPES[name.lower()] for name in names]
-        if read == names:
+        read = [_TYPES[name.lower()] for name in texts]
+        if read == texts:
             return
-        for before, after in zip(names, read, strict=True):
+        for before, after in zip(texts, read, strict=True):
             if before != after:
                 self._said(f'type "{before}"', f'"{after}"' if after else "any value")
         if None in read:
@@ -140,7 +141,8 @@ class _Reader:
             if isinstance(part, Mapping) and isinstance(part.get("required"), bool)
         }
         if flagged:
-            listed = out.get("required") if isinstance(out.get("required"), list) else []
+            given = out.get("required")
+            listed = given if isinstance(given, list) else []
             more = [name for name, flag in flagged.items() if flag and name not in listed]
             out["required"] = [*listed, *more]
             self._said("required: true at an argument", "a name in required")

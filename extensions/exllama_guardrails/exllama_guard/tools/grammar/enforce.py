@@ -33,8 +33,17 @@ AS_PATTERN = {
 }
 _SAME_FORMATS = frozenset({"duration", "hostname", "ipv4", "ipv6", "uri", "uuid"})  # both read them alike
 _CHECKED_FORMATS = frozenset(
-    "idn-email idn-hostname iri iri-reference uri-reference uri-template json-pointer "
-    "relative-json-pointer regex".split()
+    [
+        "idn-email",
+        "idn-hostname",
+        "iri",
+        "iri-reference",
+        "uri-reference",
+        "uri-template",
+        "json-pointer",
+        "relative-json-pointer",
+        "regex",
+    ]
 )
 _MAPS = ("properties", "patternProperties")
 _DEFINITIONS = ("$defs", "definitions")
@@ -252,7 +261,7 @@ class _Walker:
             del out["patternProperties"]
 
     def _alternatives(self, out: dict[str, Any], path: str, home: str) -> None:
-        """oneOf as anyOf: the same where no value fits two of the parts."""
+        """OneOf as anyOf: the same where no value fits two of the parts."""
         parts = out.pop("oneOf", None)
         if not isinstance(parts, list):
             return

@@ -1,7 +1,7 @@
 """A schema as llama.cpp's server is given it, and what of it its converter passes over.
 
-Read from `common/json-schema.cpp` and `common/json-schema-to-grammar.cpp` (2026-10): of `$ref`, `anyOf`, `const`,
-`enum` and `type` the first that stands decides, and what stands beside it is not read.
+Read from `common/json-schema.cpp` and `common/json-schema-to-grammar.cpp` (2026-10): of `$ref`, `anyOf`,
+`const`, `enum` and `type` the first that stands decides, and what stands beside it is not read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,24 @@ from exllama_guard.tools.grammar.objects import repeats_keys
 __all__ = ["schema_for_server"]
 
 _NOTES = frozenset(
-    "$schema $id $comment $anchor title description default examples deprecated readOnly writeOnly "
-    "contentEncoding contentMediaType contentSchema $defs definitions".split()
+    [
+        "$schema",
+        "$id",
+        "$comment",
+        "$anchor",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "contentEncoding",
+        "contentMediaType",
+        "contentSchema",
+        "$defs",
+        "definitions",
+    ]
 )
 _OF_KIND = {
     "object": {"properties", "required", "additionalProperties"},
@@ -33,9 +49,26 @@ _HELD_FORMATS = frozenset({"time", "uuid"})
 _NO_RULE = frozenset({"int32", "int64", "float", "double", "byte", "binary", "password"})
 _KNOWN = frozenset().union(*_OF_KIND.values())
 _RULES = frozenset(
-    "not if uniqueItems contains dependentRequired dependentSchemas dependencies propertyNames multipleOf "
-    "unevaluatedProperties unevaluatedItems patternProperties minProperties maxProperties prefixItems "
-    "additionalItems $dynamicRef $recursiveRef".split()
+    [
+        "not",
+        "if",
+        "uniqueItems",
+        "contains",
+        "dependentRequired",
+        "dependentSchemas",
+        "dependencies",
+        "propertyNames",
+        "multipleOf",
+        "unevaluatedProperties",
+        "unevaluatedItems",
+        "patternProperties",
+        "minProperties",
+        "maxProperties",
+        "prefixItems",
+        "additionalItems",
+        "$dynamicRef",
+        "$recursiveRef",
+    ]
 )
 
 
@@ -83,7 +116,7 @@ class _Walker:
         return out
 
     def _merged(self, out: dict[str, Any], path: str) -> dict[str, Any]:
-        """`out` with the parts of allOf that speak of other things written beside them; the rest is dropped."""
+        """`out` with the parts of allOf that speak of other things beside them; the rest is dropped."""
         parts = out.pop("allOf", None)
         for part in parts if isinstance(parts, list) else ():
             clash = not isinstance(part, Mapping) or any(
@@ -101,7 +134,7 @@ class _Walker:
         if beside:  # the converter would read the alternatives alone
             self._gap(key, path)
             del out[key]
-            return self.walk(out, path)  # type: ignore[no-any-return] - a mapping gives a mapping
+            return dict(self.walk(out, path))
         if key == "oneOf" and not are_disjoint(out["oneOf"], self._root):
             self._gap("oneOf", path)
         out["anyOf"] = [self.walk(part, path) for part in out.pop(key)]

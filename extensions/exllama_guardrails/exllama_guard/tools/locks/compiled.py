@@ -86,7 +86,8 @@ class CompiledLock:
     stands for an answer's schema. `margin` is about
     by how many tokens one token can make the shortest end of a reply longer; `again` is how many one more
     call takes at least where the reply may go on with one, else 0; `text_ends` end texts that may hold
-    anything. `closing_bans` complete a closing mark, which no text may hold. `_bans` is filled on first need under `_guard`: tokens that complete a trigger and run on into
+    anything. `closing_bans` complete a closing mark, which no text may hold. `_bans` is filled on first need
+    under `_guard`: tokens that complete a trigger and run on into
     what is forbidden.
     """
 
@@ -141,11 +142,8 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
         return _finish(plan, vocabulary, grammar, (), {ANSWER: reason} if reason else {}, ())
     if not plan.tools:
         raise SchemaError("There is no tool to lock.")
-    unenforced: dict[str, str] = {}
-    for tool in plan.tools:
-        fault = _fault_of_tool(tool, vocabulary)
-        if fault:
-            unenforced[tool.name] = fault
+    faults = {tool.name: _fault_of_tool(tool, vocabulary) for tool in plan.tools}
+    unenforced = {name: fault for name, fault in faults.items() if fault}
     out = LarkWriter(vocabulary.special_id)
     calls: list[str] = []
     triggers: list[str] = []
@@ -160,10 +158,8 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
         raise SchemaError(
             "No call form of this model can carry these tools: " + "; ".join(unenforced.values())
         )
-    for tool in plan.tools:
-        reason = enforceable(_schema_of(tool)).reason
-        if reason:
-            unenforced.setdefault(tool.name, reason)
+    left = {tool.name: enforceable(_schema_of(tool)).reason for tool in plan.tools}
+    unenforced = {**{name: reason for name, reason in left.items() if reason}, **unenforced}
     any_call = out.rule("anycall", " | ".join(calls))
     start = f"{out.ws()} {any_call} ({out.ws()} {any_call})* {out.ws()}" if plan.always else any_call
     grammar, starts = out.grammar(start), tuple(dict.fromkeys(triggers))

@@ -94,7 +94,7 @@ def converted(schema: Mapping[str, Any], ask: Ask) -> str:
 
 
 def server_reason(tool: Tool) -> str:
-    """What of the tool's schema a reply is not held to on llama.cpp, in one sentence; empty where it is to all."""
+    """What of the tool's schema a reply is not held to on llama.cpp, in one sentence; else empty."""
     return _reason(schema_for_server(_schema_of(tool)))
 
 
