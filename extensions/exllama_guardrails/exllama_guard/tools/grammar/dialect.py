@@ -40,7 +40,8 @@ def read_schema(schema: Mapping[str, Any]) -> ReadSchema:
     """`schema` with the types and old keywords of common dialects in the words of JSON Schema.
 
     Types are read wherever they are no JSON Schema. Keywords of drafts 3 to 7 are read only where no
-    `$schema` names a draft: with one, the validator knows them. Enum, const, default and examples are left alone.
+    `$schema` names a draft: with one, the validator knows them. Enum, const, default and examples are
+    left alone.
     """
     reader = _Reader("$schema" not in schema)
     read = reader.read(schema)
