@@ -74,6 +74,7 @@ def first(values: list[Any]) -> Any:
 
 def swapped(item: Item, pools: dict[tuple[str, str], list[Any]], rng: random.Random) -> tuple[str, dict[str, Any]] | None:
     """The name of one argument and the call with another plausible value in its place, or None."""
+    plain = item.question.casefold().replace(",", "")
     names = [key for key, value in item.arguments.items() if isinstance(value, (str, int, float)) and not isinstance(value, bool)]
     rng.shuffle(names)
     for name in names:
@@ -82,7 +83,7 @@ def swapped(item: Item, pools: dict[tuple[str, str], list[Any]], rng: random.Ran
         options = schema.get("enum") or pools[name, kind] or pools["", kind]
         if len(options) < 3 and "enum" not in schema:
             options = pools["", kind]
-        fresh = [value for value in options if value not in item.permitted[name] and str(value).casefold() not in item.question.casefold()]
+        fresh = [value for value in options if value not in item.permitted[name] and str(value).casefold() not in plain]
         if fresh:
             return name, {**item.arguments, name: rng.choice(fresh)}
     return None

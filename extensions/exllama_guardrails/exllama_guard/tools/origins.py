@@ -54,15 +54,34 @@ _TOKEN = re.compile(r"[^\W_]+")
 _IDLE = frozenset("a an the of in on at to for and or with by from is are my me i you it this that".split())
 _MONTHS = "january february march april may june july august september october november december".split()
 _DATE = re.compile(r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})(?:[-/.](?P<day>\d{1,2}))?|(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<c>\d{4})")
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::\d{2})?\s*(am|pm)?", re.IGNORECASE)
 _RELATIVE = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|now|current|next|last|this|coming|ago|later|upcoming)\b",
     re.IGNORECASE,
 )
-# A share of a text's words that must be known: half lets "San Francisco, CA" pass where no state was named.
-_SHARE, _FREE_SHARE = 0.5, 0.3
+# A share of a text's words that must be known; what stands behind a comma ("San Francisco, CA") need not be.
+_SHARE, _FREE_SHARE = 0.6, 0.3
+# Words that many names share: known or not, they say nothing where another word stands beside them.
+_KINDS = frozenset(
+    "inc corp corporation llc ltd co company city state county hotel museum restaurant library court".split()
+)
+_EXACT = re.compile(r"@|://|^[~.]?/|^[A-Za-z]:[/\\\\]")
+_CURRENCIES = {
+    **{"usd": "dollar", "eur": "euro", "gbp": "pound", "jpy": "yen", "cad": "canadian", "aud": "australian"},
+    **{"cny": "yuan", "inr": "rupee", "chf": "franc", "krw": "won", "rub": "ruble", "brl": "real", "sek": "krona"},
+}
 _LIKE = 4  # letters that two words must share at their beginning to be forms of one
-_FACTORS = (60.0, 3600.0, 24.0, 7.0, 12.0, 100.0, 1000.0)
+# Changes of unit, each where a word of one of its units stands.
+_FACTORS = (
+    (60.0, re.compile(r"\b(?:hour|hr|minute|min|second)s?\b")),
+    (24.0, re.compile(r"\b(?:day|hour)s?\b")),
+    (7.0, re.compile(r"\bweeks?\b")),
+    (12.0, re.compile(r"\b(?:year|month|dozen|feet|foot|inch|inches)s?\b")),
+    (100.0, re.compile(r"%|percent|\b(?:cm|centi\w+|cents?)\b")),
+    (1000.0, re.compile(r"\b(?:km|kg|kilo\w+|mm|milli\w+|mg|kw)\b")),
+)
+_BESIDE = re.compile(r"\b(?:less|fewer|under|below|more|over|above|after|before)\b")
 
 
 def origins_of(
@@ -121,10 +140,14 @@ class _Judge:
 
     def _chosen(self, value: object, permitted: Iterable[object]) -> Origin:
         for origin, source in self._sources:
-            if source.holds(value):
+            if source.names(str(value)) or (not isinstance(value, str) and source.holds(value)):
                 return origin
         others = [other for other in permitted if other != value and isinstance(other, str)]
-        named = any(source.names(other) for other in others for _, source in self._sources)
+        named = any(
+            source.names(other) or source.share(other) > source.share(str(value))
+            for other in others
+            for _, source in self._sources
+        )
         return Origin.NOWHERE if named else Origin.SCHEMA
 
     def _made(self, name: str, value: object) -> Origin:
@@ -154,17 +177,25 @@ class _Source:
         if isinstance(value, (int, float)):
             return any(_same(float(value), amount) for amount in self.amounts)
         text = str(value).strip()
-        return bool(text) and (text.casefold() in self.text or self.share(text) >= _SHARE)
+        if not text or self.names(text):
+            return bool(text)
+        if _EXACT.search(text):
+            return False
+        head = text.partition(",")[0]
+        return max(self.share(text), self.share(head) if head != text else 0.0) >= _SHARE
 
     def names(self, value: str) -> bool:
         """Whether the whole value stands here as words of its own."""
-        return re.search(rf"(?<!\w){re.escape(value.casefold())}(?!\w)", self.text) is not None
+        return re.search(rf"(?<![^\W\d]){re.escape(value.casefold())}(?![^\W\d])", self.text) is not None
 
     def share(self, value: str) -> float:
         """Share of the words of `value` that stand here, [0, 1]."""
-        words = _words(value)
+        words = [word for word in _words(value) if word not in _KINDS] or _words(value)
         if not words:
             return 0.0
+        currency = _CURRENCIES.get(value.casefold())
+        if currency is not None and currency in self.text:
+            return 1.0
         known = sum(any(_alike(word, other) for other in self.words) for word in words)
         short = len(words) == 1 and len(words[0]) in (2, 3) and value.isupper() and value.lower() in self._initials
         return 1.0 if short else known / len(words)
@@ -174,7 +205,7 @@ class _Source:
         date, clock = _DATE.search(value), _CLOCK.search(value)
         if date is None and clock is None:
             return False
-        if date is not None and _RELATIVE.search(self.text):
+        if date is not None and _RELATIVE.search(self.text) and not _YEAR.search(self.text):
             return True
         return (date is None or self._has_date(date)) and (clock is None or self._has_hour(clock))
 
@@ -184,10 +215,11 @@ class _Source:
         else:
             year, parts = date["c"], [date["a"], date["b"]]
         numbers = [int(part) for part in parts if part is not None]
-        if float(year) not in self.amounts and re.search(r"\b(?:19|20)\d\d\b", self.text):
+        if float(year) not in self.amounts and _YEAR.search(self.text):
             return False
+        days = self.amounts | {first + second for first in self.amounts for second in self.amounts if second < 32}
         return all(
-            float(number) in self.amounts or (1 <= number <= 12 and _MONTHS[number - 1][:3] in self.text)
+            float(number) in days or (1 <= number <= 12 and _MONTHS[number - 1][:3] in self.text)
             for number in numbers
         )
 
@@ -197,11 +229,13 @@ class _Source:
 
     def yields(self, number: float) -> bool:
         """Whether a change of unit makes the number of one that stands here, or a year that is named."""
+        factors = [factor for factor, unit in _FACTORS if unit.search(self.text)]
+        steps = (1.0, -1.0) if _BESIDE.search(self.text) else ()
         return any(
-            _same(number, amount * factor) or _same(number * factor, amount)
+            any(_same(number, amount * factor) or _same(number * factor, amount) for factor in factors)
+            or any(_same(number, amount + step) for step in steps)
             for amount in self.amounts
             if amount not in (0.0, 1.0)
-            for factor in _FACTORS
         )
 
 
