@@ -41,7 +41,7 @@ class Item:
 
 
 def half_of(identity: str) -> str:
-    """"building" or "reading" by the hash of a question's id."""
+    """ "building" or "reading" by the hash of a question's id."""
     return "building" if hashlib.sha256(identity.encode()).digest()[0] % 2 else "reading"
 
 
@@ -58,7 +58,9 @@ def items(folder: Path, half: str) -> Iterator[Item]:
             text = "\n".join(part["content"] for part in question["question"][0] if part["role"] == "user")
             for call in answer["ground_truth"]:
                 ((called, permitted),) = call.items()
-                given = {key: first(values) for key, values in permitted.items() if values and values[0] != ""}
+                given = {
+                    key: first(values) for key, values in permitted.items() if values and values[0] != ""
+                }
                 yield Item(question["id"], text, dict(tools[called].parameters), given, permitted)
 
 
@@ -72,10 +74,16 @@ def first(values: list[Any]) -> Any:
     return value
 
 
-def swapped(item: Item, pools: dict[tuple[str, str], list[Any]], rng: random.Random) -> tuple[str, dict[str, Any]] | None:
+def swapped(
+    item: Item, pools: dict[tuple[str, str], list[Any]], rng: random.Random
+) -> tuple[str, dict[str, Any]] | None:
     """The name of one argument and the call with another plausible value in its place, or None."""
     plain = item.question.casefold().replace(",", "")
-    names = [key for key, value in item.arguments.items() if isinstance(value, (str, int, float)) and not isinstance(value, bool)]
+    names = [
+        key
+        for key, value in item.arguments.items()
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    ]
     rng.shuffle(names)
     for name in names:
         schema = item.parameters.get("properties", {}).get(name, {})
@@ -83,7 +91,11 @@ def swapped(item: Item, pools: dict[tuple[str, str], list[Any]], rng: random.Ran
         options = schema.get("enum") or pools[name, kind] or pools["", kind]
         if len(options) < 3 and "enum" not in schema:
             options = pools["", kind]
-        fresh = [value for value in options if value not in item.permitted[name] and str(value).casefold() not in plain]
+        fresh = [
+            value
+            for value in options
+            if value not in item.permitted[name] and str(value).casefold() not in plain
+        ]
         if fresh:
             return name, {**item.arguments, name: rng.choice(fresh)}
     return None
@@ -91,7 +103,9 @@ def swapped(item: Item, pools: dict[tuple[str, str], list[Any]], rng: random.Ran
 
 def main() -> None:
     """Prints the table and some of the misses."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bfcl", type=Path, default=ROOT.parent / "shared" / "data" / "bfcl")
     parser.add_argument("--half", choices=("building", "reading"), default="building")
     parser.add_argument("--show", type=int, default=0, help="misses to print (building only)")

@@ -1,4 +1,4 @@
-"""The numbers that stand in a text, in digits and in English words, for telling where an argument comes from."""
+"""The numbers that stand in a text, in digits and in English words."""
 
 from __future__ import annotations
 
@@ -6,17 +6,61 @@ import re
 
 __all__ = ["amounts_in"]
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty"
-).split()
+_SMALL = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 _WORDS: dict[str, float] = {word: float(value) for value, word in enumerate(_SMALL)}
-_WORDS |= {word: 10.0 * (place + 3) for place, word in enumerate("thirty forty fifty sixty seventy eighty ninety".split())}
+_TENS = ["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_WORDS |= {word: 10.0 * (place + 3) for place, word in enumerate(_TENS)}
 _WORDS |= {"half": 0.5, "quarter": 0.25, "dozen": 12.0, "couple": 2.0, "pair": 2.0, "once": 1.0, "twice": 2.0}
-_WORDS |= {"first": 1.0, "second": 2.0, "third": 3.0, "fourth": 4.0, "fifth": 5.0, "sixth": 6.0, "tenth": 10.0}
+_WORDS |= {
+    "first": 1.0,
+    "second": 2.0,
+    "third": 3.0,
+    "fourth": 4.0,
+    "fifth": 5.0,
+    "sixth": 6.0,
+    "tenth": 10.0,
+}
 _WORDS |= {"a": 1.0, "an": 1.0, "single": 1.0, "double": 2.0, "triple": 3.0, "hundred": 100.0}
-_SCALES = {"hundred": 1e2, "thousand": 1e3, "k": 1e3, "million": 1e6, "m": 1e6, "billion": 1e9, "trillion": 1e12}
-_WORDS |= {"decade": 10.0, "week": 7.0, "fortnight": 14.0, "rest": 0.0, "dropped": 0.0, "no": 0.0, "without": 0.0}
+_SCALES = {
+    "hundred": 1e2,
+    "thousand": 1e3,
+    "k": 1e3,
+    "million": 1e6,
+    "m": 1e6,
+    "billion": 1e9,
+    "trillion": 1e12,
+}
+_WORDS |= {
+    "decade": 10.0,
+    "week": 7.0,
+    "fortnight": 14.0,
+    "rest": 0.0,
+    "dropped": 0.0,
+    "no": 0.0,
+    "without": 0.0,
+}
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _DIGITS = re.compile(rf"(?<![\w.])[-−+]?\s?{_NUMBER}|(?<=[^\W\d])\d+(?:\.\d+)?|\.\d+")
 _BEHIND = re.compile(r"\s*-?(%|percent|[pa]\.?m\b|[a-zµμ°]+)", re.IGNORECASE)
@@ -28,7 +72,7 @@ _WORD = re.compile(r"[a-z]+", re.IGNORECASE)
 
 
 def amounts_in(text: str) -> frozenset[float]:
-    """Every number that `text` states: as written, scaled by the word behind it, a percentage as a share too."""
+    """Every number that `text` states: as written, scaled by the word behind, percentages as shares too."""
     found: set[float] = set()
     for match in _DIGITS.finditer(text):
         found |= _readings(match.group(), _BEHIND.match(text, match.end()))

@@ -1,4 +1,4 @@
-"""Where each argument of a call comes from: the user's words, a tool's result, a snippet, the schema, or nowhere."""
+"""Where each argument of a call comes from: the chat, a tool's result, a snippet, the schema, or nowhere."""
 
 from __future__ import annotations
 
@@ -51,9 +51,51 @@ _FREE = re.compile(
     re.IGNORECASE,
 )
 _TOKEN = re.compile(r"[^\W_]+")
-_IDLE = frozenset("a an the of in on at to for and or with by from is are my me i you it this that".split())
-_MONTHS = "january february march april may june july august september october november december".split()
-_DATE = re.compile(r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})(?:[-/.](?P<day>\d{1,2}))?|(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<c>\d{4})")
+_IDLE = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "and",
+        "or",
+        "with",
+        "by",
+        "from",
+        "is",
+        "are",
+        "my",
+        "me",
+        "i",
+        "you",
+        "it",
+        "this",
+        "that",
+    ]
+)
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
+_DATE = re.compile(
+    r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})(?:[-/.](?P<day>\d{1,2}))?"
+    r"|(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<c>\d{4})"
+)
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::\d{2})?\s*(am|pm)?", re.IGNORECASE)
 _RELATIVE = re.compile(
@@ -64,12 +106,36 @@ _RELATIVE = re.compile(
 _SHARE, _FREE_SHARE = 0.6, 0.3
 # Words that many names share: known or not, they say nothing where another word stands beside them.
 _KINDS = frozenset(
-    "inc corp corporation llc ltd co company city state county hotel museum restaurant library court".split()
+    [
+        "inc",
+        "corp",
+        "corporation",
+        "llc",
+        "ltd",
+        "co",
+        "company",
+        "city",
+        "state",
+        "county",
+        "hotel",
+        "museum",
+        "restaurant",
+        "library",
+        "court",
+    ]
 )
 _EXACT = re.compile(r"@|://|^[~.]?/|^[A-Za-z]:[/\\\\]")
 _CURRENCIES = {
     **{"usd": "dollar", "eur": "euro", "gbp": "pound", "jpy": "yen", "cad": "canadian", "aud": "australian"},
-    **{"cny": "yuan", "inr": "rupee", "chf": "franc", "krw": "won", "rub": "ruble", "brl": "real", "sek": "krona"},
+    **{
+        "cny": "yuan",
+        "inr": "rupee",
+        "chf": "franc",
+        "krw": "won",
+        "rub": "ruble",
+        "brl": "real",
+        "sek": "krona",
+    },
 }
 _LIKE = 4  # letters that two words must share at their beginning to be forms of one
 # Changes of unit, each where a word of one of its units stands.
@@ -197,7 +263,8 @@ class _Source:
         if currency is not None and currency in self.text:
             return 1.0
         known = sum(any(_alike(word, other) for other in self.words) for word in words)
-        short = len(words) == 1 and len(words[0]) in (2, 3) and value.isupper() and value.lower() in self._initials
+        short = len(words) == 1 and len(words[0]) in (2, 3) and value.isupper()
+        short = short and words[0] in self._initials
         return 1.0 if short else known / len(words)
 
     def dates(self, value: str) -> bool:
@@ -217,7 +284,8 @@ class _Source:
         numbers = [int(part) for part in parts if part is not None]
         if float(year) not in self.amounts and _YEAR.search(self.text):
             return False
-        days = self.amounts | {first + second for first in self.amounts for second in self.amounts if second < 32}
+        lasting = [amount for amount in self.amounts if amount < 32]
+        days = self.amounts | {first + second for first in lasting for second in lasting}
         return all(
             float(number) in days or (1 <= number <= 12 and _MONTHS[number - 1][:3] in self.text)
             for number in numbers
@@ -225,7 +293,8 @@ class _Source:
 
     def _has_hour(self, clock: re.Match[str]) -> bool:
         hour = int(clock[1]) % 12
-        return any(float(hour + more) in self.amounts for more in (0, 12)) or (hour == 0 and "noon" in self.text)
+        noon = hour == 0 and "noon" in self.text
+        return noon or any(float(hour + more) in self.amounts for more in (0, 12))
 
     def yields(self, number: float) -> bool:
         """Whether a change of unit makes the number of one that stands here, or a year that is named."""
@@ -270,4 +339,5 @@ def _in_description(value: object, about: str) -> bool:
     text = re.escape(str(value).casefold())
     about = about.casefold()
     near = re.search(rf"default\w*\b[^.;]{{0,40}}?(?<![\w.]){text}(?![\w])", about)
-    return near is not None or (isinstance(value, str) and re.search(rf"['\"‘`]{text}['\"’`]", about) is not None)
+    quoted = isinstance(value, str) and re.search(rf"['\"‘`]{text}['\"’`]", about) is not None
+    return near is not None or quoted

@@ -108,9 +108,19 @@ class ToolGate:
         @functools.wraps(original)
         def execute_tool(func_name: str, arguments: Any, executors: Any) -> Any:  # noqa: ANN401 - the host's
             refusal, clean = self._admit(func_name, arguments)
-            return refusal if refusal is not None else original(func_name, clean, executors)
+            if refusal is not None:
+                return refusal
+            result = original(func_name, clean, executors)
+            self._note_result(result)
+            return result
 
         return execute_tool
+
+    @guarded(lambda self, result: None)
+    def _note_result(self, result: object) -> None:
+        turn = current_turn()
+        if turn is not None:
+            turn.note_result(result)
 
     @guarded(_unchecked)
     def _admit(self, name: str, arguments: object) -> tuple[str | None, object]:

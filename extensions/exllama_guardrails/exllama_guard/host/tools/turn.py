@@ -12,11 +12,14 @@ from exllama_guard.host.guard import guarded
 from exllama_guard.tools import (
     MAX_REPAIR_ROUNDS,
     AnswerOutcome,
+    ArgumentOrigin,
     Attempt,
     CallError,
+    CallSources,
     CallVerdict,
     Checker,
     LockMode,
+    Origin,
     Tool,
     ToolLedger,
     ToolLocks,
@@ -26,12 +29,14 @@ from exllama_guard.tools import (
     closed_error,
     compile_checker,
     find_attempts,
+    origins_of,
     read_json,
     refusal_text,
     repair_message,
     restore_text,
     tool_checker,
     tool_from_openai,
+    unsourced_error,
 )
 from exllama_guard.tools.locks import LockPlan, Outcome
 
@@ -49,6 +54,7 @@ class Services:
     mode: Callable[[], LockMode]
     keep_text: Callable[[], bool]
     report: Callable[[str | None, str], None]  # None takes back what was told under a key
+    blocks_invented: Callable[[], bool] = lambda: False  # a call with a value from nowhere does not run
     checkers: dict[str, tuple[Checker | None, str]] = field(default_factory=dict)  # by the tool's hash
 
     def checker(self, tool: Tool) -> tuple[Checker | None, str]:
@@ -97,6 +103,7 @@ class ToolTurn:
         self.repairs_itself = False  # whoever started the turn asks again
         self.begun = False  # the reply continues an earlier one
         self.enforced = False  # the loader holds the reply to the lock while it writes
+        self.sources = CallSources("")  # what was known; without the user's words no origin is told
         self.state: Mapping[str, Any] = {}  # the host's settings of the reply
         self.limit: int | None = None  # most tokens of the reply, where the lock was told
         self._closed_call: tuple[str, str | None] | None = None  # name and arguments' hash
@@ -161,7 +168,22 @@ class ToolTurn:
         verdict = check_call(name, arguments, status, checker, known=known)
         if verdict.valid and self.is_closed(verdict):
             return replace(verdict, errors=(closed_error(self.limit),))
+        if verdict.valid and self._services.blocks_invented():
+            unsourced = [found for found in self._origins(verdict) if found.origin is Origin.NOWHERE]
+            return replace(verdict, errors=tuple(map(unsourced_error, unsourced)))
         return verdict
+
+    def note_result(self, result: object) -> None:
+        """A tool's result, from which later calls may take their values."""
+        text = result if isinstance(result, str) else json.dumps(result, default=str)
+        self.sources = replace(self.sources, results=(*self.sources.results, text))
+
+    def _origins(self, verdict: CallVerdict) -> tuple[ArgumentOrigin, ...]:
+        """Where each value of a call comes from; empty where the chat is not known."""
+        status = self.statuses.get(verdict.name)
+        if status is None or not self.sources.user or not isinstance(verdict.arguments, Mapping):
+            return ()
+        return origins_of(verdict.arguments, status.tool.parameters, self.sources)
 
     def refuse(self, verdict: CallVerdict, arguments: object) -> str:
         """Records a refused call; gives the message for the model."""
@@ -304,4 +326,7 @@ class ToolTurn:
 
     def _record(self, verdict: CallVerdict, text: str, *, executed: bool) -> None:
         kept = text if self._services.keep_text() else None
-        self._services.ledger.add_call(self.chat, verdict, executed=executed, arguments=kept)
+        origins = self._origins(verdict)
+        if kept is None:
+            origins = tuple(replace(found, value="") for found in origins)
+        self._services.ledger.add_call(self.chat, verdict, executed=executed, arguments=kept, origins=origins)
