@@ -1,10 +1,10 @@
-"""Where arguments come from, on BFCL: alarms on right values, and swapped values that are named; prints a table.
+"""Where arguments come from, on BFCL: alarms on right values, and swapped values that are named.
 
     python tests/bench/origins.py --bfcl FOLDER [--half building|reading] [--show 20]
 
-Questions are split in two halves by the hash of their id. The module was written on *building*; *reading* is for the
-figure. One value of each call is swapped for another plausible one: a permitted one, or one that an argument of the
-same name or type has in another question and that the question does not hold. Booleans have no source: not swapped.
+Questions are split in two halves by the hash of their id. The module was written on *building*; *reading* is for
+the figure. One value of each call is swapped for another plausible one: a permitted one, or one that an argument
+of the same name or type has in another question and that the question does not hold. Booleans are not swapped.
 """
 
 from __future__ import annotations

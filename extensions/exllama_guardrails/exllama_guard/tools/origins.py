@@ -277,19 +277,23 @@ class _Source:
         return (date is None or self._has_date(date)) and (clock is None or self._has_hour(clock))
 
     def _has_date(self, date: re.Match[str]) -> bool:
-        if date["year"]:
-            year, parts = date["year"], [date["month"], date["day"]]
-        else:
-            year, parts = date["c"], [date["a"], date["b"]]
-        numbers = [int(part) for part in parts if part is not None]
+        """Whether year, month and day stand here; a day may lie some days behind one that does."""
+        year = date["year"] or date["c"]
         if float(year) not in self.amounts and _YEAR.search(self.text):
             return False
         lasting = [amount for amount in self.amounts if amount < 32]
         days = self.amounts | {first + second for first in lasting for second in lasting}
-        return all(
-            float(number) in days or (1 <= number <= 12 and _MONTHS[number - 1][:3] in self.text)
-            for number in numbers
+        if date["year"]:
+            day = date["day"]
+            return self._has_month(int(date["month"])) and (day is None or float(day) in days)
+        first, second = int(date["a"]), int(date["b"])  # either may be the month
+        return any(
+            self._has_month(month) and float(day) in days for month, day in ((first, second), (second, first))
         )
+
+    def _has_month(self, month: int) -> bool:
+        named = [place for place, name in enumerate(_MONTHS, 1) if re.search(rf"\b{name[:3]}", self.text)]
+        return month in named if named else float(month) in self.amounts
 
     def _has_hour(self, clock: re.Match[str]) -> bool:
         hour = int(clock[1]) % 12
