@@ -2,9 +2,10 @@
 
     python tests/bench/origins.py --bfcl FOLDER [--half building|reading] [--show 20]
 
-Questions are split in two halves by the hash of their id. The module was written on *building*; *reading* is for
-the figure. One value of each call is swapped for another plausible one: a permitted one, or one that an argument
-of the same name or type has in another question and that the question does not hold. Booleans are not swapped.
+Questions are split in two halves by the hash of their id. The module was written on *building*; *reading* is
+for the figure. One value of each call is swapped for another plausible one: a permitted one, or one that an
+argument of the same name or type has in another question and that the question does not hold. Booleans are not
+swapped.
 """
 
 from __future__ import annotations

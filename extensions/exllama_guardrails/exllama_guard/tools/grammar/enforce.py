@@ -147,10 +147,10 @@ class _Walker:
     def _below(self, out: dict[str, Any], path: str, home: str) -> None:
         for key in _DEFINITIONS:
             if isinstance(out.get(key), Mapping):
-                named = out[key].items()
+                # Whoever refers to one speaks of its repeated keys, and may close them.
                 out[key] = {
-                    name: self.walk(value, "", f"#/{key}/{name}" if not path and not home else home)
-                    for name, value in named
+                    name: self.walk(value, "", home if path or home else f"#/{key}/{name}", part=True)
+                    for name, value in out[key].items()
                 }
         whole = dict(out)
         for key in _MAPS:
@@ -177,8 +177,9 @@ class _Walker:
         return self.walk(value, path, home, part=True)
 
     def _gap(self, home: str, what: str, path: str) -> None:
-        where = path or home.removeprefix("#") or ""
-        self._gaps.setdefault(home, []).append(what if what == REPEATED or not where else f"{what} ({where})")
+        """Notes what is let through, with the place inside its definition."""
+        placed = f"{what} ({path})" if path and what != REPEATED else what
+        self._gaps.setdefault(home, []).append(placed)
 
     def _lists(self, out: dict[str, Any]) -> None:
         """Tuples as they were written until 2019-09."""
