@@ -4,7 +4,7 @@
 
 Questions are split in two halves by the hash of their id. The module was written on *building*; *reading* is
 for the figure. One value of each call is swapped for another plausible one: a permitted one, or one that an
-argument of the same name or type has in another question and that the question does not hold; never a Boolean.
+argument of the same name or type has in another question and that the question does not hold; no Booleans.
 """
 
 from __future__ import annotations
