@@ -46,6 +46,7 @@ class CallFormat:
     body: re.Pattern[str] | None = None
     per_tool_triggers: Callable[[str], tuple[str, ...]] | None = None
     loose_end: str = ""  # closes a call whose arguments are not JSON
+    longer: str = ""  # what an optional part of the form, once begun, adds to a call's shortest end
     closing: str = ""  # a mark that readers take for the call's end wherever it stands, also in a JSON string
 
     def loose_call(self, out: LarkWriter, tool: Tool) -> str:
@@ -256,6 +257,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("tool▁call▁begin", "tool▁calls▁begin"),
         ("<｜tool▁call▁begin｜>",),
         _deepseek,
+        longer="function\n```json\n\n```",
         head=re.compile(
             r"<｜tool▁call▁begin｜>\s*(?:function\s*<｜tool▁sep｜>\s*(?=[^\s{]))?(?P<name>[^\s<]+?)\s*"
             r"(?:<｜tool▁sep｜>|\n)\s*(?:```(?:json)?\s*)?"
@@ -299,6 +301,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("[TOOL_CALLS]",),
         ("[TOOL_CALLS]",),
         _mistral,
+        longer="[CALL_ID]a",
         head=re.compile(r"\[TOOL_CALLS\]\s*(?P<name>[^\s\[]+?)\s*(?:\[CALL_ID\]\s*[^\s\[]*\s*)?\[ARGS\]\s*"),
     ),
     CallFormat(

@@ -240,7 +240,8 @@ def _finish(
 def _margin(plan: LockPlan, vocabulary: Vocabulary) -> int:
     schemas = [plan.answer_schema or {}, *(tool.parameters for tool in plan.tools)]
     longest = max(map(longest_piece, schemas), key=len)
-    return max(len(vocabulary.ll_tokenizer.tokenize_str(text)) for text in (_ESCAPE, longest)) + _SPARE
+    texts = (_ESCAPE, longest, *(form.longer for form in plan.formats))
+    return max(len(vocabulary.ll_tokenizer.tokenize_str(text)) for text in texts) + _SPARE
 
 
 def _fault(grammar: str, vocabulary: Vocabulary) -> str:
