@@ -121,9 +121,9 @@ def _deepseek(out: LarkWriter, tool: Tool) -> str:
 
 
 def _mistral(out: LarkWriter, tool: Tool) -> str:
-    """NAME [ARGS] JSON, with or without a [CALL_ID] between."""
+    """NAME [ARGS] JSON, with or without a [CALL_ID] of nine letters and digits between."""
     name, ws = out.text(_plain(tool, "Mistral")), out.ws()
-    identity = f"({out.mark('[CALL_ID]')} {out.pattern('[A-Za-z0-9]{1,40}')})?"
+    identity = f"({out.mark('[CALL_ID]')} {out.pattern('[A-Za-z0-9]{9}')})?"
     head = f"{out.mark('[TOOL_CALLS]')} {ws} {name} {identity} {out.mark('[ARGS]')} {ws}"
     return out.rule("call", f"{head} {out.arguments(tool)}")
 
@@ -301,7 +301,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("[TOOL_CALLS]",),
         ("[TOOL_CALLS]",),
         _mistral,
-        longer="[CALL_ID]a",
+        longer="[CALL_ID]a1B2c3D4e",
         head=re.compile(r"\[TOOL_CALLS\]\s*(?P<name>[^\s\[]+?)\s*(?:\[CALL_ID\]\s*[^\s\[]*\s*)?\[ARGS\]\s*"),
     ),
     CallFormat(
