@@ -63,12 +63,14 @@ def keep_marks_out(
         bans: Ids of tokens that complete a mark, by what of it must stand before them.
         vocabulary: The tokens.
     """
+    begun = [tokens for beginning, tokens in bans.items() if recent.endswith(beginning)]
+    if not begun:
+        return
     letters = [token for token in map(vocabulary.token_of, _LETTERS) if token is not None]
     if not any(mask[letter >> 5] >> (letter & 31) & 1 for letter in letters):
         return
     shorter = mask.copy()
-    for begun, tokens in bans.items():
-        if recent.endswith(begun):
-            set_bits(shorter, tokens, False)
+    for tokens in begun:
+        set_bits(shorter, tokens, False)
     if shorter.any():
         mask[:] = shorter
