@@ -12,20 +12,25 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "extensions" / "exllama_guardrails"), str(ROOT / "tests")]
 
-from exllama_guard.tools import LOADERS, LockMode, promise_on, tool_checker, tool_from_openai  # noqa: E402 - needs the path
+from exllama_guard.errors import SchemaError  # noqa: E402 - needs the path
+from exllama_guard.loaders import LOADERS, LockPlace, promise_on  # noqa: E402 - needs the path
+from exllama_guard.tools import LockMode, tool_checker, tool_from_openai  # noqa: E402 - needs the path
 from exllama_guard.tools.locks import byte_vocabulary, compile_reason, server_reason  # noqa: E402 - needs the path
 from schema_cases import CASES, Case  # noqa: E402 - needs the path
 
 PAGE = ROOT / "extensions" / "exllama_guardrails" / "docs" / "tools.md"
 BEGIN = "<!-- keywords: written by tests/make_tool_table.py -->\n"
 END = "<!-- /keywords -->\n"
+NAMES = tuple(loader.name for loader in LOADERS if loader.lock is not LockPlace.NOWHERE)
 WORDS = {"enforced while decoding": "enforced", "checked before execution": "checked"}
 
 
 def cell(case: Case, loader: str) -> str:
     """ "enforced", "checked" or "refused": what is promised of the case's schema on a loader."""
     tool = tool_from_openai({"name": "f", "parameters": case.parameters})
-    if tool_checker(tool)[0] is None:
+    try:
+        tool_checker(tool)
+    except SchemaError:
         return "refused"
     reason = server_reason(tool) if loader == "llama.cpp" else compile_reason(tool, byte_vocabulary())
     return WORDS[promise_on(loader, LockMode.ENFORCE_CALLS, reason).text]
@@ -34,7 +39,7 @@ def cell(case: Case, loader: str) -> str:
 def table() -> str:
     """The table in Markdown; loaders with the same cells share a column."""
     columns: dict[tuple[str, ...], list[str]] = {}
-    for loader in LOADERS:
+    for loader in NAMES:
         columns.setdefault(tuple(cell(case, loader) for case in CASES), []).append(loader)
     lines = ["| keyword | " + " | ".join(", ".join(names) for names in columns.values()) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")

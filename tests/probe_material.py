@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
+from exllama_guard.probes.generation import Generation, Sampling
 from exllama_guard.probes.measures.comparison import ItemRun, ModeRun
 from exllama_guard.probes.measures.logit_drift import LogitDrift
 from exllama_guard.probes.measures.stability import Answer, LambdaReport, judge_runs
-from exllama_guard.probes.writer import Sampling, Written
 
 VOCABULARY = 32
 EVIL = '<script>alert("x")</script> | **b** "q"'
@@ -61,13 +61,13 @@ class ScriptedMode:
     def tokenizer_hash(self) -> str | NotScored:
         return self.tokenizer
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
         if self.fails_after is not None and len(self.calls) >= self.fails_after:
             raise BackendError(f"{self.name} was unloaded; load a model on the Model page.")
         self.calls.append((text, seed))
         answer = self.script(text, seed)
         tokens = len(answer.split())
-        return Written(answer, tokens, self.token_s, self.token_s * tokens, cancel.is_set())
+        return Generation(answer, tokens, self.token_s, self.token_s * tokens, cancel.is_set())
 
     def token_ids(self, text: str) -> tuple[int, ...]:
         return tuple(zlib.crc32(word.encode()) % VOCABULARY for word in text.split())

@@ -264,7 +264,7 @@ def judge(item: Item, reply: str) -> Scored:
         return Scored(False, False, False, "no call" if "</tool_call>" in reply else "cut off")
     call = attempts[0]
     status = statuses.get(call.name)
-    verdict = check_call(call.name, call.arguments, status, tool_checker(status.tool)[0] if status else None)
+    verdict = check_call(call.name, call.arguments, status, tool_checker(status.tool) if status else None)
     if not verdict.valid:
         return Scored(True, False, False, verdict.errors[0].code)
     right = is_right(item, call.name, verdict.arguments)

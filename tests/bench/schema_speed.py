@@ -104,7 +104,7 @@ def validation_times() -> list[float]:
     )
     print(f"schema of {len(tool.parameters_json)} characters")
     status = ToolLock().observe([tool])[0]
-    checker = tool_checker(tool)[0]
+    checker = tool_checker(tool)
     text = json.dumps(
         {**{f"field_{index}": "some text here" for index in range(21)}, "when": "2024-01-01T00:00:00Z"}
     )
@@ -126,7 +126,7 @@ def uniform(count: int) -> None:
     valid = unfinished = wrong = 0
     for tool in random_tools(200):
         lock = compile_plan(plan_answer(close_schema(tool.parameters), ""), words)
-        check = tool_checker(tool)[0]
+        check = tool_checker(tool)
         for _ in range(count // 200):
             reply, done = uniform_reply(lock, rng)
             if not done:

@@ -115,13 +115,12 @@ class FuzzedHost(Host):
     """The host with a monitor of fakes, and a generation that says whatever it is told to."""
 
     def load(self):
-        from exllama_guard import monitor
-        from exllama_guard.monitor import main
+        from exllama_guard.host.session import Session, use_session
         from exllama_guard.settings import Settings
         from exllama_guard.testing import make_monitor
 
-        del monitor
-        main._monitor = made = make_monitor(Settings())
+        made = make_monitor(Settings())
+        use_session(Session(made))
         for name in ("warmup", "traces"):
             self.shared.settings[f"exllama_guardrails-{name}"] = False
         self.said = []

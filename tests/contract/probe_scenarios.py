@@ -15,9 +15,9 @@ def our_probe(host):
 
 def probe_writes(host):
     """Two generations of a probe; a user who asks during the first goes before the second."""
-    from exllama_guard.host.probes.writer import HostWriter, users_first
+    from exllama_guard.host.probes.generator import HostGenerator, users_first
+    from exllama_guard.probes.generation import DRAWN
     from exllama_guard.probes.run import Job, Runner
-    from exllama_guard.probes.writer import DRAWN
 
     host.model.answer = "word " * 150 + "&amp; end."
     host.model.prompts.clear()
@@ -31,13 +31,13 @@ def probe_writes(host):
     user.start()
     runner = Runner(users_first=users_first)
     jobs = [Job(f"Probe {number}?", DRAWN, number) for number in (1, 2)]
-    texts = [written.text for _, written in runner.run(HostWriter(), jobs)]
+    texts = [written.text for _, written in runner.run(HostGenerator(), jobs)]
     user.join()
     return {
         "texts": texts,
         "order": [name for prompt in host.model.prompts for name in _named_in(prompt)],
         "prompt": host.model.prompts[0],
-        "id": HostWriter().id,
+        "id": HostGenerator().id,
         "lock_free": not host.shared.generation_lock.locked(),
     }
 
@@ -49,7 +49,7 @@ def replayed(host):
     from exllama_guard.grounding.scoring import unscored_turn
     from exllama_guard.host.probes.replay import ReplayingHost
     from exllama_guard.host.session import session
-    from exllama_guard.probes.writer import GREEDY
+    from exllama_guard.probes.generation import GREEDY
     from exllama_guard.trace.record import record_of
 
     extensions = sys.modules["modules.extensions"]

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 from contract import exllama_shapes, llama_server
-from exllama_guard.backends import backend_for
 from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
 from exllama_guard.core.backend import Backend, CacheUsage
@@ -26,6 +25,7 @@ from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.lifecycle.fence import run_fence
 from exllama_guard.lifecycle.path import BackendPath
+from exllama_guard.loaders import backend_for
 from exllama_guard.standalone.small_model import load_small_model
 from exllama_guard.testing import FakeBackend
 

@@ -8,11 +8,11 @@ import time
 
 import pytest
 from contract import llama_server
-from exllama_guard.backends import backend_for
 from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.backends.loaded import LoadedModel, reference
 from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import BackendError
+from exllama_guard.loaders import backend_for
 
 
 def _backend(server):

@@ -16,10 +16,10 @@ from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes.doctor.causality import check_causality, remedy_of
 from exllama_guard.probes.doctor.model_check import read_plain_english
+from exllama_guard.probes.generation import GREEDY, Sampling
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
-from exllama_guard.probes.modes.exllama import ExLlamaMode, bits_of, kind_of, read_exllama_form
+from exllama_guard.probes.modes.exllama import ExLlamaMode, bits_of, kind_of, read_exllama_precision
 from exllama_guard.probes.modes.exllama_open import ExLlamaSpec
-from exllama_guard.probes.writer import GREEDY, Sampling
 from exllama_guard.tools.locks.compiled import compile_plan, plan_answer
 from exllama_guard.tools.locks.run import LockRun, Phase
 from exllama_guard.tools.locks.vocabulary import vocabulary_from_file
@@ -141,18 +141,18 @@ def test_a_loader_without_log_probabilities_is_not_judged():
 
 
 def test_forms_of_a_command_line(folder):
-    spec = read_exllama_form("", str(folder), "exllamav2:q6")
+    spec = read_exllama_precision("", str(folder), "exllamav2:q6")
     assert (spec.library, spec.cache_type, kind_of(spec), bits_of(spec)) == (
         "exllamav2",
         "q6",
         "kv_cache",
         32.0,
     )
-    assert read_exllama_form("", str(folder), "float32") is None
+    assert read_exllama_precision("", str(folder), "float32") is None
     with pytest.raises(UserError, match="q5"):
-        read_exllama_form("", str(folder), "exllamav2:q5")
+        read_exllama_precision("", str(folder), "exllamav2:q5")
     with pytest.raises(UserError, match="nowhere"):
-        read_exllama_form("", "/nowhere", "exllamav3")
+        read_exllama_precision("", "/nowhere", "exllamav3")
 
 
 def test_after_a_whole_answer_only_the_end_may_come(letters):

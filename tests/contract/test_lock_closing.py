@@ -141,6 +141,6 @@ def test_every_letter_of_a_pattern_gets_its_turn(letters):
     lock = compile_plan(plan_answer(schema, ""), letters)
     end = shortest_end(lock.matcher(), letters)
     assert end is not None
-    assert not tool_checker(tool_from_openai({"name": "f", "parameters": {"properties": {"a": schema}}}))[0](
+    assert not tool_checker(tool_from_openai({"name": "f", "parameters": {"properties": {"a": schema}}}))(
         {"a": json.loads(bytes(end))}
     )

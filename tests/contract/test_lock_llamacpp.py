@@ -18,6 +18,7 @@ from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.errors import SchemaError
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools.constrain import Constrainer, _asking
+from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.tools.attempts import find_attempts
 from exllama_guard.tools.calls import compile_checker, tool_checker
 from exllama_guard.tools.grammar.enforce import REPEATED
@@ -147,9 +148,9 @@ def server():
 def test_calls_are_held_to_the_schema_and_text_before_them_is_free(server):
     lock = lock_for_server(plan_calls((WEATHER, NOTE), TAGGED, always=False), server.ask)
     (wrong,) = find_attempts(server.write(ASKED, {}), ("get_weather",))
-    assert tool_checker(WEATHER)[0](read_json(wrong.arguments).value), "nothing to hold back"
+    assert tool_checker(WEATHER)(read_json(wrong.arguments).value), "nothing to hold back"
     (call,) = find_attempts(server.write(ASKED, lock.fields), ("get_weather",))
-    assert tool_checker(WEATHER)[0](read_json(call.arguments).value) == ()
+    assert tool_checker(WEATHER)(read_json(call.arguments).value) == ()
     assert server.write(PLAIN, lock.fields, 12) == server.write(PLAIN, {}, 12)
 
 
@@ -157,7 +158,7 @@ def test_always_means_one_valid_call_and_nothing_else(server):
     lock = lock_for_server(plan_calls((WEATHER,), TAGGED, always=True), server.ask)
     read = read_json(server.write(PLAIN, lock.fields))
     assert read.ok
-    assert tool_checker(WEATHER)[0](read.value["arguments"]) == ()
+    assert tool_checker(WEATHER)(read.value["arguments"]) == ()
 
 
 def test_an_answer_is_held_to_its_schema(server):
@@ -227,11 +228,17 @@ class LlamaServer:
         return {"grammar": state["grammar_string"], "seed": 1}
 
 
+def planned(tool):
+    turn = ToolTurn(None, "page::c")
+    turn.planned(plan_calls((tool,), TAGGED, always=False))
+    return turn
+
+
 def test_the_hosts_request_gets_the_lock_and_keeps_a_users_own_grammar(server, monkeypatch):
     from exllama_guard.host.tools import constrain as tool_constrain
 
     monkeypatch.setattr(tool_constrain, "_asking", lambda port: server.ask)
-    turn = types.SimpleNamespace(plan=plan_calls((WEATHER,), TAGGED, always=False), enforced=False)
+    turn = planned(WEATHER)
     told, patches = [], Patches()
     held = types.SimpleNamespace(turn=turn)
     constrainer = Constrainer(lambda: held.turn, patches, lambda *args: told.append(args[1:]))
@@ -241,21 +248,21 @@ def test_the_hosts_request_gets_the_lock_and_keeps_a_users_own_grammar(server, m
     assert payload["grammar_lazy"] is True
     assert payload["seed"] == 1
     assert "get_weather" in payload["grammar"]
-    assert turn.enforced
+    assert turn.reply.enforced
     host.prepare_payload({"grammar_string": ""})
     assert told == [({}, "")], "asked and told once"
     assert host.prepare_payload({"grammar_string": "root ::= x"}) == {"grammar": "root ::= x", "seed": 1}
-    held.turn = types.SimpleNamespace(plan=plan_calls((REMOTE,), TAGGED, always=False), enforced=False)
+    held.turn = planned(REMOTE)
     assert host.prepare_payload({"grammar_string": ""}) == {"grammar": "", "seed": 1}
     assert "$ref" in told[-1][1]
-    assert not held.turn.enforced
+    assert not held.turn.reply.enforced
     held.turn = None
     assert host.prepare_payload({"grammar_string": ""}) == {"grammar": "", "seed": 1}
     patches.undo()
 
 
 def test_a_server_that_is_gone_is_told_and_the_reply_goes_on_unlocked():
-    turn = types.SimpleNamespace(plan=plan_calls((WEATHER,), TAGGED, always=False), enforced=False)
+    turn = planned(WEATHER)
     told, patches = [], Patches()
     constrainer = Constrainer(lambda: turn, patches, lambda *args: told.append(args[2]))
     host = LlamaServer(9)

@@ -1,4 +1,4 @@
-"""A lock while a reply is written: what may come next, in every call form, for two tokenizers."""
+"""A lock while a reply is written: what may come next, in every call format, for two tokenizers."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_uniform_logits_write_only_calls_that_the_validator_takes(letters, form)
         if form.head is None and form.body is None and form is not BARE:
             continue  # not JSON: the host's reading of it is tried in test_tool_guard
         text = reply.decode()
-        check = tool_checker(tool)[0]
+        check = tool_checker(tool)
         start = text.find("{") if form.name != "plain JSON" else 0
         attempts = find_attempts(text, [tool.name]) if form.name != "plain JSON" else ()
         assert start >= 0
@@ -56,7 +56,7 @@ def test_two_thousand_uniform_answers_over_two_hundred_schemas_are_all_valid(let
     for tool in random_tools(200):
         schema = close_schema(tool.parameters)
         lock = compile_plan(plan_answer(schema, ""), letters)
-        check = tool_checker(tool)[0]
+        check = tool_checker(tool)
         for _ in range(10):
             reply, done = uniform_reply(lock, rng)
             if not done:
@@ -73,7 +73,7 @@ def test_at_tight_limits_all_uniform_answers_over_two_hundred_schemas_are_valid(
         lock = compile_plan(plan_answer(close_schema(tool.parameters), ""), letters)
         least = shortest_end(lock.matcher(), letters)
         assert least is not None
-        check = tool_checker(tool)[0]
+        check = tool_checker(tool)
         for _ in range(3):
             reply, done = uniform_reply(lock, rng, int(len(least) * times), told=True)
             assert done, (len(least), lock.margin, reply, tool.parameters)

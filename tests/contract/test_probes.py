@@ -9,17 +9,17 @@ import pytest
 from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import BackendError, UserError
-from exllama_guard.probes import kept as kept_module
+from exllama_guard.probes import run_cache as kept_module
 from exllama_guard.probes.compare import CompareJob, ModeSource, run_compare
+from exllama_guard.probes.generation import GREEDY, Generation, Sampling
 from exllama_guard.probes.gold import GoldItem, read_gold
-from exllama_guard.probes.kept import KeptRuns, run_key
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
 from exllama_guard.probes.measures.comparison import compare_modes, observe_modes
 from exllama_guard.probes.measures.equivalence import Outcome
 from exllama_guard.probes.measures.stability import RunState
 from exllama_guard.probes.reports.probe import compare_report
 from exllama_guard.probes.run import Job, Runner
-from exllama_guard.probes.writer import GREEDY, Sampling, Written
+from exllama_guard.probes.run_cache import RunCache, run_key
 from exllama_guard.testing import FakeEmbedder
 from probe_material import ScriptedMode
 
@@ -81,7 +81,7 @@ def test_equal_forms_are_refused():
 
 
 def test_stopped_half_way_keeps_what_is_finished_and_judges_nothing(tmp_path):
-    runner = Runner(kept=KeptRuns(tmp_path / "runs.jsonl"))
+    runner = Runner(cache=RunCache(tmp_path / "runs.jsonl"))
 
     def script(text, seed):
         if len(mode.calls) == 4:
@@ -93,21 +93,21 @@ def test_stopped_half_way_keeps_what_is_finished_and_judges_nothing(tmp_path):
     assert result.stopped
     assert len(result.report.runs) == 3
     assert isinstance(result.report.verdict, NotScored)
-    assert len(KeptRuns(tmp_path / "runs.jsonl")) == 3
+    assert len(RunCache(tmp_path / "runs.jsonl")) == 3
 
 
 def test_a_crash_loses_only_the_running_generation(tmp_path):
     path = tmp_path / "runs.jsonl"
     first = ScriptedMode(lambda text, seed: "It holds 8192 tokens [s1].", fails_after=4)
     with pytest.raises(BackendError):
-        run_probe(PROBE, first, Runner(kept=KeptRuns(path)), embedder=FakeEmbedder())
+        run_probe(PROBE, first, Runner(cache=RunCache(path)), embedder=FakeEmbedder())
     with path.open("ab") as file:
         file.write(b'{"key": "cut')  # a write that a crash cut
     second = ScriptedMode(lambda text, seed: "It holds 8192 tokens [s1].")
-    result = run_probe(PROBE, second, Runner(kept=KeptRuns(path)), embedder=FakeEmbedder())
+    result = run_probe(PROBE, second, Runner(cache=RunCache(path)), embedder=FakeEmbedder())
     assert len(second.calls) == 2
     assert result.report.verdict is RunState.CONVERGENT
-    assert len(KeptRuns(path)) == 6
+    assert len(RunCache(path)) == 6
 
 
 def test_runs_of_another_model_or_sampling_are_not_taken():
@@ -136,10 +136,10 @@ def test_progress_tells_the_time_left():
 def test_a_file_of_kept_runs_does_not_grow_without_end(tmp_path, monkeypatch):
     monkeypatch.setattr(kept_module, "MOST_RUNS", 10)
     path = tmp_path / "kept.jsonl"
-    kept = KeptRuns(path)
+    kept = RunCache(path)
     for number in range(11):
-        kept.add(str(number), Written(f"answer {number}", 1, 0.1, 0.1))
-    again = KeptRuns(path)
+        kept.add(str(number), Generation(f"answer {number}", 1, 0.1, 0.1))
+    again = RunCache(path)
     assert len(again) == len(path.read_text().splitlines()) == 5
     assert again.get("10").text == "answer 10"
     assert again.get("5") is None
@@ -147,8 +147,8 @@ def test_a_file_of_kept_runs_does_not_grow_without_end(tmp_path, monkeypatch):
 
 
 def test_a_run_that_was_cut_is_not_kept():
-    kept = KeptRuns()
-    kept.add("a", Written("x", 1, 0.1, 0.1, stopped=True))
+    kept = RunCache()
+    kept.add("a", Generation("x", 1, 0.1, 0.1, stopped=True))
     assert len(kept) == 0
 
 
@@ -293,7 +293,7 @@ def test_a_comparison_that_is_stopped_half_way_reports_what_is_finished_and_goes
     runs = run_compare(
         job,
         [source("ref", right), source("q8", stops), source("q4", right)],
-        Runner(KeptRuns(kept), cancel=cancel),
+        Runner(RunCache(kept), cancel=cancel),
         embedder=FakeEmbedder(),
     )
     assert [(run.label, len(run.items)) for run in runs] == [("ref", 8), ("q8", 3)]
@@ -302,7 +302,7 @@ def test_a_comparison_that_is_stopped_half_way_reports_what_is_finished_and_goes
     assert all(line.gate is not Gate.PASS for line in report.lines if "E_resonance" in line.name)
     again = [ScriptedMode(right, name) for name in ("ref", "q8")]
     sources = [ModeSource(mode.name, "weights", 8.0, lambda mode=mode: mode) for mode in again]
-    done = run_compare(replace(job, timing=False), sources, Runner(KeptRuns(kept)), embedder=FakeEmbedder())
+    done = run_compare(replace(job, timing=False), sources, Runner(RunCache(kept)), embedder=FakeEmbedder())
     assert [len(mode.calls) for mode in again] == [0, 5]  # only what was missing
     assert [len(run.items) for run in done] == [8, 8]
 

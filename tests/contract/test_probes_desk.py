@@ -8,10 +8,11 @@ import pytest
 from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.core.turns import ModelInfo, Reader, TurnRequest
+from exllama_guard.errors import UserError
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.desk_parts import DeskParts
 from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns
-from exllama_guard.probes.measures.verification import VerifyLimits
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.testing import FakeEmbedder, scored
 from probe_material import ScriptedMode
 
@@ -37,11 +38,11 @@ class World:
     def __init__(self, script=lambda text, seed: "The cache holds 8192 tokens [s1]."):
         self.turns = {ANN: (turn(2), turn(1)), BEN: ()}
         self.signs = ModelSigns(fence=Fence("warm", True, 1.0, True, 0.5), shards_now="a", shards_before="a")
-        self.writer = ScriptedMode(script)
+        self.generator = ScriptedMode(script)
         self.jobs = []
         self.desk = ProbeDesk(
             DeskParts(
-                writer=self.writer,
+                generator=self.generator,
                 users_first=lambda cancel: None,
                 embedder=FakeEmbedder,
                 verifier=lambda: None,
@@ -55,7 +56,7 @@ class World:
                 model=lambda: MODEL,
                 extensions=lambda: ("websearch",),
                 text_extensions=lambda: (),
-                limits=VerifyLimits,
+                limits=RetrievalLimits,
                 window=lambda: 5,
                 environment=dict,
                 replay=self,
@@ -73,16 +74,17 @@ class World:
 def test_a_reader_sees_only_what_they_started():
     world = World()
     probe = world.desk.probe_for(ANN)
-    assert world.desk.start_probe(ANN, probe) == ""
+    world.desk.start_probe(ANN, probe)
     assert world.desk.probe_state(BEN).problem == "Another user's probe is running; wait until it ends."
     assert world.desk.probe_state(BEN).asked is None
-    assert world.desk.start_probe(BEN, probe) == "Another user's probe is running; wait until it ends."
+    with pytest.raises(UserError, match="Another user's probe is running; wait until it ends"):
+        world.desk.start_probe(BEN, probe)
     world.desk.stop_probe(BEN)  # another's probe goes on
     world.work()
     assert not world.desk.probe_state(ANN).result.stopped
     assert world.desk.probe_state(BEN).result is None
     assert world.desk.probe_report(BEN) is None
-    assert world.desk.start_probe(BEN, probe) == ""
+    world.desk.start_probe(BEN, probe)
 
 
 def test_the_forms_stand_ready_to_be_edited_and_are_asked_as_edited():
@@ -93,21 +95,24 @@ def test_the_forms_stand_ready_to_be_edited_and_are_asked_as_edited():
     world.desk.start_probe(ANN, edited)
     world.work()
     assert world.desk.probe_state(ANN).result.forms[2] == "What is its size?"
-    assert sum("What is its size?" in text for text, _ in world.writer.calls) == 2
+    assert sum("What is its size?" in text for text, _ in world.generator.calls) == 2
     twice = dataclasses.replace(probe, forms=(probe.forms[0], probe.forms[0]))
-    assert "equal" in world.desk.start_probe(ANN, twice)
+    with pytest.raises(UserError, match="equal"):
+        world.desk.start_probe(ANN, twice)
 
 
 @pytest.mark.parametrize("ask", ["probe_for", "diagnosis"])
 def test_without_a_turn_there_is_a_sentence(ask):
-    assert isinstance(getattr(World().desk, ask)(BEN), str)
-    assert isinstance(getattr(World().desk, ask)(ANN, "gone"), str)
+    with pytest.raises(UserError, match="no answer yet"):
+        getattr(World().desk, ask)(BEN)
+    with pytest.raises(UserError, match="no answer yet"):
+        getattr(World().desk, ask)(ANN, "gone")
 
 
 def test_the_prompt_takes_up_the_probe_of_its_own_question_only():
     world = World()
     world.turns[ANN] = (turn(3, question="What is a fence?"), *world.turns[ANN])
-    assert world.desk.start_missing(ANN, "t2") == ""
+    world.desk.start_missing(ANN, "t2")
     world.work()
     assert "6 of 6 runs agree" in world.desk.diagnosis(ANN, "t2").prompt
     assert "not measured yet" in world.desk.diagnosis(ANN, "t3").prompt.split("λ over")[1].split("\n")[0]
@@ -128,39 +133,43 @@ def test_each_symptom_is_found_once_and_the_next_reader_has_their_own():
 
 def test_a_checkup_names_all_it_could_not_look_at():
     world = World()
-    assert world.desk.start_doctor(ANN) == ""
+    world.desk.start_doctor(ANN)
     world.work()
     state = world.desk.doctor_state(ANN)
     assert state.problem == ""
     seen = {one.symptom.id: one for one in state.result.observations}
     assert seen["PC1"].evidence == "not measured: no model loaded"
     assert all(one.evidence for one in state.result.not_measured)
-    assert "no model" in world.desk.start_doctor(ANN, "/no/such/model")
+    with pytest.raises(UserError, match="no model"):
+        world.desk.start_doctor(ANN, "/no/such/model")
     assert world.desk.doctor_report(ANN).lines
 
 
 def test_a_replay_shows_in_the_checkup():
     world = World()
-    assert world.desk.start_replay(ANN, extensions=("noise",)) == ""
+    world.desk.start_replay(ANN, extensions=("noise",))
     world.work()
     assert world.desk.replay_report(ANN).lines[1].name.startswith("noise: T2")
     assert "T2" in [one.symptom.id for one in world.desk.findings(ANN)]
-    assert "No other extension" in world.desk.start_replay(ANN)
-    assert "no question" in world.desk.start_replay(BEN)
+    with pytest.raises(UserError, match="No other extension"):
+        world.desk.start_replay(ANN)
+    with pytest.raises(UserError, match="no question"):
+        world.desk.start_replay(BEN)
 
 
 def test_a_gold_set_without_a_model_and_a_bad_one():
     world = World()
     gold = '{"id": "a", "question": "How large is the cache?", "snippets": ["The cache holds 8192 tokens."]}'
-    assert world.desk.start_verify(ANN, f"{gold}\n{gold}\nno json", answers=False) == ""
+    world.desk.start_verify(ANN, f"{gold}\n{gold}\nno json", answers=False)
     world.work()
     done = world.desk.verify_state(ANN).result
     (result,) = done.results
     assert result.gate is not Gate.PASS  # there is no anchor
     assert all(isinstance(form.coverage, NotScored) for form in result.forms)
     assert len(done.problems) == 2  # an id used twice, a line that is no JSON
-    assert world.writer.calls == []
-    assert "no usable question" in world.desk.start_verify(ANN, "", answers=True)
+    assert world.generator.calls == []
+    with pytest.raises(UserError, match="no usable question"):
+        world.desk.start_verify(ANN, "", answers=True)
 
 
 def test_the_long_run_is_that_of_the_last_chat():

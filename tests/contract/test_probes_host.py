@@ -11,17 +11,17 @@ from types import ModuleType
 
 import pytest
 from exllama_guard.core.measures import Gate
-from exllama_guard.errors import BackendError
+from exllama_guard.errors import BackendError, UserError
+from exllama_guard.host.probes.generator import HostGenerator, users_first
 from exllama_guard.host.probes.replay import ReplayingHost
-from exllama_guard.host.probes.writer import HostWriter, users_first
 from exllama_guard.host.turn.notes import TurnNotes
 from exllama_guard.panel.probes.rows import diagnosis_row, doctor_rows, editable_forms, probe_rows
 from exllama_guard.probes.doctor.checkup import checkup_of
 from exllama_guard.probes.doctor.diagnosis import Diagnosis
 from exllama_guard.probes.doctor.symptoms import observed
+from exllama_guard.probes.generation import GREEDY, Sampling
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.service import ProbeService
-from exllama_guard.probes.writer import GREEDY, Sampling
 from exllama_guard.testing import FakeEmbedder
 from host_modules import host_modules
 from probe_material import ScriptedMode
@@ -46,7 +46,7 @@ def host(monkeypatch):
 
 
 def test_a_reply_comes_by_the_hosts_template_and_under_its_lock(host):
-    written = HostWriter().write("q?", Sampling(0.7, 0.9, 0, 12), 3, threading.Event())
+    written = HostGenerator().write("q?", Sampling(0.7, 0.9, 0, 12), 3, threading.Event())
     assert written.text == "It holds <8192> 3"
     prompt, state = host.states[0]
     assert prompt == "<user>q?"
@@ -62,7 +62,7 @@ def test_a_reply_comes_by_the_hosts_template_and_under_its_lock(host):
 
 
 def test_greedy_is_top_k_1(host):
-    HostWriter().write("q?", GREEDY, 1, threading.Event())
+    HostGenerator().write("q?", GREEDY, 1, threading.Event())
     assert (host.states[0][1]["top_k"], host.states[0][1]["do_sample"]) == (1, False)
 
 
@@ -73,7 +73,7 @@ def test_the_lock_is_given_back_when_the_host_fails(host, monkeypatch):
 
     monkeypatch.setattr(sys.modules["modules.text_generation"], "_generate_reply", broken)
     with pytest.raises(BackendError, match="RuntimeError: CUDA"):
-        HostWriter().write("q?", GREEDY, 1, threading.Event())
+        HostGenerator().write("q?", GREEDY, 1, threading.Event())
     assert not host.generation_lock.locked()
 
 
@@ -87,7 +87,7 @@ def test_a_users_stop_does_not_cut_a_probes_reply_short(host, monkeypatch):
         yield from itertools.islice(whole(prompt, state, stops, is_chat), 1 if shared_stop else None)
 
     monkeypatch.setattr(sys.modules["modules.text_generation"], "_generate_reply", hit_once)
-    written = HostWriter().write("q?", GREEDY, 3, threading.Event())
+    written = HostGenerator().write("q?", GREEDY, 3, threading.Event())
     assert written.text == "It holds <8192> 3"
     assert (len(tries), written.stopped) == (2, False)
 
@@ -99,7 +99,7 @@ def test_the_id_tells_models_with_the_same_name_apart(host, tmp_path):
         (tmp_path / "m" / "model.safetensors").write_bytes(content)
         host.args = types.SimpleNamespace(model_dir=str(tmp_path), loader="Transformers")
         host.model = types.SimpleNamespace()
-        names.append(HostWriter().id)
+        names.append(HostGenerator().id)
     assert names[0] != names[1]
     assert all(name.startswith("m|") and len(name.split("|")[1]) == 64 for name in names)
 
@@ -118,9 +118,9 @@ def test_a_host_whose_extensions_cannot_be_narrowed_is_told_and_left_as_it_was(h
 def test_without_a_model(host):
     host.model = None
     with pytest.raises(BackendError):
-        HostWriter().write("q?", GREEDY, 1, threading.Event())
+        HostGenerator().write("q?", GREEDY, 1, threading.Event())
     with pytest.raises(BackendError):
-        _ = HostWriter().id
+        _ = HostGenerator().id
 
 
 def test_a_cancelled_probe_does_not_wait_for_a_long_reply(host):
@@ -128,7 +128,7 @@ def test_a_cancelled_probe_does_not_wait_for_a_long_reply(host):
     cancel = threading.Event()
     threading.Timer(0.1, cancel.set).start()
     started = time.monotonic()
-    assert HostWriter().write("q?", GREEDY, 1, cancel).stopped
+    assert HostGenerator().write("q?", GREEDY, 1, cancel).stopped
     users_first(cancel)
     assert time.monotonic() - started < 5
     host.generation_lock.release()
@@ -155,9 +155,12 @@ def test_a_waiting_user_goes_before_the_next_generation(host):
 
     thread = threading.Thread(target=user)
     service = ProbeService(
-        writer=ScriptedMode(script), embedder=FakeEmbedder, users_first=users_first, spawn=lambda job: job()
+        generator=ScriptedMode(script),
+        embedder=FakeEmbedder,
+        users_first=users_first,
+        spawn=lambda job: job(),
     )
-    assert service.start(LambdaProbe("How many tokens does the cache hold?")) == ""
+    service.start(LambdaProbe("How many tokens does the cache hold?"))
     thread.join()
     assert order[:3] == ["probe", "user", "probe"]
     assert service.state.result.report.gate is Gate.PASS
@@ -167,7 +170,9 @@ def test_a_waiting_user_goes_before_the_next_generation(host):
 
 
 def service(script=lambda text, seed: "The cache holds 8192 tokens.", **more):
-    return ProbeService(writer=ScriptedMode(script, **more), embedder=FakeEmbedder, spawn=lambda job: job())
+    return ProbeService(
+        generator=ScriptedMode(script, **more), embedder=FakeEmbedder, spawn=lambda job: job()
+    )
 
 
 QUESTION = "How many tokens does the cache hold?"
@@ -175,7 +180,7 @@ QUESTION = "How many tokens does the cache hold?"
 
 def test_rows_of_a_finished_probe():
     made = service()
-    assert made.start(LambdaProbe(QUESTION)) == ""
+    made.start(LambdaProbe(QUESTION))
     rows = probe_rows(made.state)
     assert (rows.symbol, rows.badge.word, not rows.work.running, rows.work.running) == (
         "→",
@@ -203,12 +208,14 @@ def test_stop_and_a_second_start():
     made.start(LambdaProbe(QUESTION))
     assert made.state.result.stopped
     assert probe_rows(made.state).symbol == ""
-    assert made.start(LambdaProbe("")) == "There is no question; type one."
+    with pytest.raises(UserError, match="There is no question; type one"):
+        made.start(LambdaProbe(""))
     waiting = ProbeService(
-        writer=ScriptedMode(lambda t, s: ""), embedder=FakeEmbedder, spawn=lambda job: None
+        generator=ScriptedMode(lambda t, s: ""), embedder=FakeEmbedder, spawn=lambda job: None
     )
     waiting.start(LambdaProbe(QUESTION))
-    assert waiting.start(LambdaProbe(QUESTION)) == "A probe is running; stop it first."
+    with pytest.raises(UserError, match="A probe is running; stop it first"):
+        waiting.start(LambdaProbe(QUESTION))
     assert probe_rows(waiting.state).work.running
 
 

@@ -11,12 +11,12 @@ from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes.compare import CompareJob, ModeSource, run_compare
+from exllama_guard.probes.generation import Sampling, prompt_for
 from exllama_guard.probes.gold import GoldItem
 from exllama_guard.probes.measures.comparison import compare_modes
 from exllama_guard.probes.modes.llama_cpp import SERVER, LlamaMode, LlamaSpec
 from exllama_guard.probes.modes.opening import choose_mode
 from exllama_guard.probes.run import Runner
-from exllama_guard.probes.writer import Sampling, prompt_for
 from exllama_guard.testing import FakeEmbedder
 
 real = pytest.mark.skipif(binary() is None, reason="no llama-server on PATH, in LLAMA_SERVER or by pip")

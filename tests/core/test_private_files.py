@@ -13,8 +13,8 @@ from conftest import EXTENSION
 from exllama_guard.commands.probing import _write
 from exllama_guard.core.private_file import replacing
 from exllama_guard.core.turns import Finish, TurnRequest
-from exllama_guard.probes.kept import KeptRuns
-from exllama_guard.probes.run import Written
+from exllama_guard.probes.run import Generation
+from exllama_guard.probes.run_cache import RunCache
 from exllama_guard.settings import Settings
 from exllama_guard.sources.knowledge_cache import VectorCache
 from exllama_guard.testing import make_monitor
@@ -35,11 +35,11 @@ def traces(folder):
 
 
 def kept_runs(folder):
-    KeptRuns(folder / "runs.jsonl").add("key", Written("text", 1, 0.1, 0.2))
+    RunCache(folder / "runs.jsonl").add("key", Generation("text", 1, 0.1, 0.2))
 
 
 def vectors(folder):
-    assert VectorCache(folder, "name").save({VectorCache.key("a"): np.ones(3, np.float32)}) is None
+    VectorCache(folder, "name").save({VectorCache.key("a"): np.ones(3, np.float32)})
 
 
 def reports(folder):

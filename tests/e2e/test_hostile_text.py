@@ -20,11 +20,11 @@ from conftest import EXTENSION
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.snippets import Offsets, Origin, Snippet
 from exllama_guard.core.turns import Finish, ModelInfo, TurnRequest
-from exllama_guard.panel.check.cards import Visitor
+from exllama_guard.panel.card import Visitor
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.message import TABS
 from exllama_guard.panel.shell import script, shell
-from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.probes.generation import Generation, Sampling
 from exllama_guard.report.html import as_html
 from exllama_guard.report.json import as_json
 from exllama_guard.report.values import Chart, ChartLine, ChartRange, Line, Report, Table
@@ -123,7 +123,7 @@ def packets(desk: Desk, text: str, number: int) -> Iterator[tuple[str, str]]:
         message = {"v": -1, "tab": tab, "turn": "", "claim": "", "filter": {}, "have": {}, "lists": {}}
         return desk.answer(json.dumps({**message, **more}), VISITOR)
 
-    for tab in TABS:
+    for tab, _ in TABS:
         yield tab, ask(tab)
     for claim in ("0", "1", "2", "3"):
         yield f"claim {claim}", ask("turn", claim=claim)
@@ -162,7 +162,7 @@ def test_no_text_becomes_markup_in_any_field_of_the_panel(watched: Watched, tmp_
         tools.call(text, chat=f"page::{text}", **{text: text})
         assert monitor.wait_until_idle(20)
         for what, packet in packets(desk, text, number):
-            tab = what if what in TABS else "turn"
+            tab = what if what in dict(TABS) else "turn"
             page.evaluate(f"() => document.querySelector('[data-tab={tab}]').click()")
             page.evaluate("(packet) => { window.egGuard.take(packet); }", packet)
             drawn += bool(packet)
@@ -238,8 +238,8 @@ def test_no_text_becomes_markup_in_a_report(watched: Watched) -> None:
 class Echo(SlowWriter):
     """A model that answers with what it is asked."""
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
-        return Written(f"{text} is the answer. It is 8192. {seed}", 9, 0.01, 0.05, stopped=False)
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
+        return Generation(f"{text} is the answer. It is 8192. {seed}", 9, 0.01, 0.05, stopped=False)
 
 
 def test_no_text_becomes_markup_in_what_the_probes_show(watched: Watched) -> None:

@@ -18,8 +18,8 @@ import gpu_record  # noqa: F401 - puts the extension on the path
 from exllama_guard.core.measures import NotScored
 from exllama_guard.embedders.sentence_transformers import load_embedder
 from exllama_guard.probes.compare import CompareJob, ModeSource, probe_of, run_compare
+from exllama_guard.probes.generation import Generation, Sampling
 from exllama_guard.probes.gold import read_gold_file
-from exllama_guard.probes.kept import KeptRuns, run_key
 from exllama_guard.probes.lambda_probe import jobs_of
 from exllama_guard.probes.measures.comparison import ModeRun, compare_modes
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
@@ -27,10 +27,11 @@ from exllama_guard.probes.modes.exllama import ExLlamaMode, bits_of, kind_of
 from exllama_guard.probes.modes.exllama_open import ExLlamaSpec
 from exllama_guard.probes.reports.probe import compare_report
 from exllama_guard.probes.run import Job, Runner
-from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.probes.run_cache import RunCache, run_key
 from exllama_guard.report.json import as_json
 from gpu_record import HERE, Record, options, plain, side_by_side
 from sections import spec_of
+from together import write_together
 
 WEIGHTS = {
     "exllamav2": (("fp16", "fp16"), ("exl2-8.0", "8.0 bpw"), ("exl2-4.0", "4.0 bpw")),
@@ -104,16 +105,16 @@ def _write(given) -> int:
     """The λ answers of one mode, or of all modes of ExLlamaV3, which writes many at a time."""
     job, sources = _job(given), _sources(given)
     for number in range(len(sources)) if given.library == "exllamav3" else [given.write]:
-        runner, started_s = Runner(kept=KeptRuns(_kept(given, number))), time.perf_counter()
+        runner, started_s = Runner(cache=RunCache(_kept(given, number))), time.perf_counter()
         jobs = [one for item in job.items for one in jobs_of(probe_of(job, item))]
         if given.library == "exllamav3":
             mode = ExLlamaMode(replace(_specs(given)[number], context_tokens=TOGETHER_TOKENS))
-            asked = [one for one in jobs if runner.kept.get(_key(mode, one)) is None]
-            written = mode.write_together(
-                [(mode._template(one.text), one.seed, None) for one in asked], job.drawn
+            asked = [one for one in jobs if runner.cache.get(_key(mode, one)) is None]
+            written = write_together(
+                mode, [(mode._template(one.text), one.seed, None) for one in asked], job.drawn
             )
             for one, (text, tokens) in zip(asked, written, strict=True):
-                runner.kept.add(_key(mode, one), Written(text, tokens, 0.0, 0.0))
+                runner.cache.add(_key(mode, one), Generation(text, tokens, 0.0, 0.0))
         else:
             mode = sources[number].open()
             for _ in runner.run(mode, jobs):
@@ -139,7 +140,7 @@ def _by_workers(given, values, record: Record) -> None:
         for number in workers
     }  # fmt: skip
     values["exit"] = side_by_side(commands, given.out, given.limit_s)
-    values["written"] = [len(KeptRuns(_kept(given, number))) for number in numbers]
+    values["written"] = [len(RunCache(_kept(given, number))) for number in numbers]
     record.row("λ answers", f"{sum(values['written'])} by {len(commands)} processes")
 
 
@@ -158,7 +159,7 @@ def _compare(given, values, record: Record) -> None:
         values["took_s"] = time.perf_counter() - started_s
         record.keep("compare", values)
 
-    runs = run_compare(job, sources, Runner(kept=KeptRuns(joined)), embedder=embedder, tell_run=tell)
+    runs = run_compare(job, sources, Runner(cache=RunCache(joined)), embedder=embedder, report_run=tell)
     told = {"embedder": embedder.id, "questions": len(job.items), "temperature": 0.7}
     values["report"] = as_json(compare_report(runs, told, stopped=False))
     verdicts = compare_modes(runs[0], runs[1:])

@@ -21,8 +21,8 @@ from typing import Any
 
 import gpu_record  # noqa: F401 - puts the extension on the path
 from exllama_guard.errors import SchemaError
+from exllama_guard.probes.generation import Sampling
 from exllama_guard.probes.modes.exllama import ExLlamaMode
-from exllama_guard.probes.writer import Sampling
 from exllama_guard.tools.calls import compile_checker
 from exllama_guard.tools.grammar.closed import close_schema
 from exllama_guard.tools.locks.compiled import compile_plan, plan_answer
@@ -31,6 +31,7 @@ from exllama_guard.tools.strict_json import read_json
 from gpu_record import Record, options, side_by_side
 from lock_material import random_object
 from sections import opened, spec_of, spread
+from together import write_together
 
 FOLDERS = {"exllamav2": "exl2-4.0", "exllamav3": "exl3-4.0"}
 REPLIES_A_SCHEMA = 10
@@ -139,7 +140,7 @@ def _answers(spec, given, values: dict[str, Any], record: Record) -> None:
             numbers = mine[first : first + KEPT_EVERY]
             chosen = [locks[number % len(locks)] for number in numbers]
             wanted = [(_prompt(one[0]), number, one[1]) for one, number in zip(chosen, numbers, strict=True)]
-            written = mode.write_together(wanted, DRAWN)
+            written = write_together(mode, wanted, DRAWN)
             for (schema, _, check), number, (text, tokens) in zip(chosen, numbers, written, strict=True):
                 read = read_json(text.strip())
                 kind = "valid" if read.ok and not check(read.value) else "invalid"

@@ -24,9 +24,9 @@ from typing import Any
 import gpu_record  # noqa: F401 - puts the extension on the path
 from beside import Job, lost_beside, told_jobs
 from exllama_guard.core.measures import Gate
+from exllama_guard.probes.generation import Sampling
 from exllama_guard.probes.gold import read_gold_file
 from exllama_guard.probes.modes.exllama import ExLlamaMode
-from exllama_guard.probes.writer import Sampling
 from exllama_guard.sources.marked_block import format_block
 from gpu_record import EXTENSION, HERE, ROOT, Record, options
 from sections import spec_of, spread

@@ -14,7 +14,6 @@ from typing import Any
 
 import gpu_record  # noqa: F401 - puts the extension on the path
 import numpy as np
-from exllama_guard.backends import backend_for
 from exllama_guard.core.backend import Backend, CacheUsage
 from exllama_guard.core.measures import NotScored
 from exllama_guard.lifecycle.drift import measure_drift
@@ -23,14 +22,16 @@ from exllama_guard.lifecycle.kv_cache import Action
 from exllama_guard.lifecycle.path import BackendPath, Turnstile
 from exllama_guard.lifecycle.rotation import Rotation
 from exllama_guard.lifecycle.warmup import Run
+from exllama_guard.loaders import backend_for
 from exllama_guard.probes.doctor.causality import check_causality
 from exllama_guard.probes.doctor.detectors.files import loader_against_reference
+from exllama_guard.probes.generation import Sampling
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
 from exllama_guard.probes.measures.logit_drift import logit_drift
 from exllama_guard.probes.modes.exllama import ExLlamaMode
-from exllama_guard.probes.modes.exllama_open import ExLlamaSpec, loaded_of
-from exllama_guard.probes.writer import Sampling
+from exllama_guard.probes.modes.exllama_open import ExLlamaSpec
 from gpu_record import EXTENSION, Record, options
+from together import loaded_of
 
 REFERENCE_TOKENS = 1024
 CANARY_RUNS = 20

@@ -21,11 +21,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import webui_objects  # noqa: E402 - beside this file
 from contract import test_backend_contract as contract  # noqa: E402
-from exllama_guard.backends import backend_for  # noqa: E402
 from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference  # noqa: E402
+from exllama_guard.loaders import backend_for  # noqa: E402
+from exllama_guard.probes.generation import Sampling  # noqa: E402
 from exllama_guard.probes.modes.exllama import ExLlamaMode  # noqa: E402
-from exllama_guard.probes.modes.exllama_open import ExLlamaSpec, loaded_of  # noqa: E402
-from exllama_guard.probes.writer import Sampling  # noqa: E402
+from exllama_guard.probes.modes.exllama_open import ExLlamaSpec  # noqa: E402
+from together import loaded_of  # noqa: E402
 
 MODELS = Path(os.environ["GPU_MODELS"])
 V2, V3 = MODELS / "fp16", MODELS / "exl3-4.0"  # EXL2 itself does not compute the same twice

@@ -13,10 +13,11 @@ import torch
 from embedded_program import chat, extensions, load, shared, start
 from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.core.turns import Reader
+from exllama_guard.errors import UserError
 from exllama_guard.host.session import session
 from exllama_guard.probes.doctor.diagnosis import Diagnosis
+from exllama_guard.probes.generation import GREEDY, Sampling
 from exllama_guard.probes.lambda_probe import LambdaProbe
-from exllama_guard.probes.writer import GREEDY, Sampling
 
 ME = Reader()
 QUESTION = "How many tokens does the cache hold?"
@@ -57,13 +58,21 @@ def rows(checkup):
     return {one.symptom.id: [one.verdict.value, one.evidence] for one in checkup.observations}
 
 
+def refused(call, *arguments, **more):
+    try:
+        call(*arguments, **more)
+    except UserError as error:
+        return str(error)
+    raise AssertionError("it was started")
+
+
 def main(user_data):
     seen = {}
     monitor = start(user_data)
     load()
     desk = session().probes
 
-    seen["before any answer"] = desk.diagnosis(ME)
+    seen["before any answer"] = refused(desk.diagnosis, ME)
     say(QUESTION)
     monitor.wait_until_idle(120)
 
@@ -71,8 +80,8 @@ def main(user_data):
     first = desk.diagnosis(ME)
     assert isinstance(first, Diagnosis), (first, monitor.snapshot(None))
     seen["prompt"], seen["offers"] = first.prompt, first.offers
-    assert desk.start_missing(ME) == ""
-    seen["second start"] = desk.start_missing(ME)
+    desk.start_missing(ME)
+    seen["second start"] = refused(desk.start_missing, ME)
     state = finished(lambda: desk.probe_state(ME))
     seen["problem"], seen["n"] = state.problem, state.result.report.n if state.result else None
     seen["prompt with λ"] = desk.diagnosis(ME).prompt
@@ -89,8 +98,8 @@ def main(user_data):
     # a user's turn while a probe runs waits for one generation of the probe, no longer
     slow = LambdaProbe("Tell a long story about the sea.", sampling=Sampling(0.7, max_tokens=40))
     took_s = []
-    writer = desk._parts.writer
-    original = type(writer).write
+    generator = desk._parts.generator
+    original = type(generator).write
 
     def timed(self, *args):
         before_s = time.monotonic()
@@ -98,7 +107,7 @@ def main(user_data):
         took_s.append(time.monotonic() - before_s)
         return written
 
-    type(writer).write = timed
+    type(generator).write = timed
     desk.start_probe(ME, slow)
     while desk.probe_state(ME).progress is None or desk.probe_state(ME).progress.done < 1:
         time.sleep(0.01)
@@ -109,24 +118,24 @@ def main(user_data):
     stopped = finished(lambda: desk.probe_state(ME))
     seen["stopped"] = stopped.result.stopped
     seen["probe_s"] = max(took_s)
-    type(writer).write = original
+    type(generator).write = original
     seen["user_alone_s"] = say(QUESTION, 1)
     seen["lock_free"] = not shared.generation_lock.locked()
 
     # the gold set, with answers
-    assert desk.start_verify(ME, json.dumps(GOLD), answers=True) == ""
+    desk.start_verify(ME, json.dumps(GOLD), answers=True)
     verified = finished(lambda: desk.verify_state(ME))
     seen["verified"] = [verified.problem, [r.gate.value for r in verified.result.results]]
     seen["answers"] = [form.answer for form in verified.result.results[0].forms]
-    seen["bad gold"] = desk.start_verify(ME, "no json", answers=False)
+    seen["bad gold"] = refused(desk.start_verify, ME, "no json", answers=False)
 
     # which extension changes the prompt
-    seen["replay of nothing"] = desk.start_replay(ME)
+    seen["replay of nothing"] = refused(desk.start_replay, ME)
     pirate = types.ModuleType("pirate_script")
     pirate.input_modifier = lambda string, state, is_chat=False: f"{string} Answer with the word arr only."
     extensions.state["pirate"] = [True, 9, pirate]
     before = len(monitor.snapshot(ME).turns)
-    assert desk.start_replay(ME, questions=1, seeds=2) == ""
+    desk.start_replay(ME, questions=1, seeds=2)
     replayed = finished(lambda: desk.replay_state(ME))
     del extensions.state["pirate"]
     seen["replay"] = [replayed.problem, [line.sentence for line in desk.replay_report(ME).lines]]
@@ -135,7 +144,7 @@ def main(user_data):
 
     # the doctor, with the very weights as reference
     frequencies = [m.inv_freq.clone() for m in shared.model.modules() if hasattr(m, "inv_freq")]
-    assert desk.start_doctor(ME, f"{bundled_gguf()}@float32") == ""
+    desk.start_doctor(ME, f"{bundled_gguf()}@float32")
     done = finished(lambda: desk.doctor_state(ME))
     seen["doctor problem"], seen["doctor"] = done.problem, rows(done.result)
     after = [m.inv_freq for m in shared.model.modules() if hasattr(m, "inv_freq")]
@@ -146,11 +155,11 @@ def main(user_data):
     weight = shared.model.model.layers[3].mlp.down_proj.weight
     with torch.no_grad():
         weight *= 1.5
-    assert desk.start_doctor(ME) == ""
+    desk.start_doctor(ME)
     seen["changed weights"] = finished_doctor()
     with torch.no_grad():
         weight /= 1.5
-    seen["bad reference"] = desk.start_doctor(ME, "/nowhere")
+    seen["bad reference"] = refused(desk.start_doctor, ME, "/nowhere")
 
     # what use shows: a canary run of NaN
     seen["findings"] = [one.symptom.id for one in desk.findings(ME)]

@@ -9,6 +9,7 @@ from exllama_guard.host import guard
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools import constrain
 from exllama_guard.host.tools.constrain import Constrainer
+from exllama_guard.host.tools.turn import ToolTurn
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def told():
 @pytest.fixture
 def constrainer(monkeypatch):
     """One whose reply has a lock that nothing can be built from."""
-    turn = types.SimpleNamespace(processor=None, enforced=False, plan=None)
+    turn = ToolTurn(None, "page::c")
     made = Constrainer(lambda: turn, Patches(), lambda *_: None)
     monkeypatch.setattr(made, "_lock", lambda: (turn, types.SimpleNamespace(holds_all=True)))
     made.turn = turn
@@ -37,7 +38,7 @@ def test_a_job_of_exllamav3_starts_without_the_filter(constrainer, told):
         {"input_ids": None, "filters": ["theirs"], "seed": 1},
     )
     assert len(told) == 1
-    assert not constrainer.turn.enforced
+    assert not constrainer.turn.reply.enforced
 
 
 def test_a_stream_of_exllamav2_begins_without_the_filter(constrainer, told):
@@ -45,7 +46,7 @@ def test_a_stream_of_exllamav2_begins_without_the_filter(constrainer, told):
     generator = object()
     assert begin(generator, "ids", "settings", seed=1) == ((generator, "ids", "settings"), {"seed": 1})
     assert len(told) == 1
-    assert not constrainer.turn.enforced
+    assert not constrainer.turn.reply.enforced
 
 
 def test_the_limit_of_a_reply_reaches_the_filter_of_either_library(constrainer, monkeypatch):
@@ -56,7 +57,7 @@ def test_the_limit_of_a_reply_reaches_the_filter_of_either_library(constrainer, 
         monkeypatch.setattr(constrain, name, lambda *_, limit: limits.append(limit) or "ours")
     shared = types.SimpleNamespace(model=types.SimpleNamespace(tokenizer=None))
     monkeypatch.setattr(webui, "shared_module", lambda: shared)
-    constrainer.turn.room = lambda prompt_tokens: 4096 - prompt_tokens
+    constrainer.turn.opened({"max_new_tokens": 1, "auto_max_new_tokens": True, "truncation_length": 4096}, "")
     job = constrainer._job(lambda *args, **kwargs: kwargs["filters"])
     assert job(input_ids=None, max_new_tokens=64, filters=["theirs"]) == ["theirs", "ours"]
     begin = constrainer._begin(lambda *args, **kwargs: kwargs["filters"])

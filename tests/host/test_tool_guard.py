@@ -259,7 +259,7 @@ def closing(host):
 
     def closed(state):
         turn = current_turn()
-        turn.processor, turn.limit = types.SimpleNamespace(closed=True), 64
+        turn.held_by(types.SimpleNamespace(closed=True), 64)
         return reply(state)
 
     host.reply = closed
@@ -309,7 +309,7 @@ def test_a_lock_that_did_not_hold_is_told_until_one_holds_again(host, guard):
     reply, reasons = host.reply, ["2 sequences run at once; a lock follows one.", ""]
 
     def broken(state):
-        current_turn().processor = types.SimpleNamespace(closed=False, reason=reasons.pop(0))
+        current_turn().held_by(types.SimpleNamespace(closed=False, reason=reasons.pop(0)), None)
         return reply(state)
 
     host.reply = broken
@@ -329,8 +329,8 @@ def test_a_lock_that_did_not_hold_is_told_until_one_holds_again(host, guard):
 )
 def test_the_room_of_a_reply_is_read_from_the_hosts_settings(guard, state, room):
     turn = turn_module.ToolTurn(guard._services, "page::c")
-    turn.state = state
-    assert turn.room(96) == room == turn.limit
+    turn.opened(state, "")
+    assert turn.reply.room(96) == room
 
 
 def test_off_leaves_everything_to_the_host(host, guard, settings):

@@ -212,7 +212,7 @@ def test_a_reply_that_neither_page_nor_webui_api_started_has_an_outcome_too(host
 
 def test_a_streamed_answer_that_the_loader_holds_to_the_schema_is_sent_as_it_comes(host, guard):
     host.replies = [BAD, GOOD]
-    host.during = lambda _text: setattr(current_turn(), "enforced", True)
+    host.during = lambda _text: current_turn().held_by(None, None)
     state = {"mode": "chat", "stream": True, "history": {"internal": []}}
     sent = [history["internal"][-1][1] for history in host.chat.generate_chat_reply("Q", state)]
     assert sent == [BAD[: len(BAD) // 2], BAD], "what a client has had of a stream is not taken back"

@@ -8,13 +8,14 @@ import threading
 import types
 
 import pytest
+from exllama_guard.backends import quantisation_in
 from exllama_guard.core.turns import Finish
 from exllama_guard.host.lifecycle.model_watch import ModelWatch
-from exllama_guard.host.loaders import capabilities, quantisation_in
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.turn import observe
 from exllama_guard.host.turn.notes import TurnNotes
 from exllama_guard.host.turn.question import last_user_text, question_of_prompt
+from exllama_guard.loaders import capabilities
 
 
 class _Turn:

@@ -88,7 +88,7 @@ class World:
         self.lifecycle = Lifecycle(
             settings=lambda: self.settings,
             path=self.host,
-            tell=self.told,
+            notices=self.told,
             spawn=self.spawn,
             store=store,
             make_backend=lambda loaded: self.backend,

@@ -9,7 +9,7 @@ import tracemalloc
 import weakref
 
 import pytest
-from exllama_guard.assembly import _tell_problems
+from exllama_guard.assembly import _report_problems
 from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.core.turns import Finish
 from exllama_guard.errors import EmbedderError, TraceError
@@ -85,11 +85,11 @@ def test_a_file_of_the_knowledge_folder_that_was_put_right_is_no_longer_told_of(
     monitor = make_monitor()
     knowledge = KnowledgeFolder(folder, FakeEmbedder(), cache_folder=tmp_path / "cache")
     for name, expected in (("bad.txt", 1), ("bad.pdf", 0)):
-        _tell_problems(knowledge.refresh().problems, monitor.report_problem)
+        _report_problems(knowledge.refresh().problems, monitor.report_problem)
         assert len(monitor.snapshot(None).problems) == expected + 1
         (folder / name).unlink()
         (folder / "good.md").write_text("The cache holds 8192 tokens.", encoding="utf-8")
-    _tell_problems(knowledge.refresh().problems, monitor.report_problem)
+    _report_problems(knowledge.refresh().problems, monitor.report_problem)
     assert monitor.snapshot(None).problems == ()
 
 

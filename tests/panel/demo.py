@@ -19,10 +19,12 @@ HERE = Path(__file__).parent
 
 def serve(monitor: Monitor, port: int, auth: list[tuple[str, ...]] | None) -> gr.Blocks:
     import gradio as gr
+    from exllama_guard.host import guard
     from exllama_guard.panel.view import build_panel
     from scripted_model import ScriptedTools, followed
     from scripted_probes import probes_over
 
+    guard.report_to(monitor.report_problem)
     tools = ScriptedTools()
     tools.offer("get_weather", "The weather of a city.")
     tools.call("get_weather", city="Oslo")

@@ -10,11 +10,12 @@ from exllama_guard.host.tools.guard import ToolGuard
 from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.lifecycle.path import BackendPath
+from exllama_guard.loaders import promise_on
 from exllama_guard.monitor import Monitor
 from exllama_guard.settings import Settings
 from exllama_guard.testing import FakeBackend
 from exllama_guard.tools.ledger import ToolRow
-from exllama_guard.tools.promise import LockMode, promise_on
+from exllama_guard.tools.promise import LockMode
 
 CHAT = "page::20261122-10-15-33"
 
@@ -35,7 +36,7 @@ def followed(monitor: Monitor, *, token_s: float = 0.0, drifts_after_tokens: int
     made = Lifecycle(
         settings=lambda: monitor.settings,
         path=BackendPath(backend),
-        tell=monitor,
+        notices=monitor,
         spawn=spawn,
         make_backend=lambda loaded: backend,
     )

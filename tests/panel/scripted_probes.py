@@ -13,8 +13,8 @@ from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk import ProbeDesk
 from exllama_guard.probes.desk_parts import DeskParts
 from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns
-from exllama_guard.probes.measures.verification import VerifyLimits
-from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.probes.generation import Generation, Sampling
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.testing import FakeEmbedder
 
 AGREED = "The cache is rotated after 8192 tokens [s1]."
@@ -31,17 +31,17 @@ class SlowWriter:
     def id(self) -> str:
         return "scripted"
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
         self.asked += 1
         answer = OTHER if self.asked % 6 == 0 else AGREED
         said: list[str] = []
         for word in answer.split():
             if cancel.is_set():
-                return Written(" ".join(said), len(said), 0.01, 0.01, stopped=True)
+                return Generation(" ".join(said), len(said), 0.01, 0.01, stopped=True)
             time.sleep(self.word_s)
             said.append(word)
             self.words += 1
-        return Written(answer, len(said), 0.01, 0.01 * len(said), stopped=False)
+        return Generation(answer, len(said), 0.01, 0.01 * len(said), stopped=False)
 
 
 def probes_over(
@@ -53,7 +53,7 @@ def probes_over(
 ) -> ProbeDesk:
     """A desk whose model took three times as long for its first run."""
     parts = {
-        "writer": SlowWriter(word_s),
+        "generator": SlowWriter(word_s),
         "users_first": lambda cancel: None,
         "embedder": FakeEmbedder,
         "verifier": lambda: None,
@@ -66,7 +66,7 @@ def probes_over(
         "modes": lambda: None,
         "model": lambda: monitor.model,
         "extensions": lambda: (),
-        "limits": VerifyLimits,
+        "limits": RetrievalLimits,
         "window": lambda: 5,
         "environment": lambda: {"model": "scripted"},
         "keep": lambda: keep,

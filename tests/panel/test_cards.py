@@ -13,10 +13,11 @@ from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.turns import ModelInfo, Reader
 from exllama_guard.host import guard
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.check.cards import Visitor
+from exllama_guard.panel.card import Visitor
 from exllama_guard.panel.desk import Desk
-from exllama_guard.panel.tools.rows import may_see, tools_card
+from exllama_guard.panel.tools.rows import tool_tab
 from exllama_guard.testing import FakeEmbedder
+from exllama_guard.tools import may_see
 from exllama_guard.tools.ledger import AnswerOutcome
 from panel.scripted import scripted_monitor
 from panel.scripted_model import CHAT, ScriptedTools, followed
@@ -115,8 +116,8 @@ def test_each_visitor_sees_the_tools_of_own_chats(chat, reader, seen):
 def test_looking_does_not_change_the_order_of_the_chats(tools):
     tools.offer("b", "B.", "page::2")
     before = tools.locks.keys()
-    first = tools_card(tools, Reader(), "Transformers", "check")
-    assert tools_card(tools, Reader(), "Transformers", "check") == first
+    first = tool_tab(tools, Reader(), "Transformers", "check")
+    assert tool_tab(tools, Reader(), "Transformers", "check") == first
     assert [chat.key for chat in first.chats] == ["page::2", CHAT]
     assert tools.locks.keys() == before
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 from exllama_guard.core.turns import Finish, Reader
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.check.cards import Visitor
+from exllama_guard.panel.card import PanelParts, Visitor
+from exllama_guard.panel.cards import CARDS
 from exllama_guard.panel.desk import Desk
-from exllama_guard.panel.history.archive import HistoryBook
+from exllama_guard.panel.history.archive import Archive, HistoryBook
 from exllama_guard.panel.message import TABS, read_message
+from exllama_guard.panel.shell import shell
 from exllama_guard.settings import Settings
 from exllama_guard.trace.files import TraceWriter
 from hypothesis import given
@@ -185,7 +187,7 @@ def test_a_place_inside_a_list_item_is_sent_again_with_its_item(monitor):
 
 
 def test_each_tab_has_something_to_say_before_the_first_turn(monitor):
-    for tab in TABS:
+    for tab, _ in TABS:
         client = Client(Desk(monitor), tab=tab)
         client.ask()
         own = [html for name, html in client.html.items() if name not in ("glance", "problems")]
@@ -394,3 +396,14 @@ def test_what_tells_of_somebodys_chat_is_shown_to_that_person_only(monitor):
     assert "send_mail" in shown["ann"] and "secret" not in shown["ann"]
     assert "send_mail" not in shown["bob"] and "disk" in shown["bob"]
     assert "send_mail" in shown[None] and "secret" in shown[None]
+
+
+def test_every_card_stands_in_a_tab_and_shares_no_place_and_no_action(monitor):
+    parts = PanelParts(monitor, Archive(monitor), None, lambda: None, lambda: None)
+    cards = [card(parts) for card in CARDS]
+    assert {card.tab for card in cards} == {key for key, _ in TABS}
+    places = [name for card in cards for name in card.places]
+    actions = [name for card in cards for name in card.actions]
+    assert len(set(places)) == len(places) and len(set(actions)) == len(actions)
+    drawn = str(shell())
+    assert [name for name in places if f"data-slot='{name}'" not in drawn] == []

@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from exllama_guard.core.html import el, source_link
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.snippets import Span, make_snippet
 from exllama_guard.core.turns import (
@@ -22,7 +23,6 @@ from exllama_guard.core.turns import (
 )
 from exllama_guard.panel.history.archive import Filter, Past, page_of, row_of
 from exllama_guard.panel.history.markup import history, report_page
-from exllama_guard.panel.html import el, source_link
 from exllama_guard.panel.model.markup import model
 from exllama_guard.panel.over_time.markup import plot as plot_markup
 from exllama_guard.panel.over_time.rows import plot
@@ -30,7 +30,7 @@ from exllama_guard.panel.packet import Part, Slot
 from exllama_guard.panel.probes.markup_doctor import prompt as prompt_markup
 from exllama_guard.panel.probes.rows import DiagnosisRow
 from exllama_guard.panel.problems import problems
-from exllama_guard.panel.settings_form import settings_form
+from exllama_guard.panel.settings.markup import settings_form
 from exllama_guard.panel.shell import shell
 from exllama_guard.panel.turn.markup import glance as glance_markup
 from exllama_guard.panel.turn.markup import snippet as snippet_markup

@@ -17,7 +17,7 @@ from exllama_guard.errors import UserError
 from exllama_guard.lifecycle import LifecycleSnapshot
 from exllama_guard.lifecycle.fence import FenceState
 from exllama_guard.monitor import Monitor
-from exllama_guard.panel.check.cards import Visitor
+from exllama_guard.panel.card import Visitor
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.model import markup as markup_model
 from exllama_guard.panel.model.rows import model_rows
@@ -162,16 +162,16 @@ def test_cancel_ends_the_writing_and_not_only_its_display(monitor):
     probes = probes_over(monitor, word_s=0.05)
     client = client_of(monitor, probes, "probes")
     client.ask(act("probe", form_0=QUESTION, form_1="b", form_2="c"))
-    until(lambda: probes._parts.writer.words > 3)
+    until(lambda: probes._parts.generator.words > 3)
     client.ask()
     assert "role='progressbar'" in client.html["probe"]
     assert client.last["busy"] is True
     client.ask(act("stop-probe"))
     until(lambda: not probes.probe_state(Reader()).running, within_s=1.0)
-    written = probes._parts.writer.words
+    written = probes._parts.generator.words
     assert written < 24
     time.sleep(0.2)
-    assert probes._parts.writer.words == written
+    assert probes._parts.generator.words == written
 
 
 def test_what_another_user_runs_is_not_shown(monitor):
@@ -263,12 +263,12 @@ def test_picked_modes_become_the_command_and_the_last_report_is_shown(monitor, t
     client = client_of(monitor, desk, "probes")
     client.ask()
     assert "A model" in client.html["compare"]
-    picked = {"model_0": str(model), "model_1": str(model), "form_1": "int8", "model_2": ""}
+    picked = {"model_0": str(model), "model_1": str(model), "precision_1": "int8", "model_2": ""}
     client.ask(act("compare", **picked, gold="nowhere"))
     assert "no gold set" in client.last["say"]
-    client.ask(act("compare", model_0=str(model), form_0="int8", gold=str(gold)))
+    client.ask(act("compare", model_0=str(model), precision_0="int8", gold=str(gold)))
     assert "1 modes are picked" in client.last["say"]
-    client.ask(act("compare", **picked | {"form_1": "float32"}, gold=str(gold)))
+    client.ask(act("compare", **picked | {"precision_1": "float32"}, gold=str(gold)))
     assert "the same" in client.last["say"]
     client.ask(act("compare", **picked, gold=str(gold)))
     command = html.unescape(re.search(r"data-command[^>]*>([^<]*)<", client.html["compare"])[1])

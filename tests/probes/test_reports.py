@@ -12,8 +12,9 @@ from exllama_guard.core.turns import TurnRequest
 from exllama_guard.probes.doctor.checkup import checkup_of
 from exllama_guard.probes.doctor.symptoms import observed
 from exllama_guard.probes.gold import GoldItem
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.replay import replay_of
-from exllama_guard.probes.measures.verification import VerifyLimits, item_result, measure_form, overall
+from exllama_guard.probes.measures.verification import item_result, measure_form, overall
 from exllama_guard.probes.reports.probe import compare_report, lambda_report
 from exllama_guard.probes.reports.use import chat_report, checkup_report, replay_report, verify_report
 from exllama_guard.report.html import as_html
@@ -123,7 +124,7 @@ FAR = make_snippet("Penguins swim in cold oceans every winter.", position=1)
 
 def verified(item, snippets, answer=None, planned=3):
     forms = [
-        measure_form(item, form, snippets, answer, embedder=FakeEmbedder(), limits=VerifyLimits())
+        measure_form(item, form, snippets, answer, embedder=FakeEmbedder(), limits=RetrievalLimits())
         for form in ("The cache holds how many tokens?",) * 3
     ]
     return item_result(item, forms, planned)

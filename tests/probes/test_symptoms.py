@@ -10,6 +10,7 @@ from conftest import SHARED
 from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.core.turns import Finding, FindingKind, Severity, TurnRequest
+from exllama_guard.grounding.similarity import distance_gate
 from exllama_guard.probes.doctor.detectors import chat as chats
 from exllama_guard.probes.doctor.detectors import files, model, text
 from exllama_guard.probes.doctor.detectors.version_skew import (
@@ -20,7 +21,8 @@ from exllama_guard.probes.doctor.detectors.version_skew import (
     wheel_tags,
 )
 from exllama_guard.probes.doctor.fix_pages import PAGES
-from exllama_guard.probes.doctor.symptoms import CATALOGUE, Stage, fired, first_repair, observed, unobserved
+from exllama_guard.probes.doctor.symptoms import CATALOGUE, Stage, fired, observed, unobserved
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.logit_drift import LogitDrift
 from exllama_guard.probes.measures.repetition import repetition_of, topic_loss
 from exllama_guard.probes.measures.resonance import resonance_trend
@@ -85,8 +87,8 @@ def test_what_lies_upstream_is_repaired_first():
     )
     assert [one.symptom.id for one in seen] == ["PC3", "PI2", "V1", "RT3", "EC1"]
     assert [one.symptom.stage for one in seen] == sorted(one.symptom.stage for one in seen)
-    assert first_repair(seen).id == "predeploy-collapse"
-    assert first_repair([]) is None
+    assert fired(seen)[0].pages[0].id == "predeploy-collapse"
+    assert fired([]) == ()
     assert Stage.BOOT < Stage.SCHEMA < Stage.RETRIEVAL < Stage.REASONING
 
 
@@ -249,6 +251,9 @@ def test_unresolved_template_variables():
 # --- answers --------------------------------------------------------------------------------------------
 
 
+LIMITS = RetrievalLimits()
+
+
 def turn(
     answer,
     snippets=("The cache holds 8192 tokens.",),
@@ -261,7 +266,7 @@ def turn(
 
 
 def seen(report):
-    return {one.symptom.id: one.verdict for one in text.observe_turn(report)}
+    return {one.symptom.id: one.verdict for one in text.observe_turn(report, LIMITS)}
 
 
 def test_a_good_answer_shows_nothing():
@@ -289,12 +294,40 @@ def test_a_sentence_that_a_snippet_contradicts_leads_to_that_snippet(kind, sever
     claims = tuple(replace(claim, findings=(found,)) for claim in report.support.claims)
     told = {
         one.symptom.id: one
-        for one in text.observe_turn(replace(report, support=replace(report.support, claims=claims)))
+        for one in text.observe_turn(replace(report, support=replace(report.support, claims=claims)), LIMITS)
     }
     fails, silent = ("IC1", "RT1") if contradicted else ("RT1", "IC1")
     assert (told[fails].verdict, told[silent].verdict) == (Gate.FAIL, Gate.PASS)
     assert ("krill" in told["IC1"].evidence) is contradicted
     assert told["IC1"].symptom.pages[0].title == "Interpretation collapse"
+
+
+def near_or_far(distance, limits, anchor=None):
+    """The gate of a turn under these limits, and what the doctor says of the same values."""
+    report = turn("The cache holds 8192 tokens [s1].", anchor=anchor)
+    context = replace(report.distances.question_context, top1=distance, cited=distance)
+    distances = replace(report.distances, question_context=context, context_anchor=distance)
+    gate = distance_gate(distance, limits.distance_pass, limits.distance_fail)
+    coverage = replace(report.coverage, coverage=0.45)
+    report = replace(report, distances=distances, distance_gate=gate, coverage=coverage)
+    found = {one.symptom.id: one.verdict for one in text.observe_turn(report, limits)}
+    return gate, found["RT3"], found["V2"]
+
+
+CALIBRATED = RetrievalLimits(distance_pass=0.62, distance_fail=0.80, coverage_pass=0.40)
+
+
+def test_the_doctor_calls_far_what_the_gate_calls_far():
+    assert near_or_far(0.61, LIMITS)[:2] == (Gate.FAIL, Gate.FAIL)
+    assert near_or_far(0.61, CALIBRATED)[:2] == (Gate.PASS, Gate.PASS)
+    assert near_or_far(0.85, CALIBRATED)[:2] == (Gate.FAIL, Gate.FAIL)
+
+
+def test_near_but_wrong_is_judged_by_the_limits_in_force():
+    anchor = make_snippet("The cache holds 8192 tokens.", position=0)
+    assert near_or_far(0.30, LIMITS, anchor)[2] is Gate.FAIL  # covers too little
+    assert near_or_far(0.30, CALIBRATED, anchor)[2] is Gate.PASS
+    assert near_or_far(0.61, CALIBRATED, anchor)[2] is Gate.PASS  # not far from the anchor under its limit
 
 
 def test_snippets_that_are_cut_badly():
@@ -380,8 +413,8 @@ def test_one_snippet_for_everything():
 
 
 def test_several_users():
-    assert chats.several_users(0.3, 0.7).verdict is Gate.FAIL
-    assert chats.several_users(0.3, 0.5).verdict is Gate.PASS
+    assert chats.several_users(0.3, 0.7, LIMITS).verdict is Gate.FAIL
+    assert chats.several_users(0.3, 0.5, LIMITS).verdict is Gate.PASS
 
 
 def beside(report, others, distance):
@@ -392,9 +425,9 @@ def beside(report, others, distance):
 def test_users_at_once_are_measured_where_one_question_was_answered_alone_and_beside_another():
     one = turn("The cache holds 8192 tokens.")
     other = turn("The cache holds 8192 tokens.", question="Another one?")
-    assert chats.users_at_once([]).verdict is Gate.NOT_MEASURED
+    assert chats.users_at_once([], LIMITS).verdict is Gate.NOT_MEASURED
     apart = [beside(one, 0, 0.1), beside(other, 2, 0.9)]
-    assert "alone and while another reply ran" in chats.users_at_once(apart).evidence
-    bad = chats.users_at_once([*apart, beside(one, 1, 0.8)])
+    assert "alone and while another reply ran" in chats.users_at_once(apart, LIMITS).evidence
+    bad = chats.users_at_once([*apart, beside(one, 1, 0.8)], LIMITS)
     assert (bad.verdict, bad.inputs["alone"], bad.inputs["together"]) == (Gate.FAIL, 0.1, 0.8)
-    assert chats.users_at_once([*apart, beside(one, 1, 0.15)]).verdict is Gate.PASS
+    assert chats.users_at_once([*apart, beside(one, 1, 0.15)], LIMITS).verdict is Gate.PASS

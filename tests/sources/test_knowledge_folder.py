@@ -282,7 +282,7 @@ def test_a_file_over_the_limit_is_refused_with_both_numbers(tmp_path, monkeypatc
 def test_cache_round_trip(tmp_path):
     cache = VectorCache(tmp_path, "name")
     vectors = {cache.key("a"): np.ones(3, dtype=np.float32), cache.key("b"): np.zeros(3, dtype=np.float32)}
-    assert cache.save(vectors) is None
+    cache.save(vectors)
     loaded = cache.load()
     assert loaded.keys() == vectors.keys()
     assert all(np.array_equal(loaded[key], vectors[key]) for key in vectors)

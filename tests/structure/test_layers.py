@@ -26,32 +26,24 @@ ALLOWED = {
     "embedders": VALUES,
     "verifiers": VALUES,
     "sources": VALUES | {"grounding"},
-    "lifecycle": VALUES | {"settings", "backends"},
+    "loaders": VALUES | {"backends", "tools"},
+    "lifecycle": VALUES | {"settings", "backends", "loaders"},
     "monitor": VALUES | {"settings", "grounding", "tools"},
     "probes": VALUES | {"", "backends", "grounding", "lifecycle", "report", "tools", "trace"},
     "assembly": {
         *("core", "settings", "embedders", "grounding", "monitor", "sources", "trace", "verifiers"),
     },
     "checking": {"core", "settings", "assembly", "monitor"},
-    "panel": VALUES | {"settings", "grounding", "lifecycle", "monitor", "probes", "report", "tools", "trace"},
+    "panel": VALUES
+    | {"settings", "grounding", "lifecycle", "loaders", "monitor", "probes", "report", "tools", "trace"},
     "host": {
         *("core", "errors", "settings", "acting", "assembly", "backends", "grounding", "lifecycle"),
-        *("monitor", "panel", "probes", "sources", "tools"),
+        *("loaders", "monitor", "panel", "probes", "sources", "tools"),
     },
-    "standalone": VALUES | {"backends", "host", "sources"},
+    "standalone": VALUES | {"backends", "host", "loaders", "sources"},
     "commands": {
-        *(
-            "core",
-            "errors",
-            "settings",
-            "assembly",
-            "backends",
-            "embedders",
-            "lifecycle",
-            "monitor",
-            "probes",
-        ),
-        *("report", "sources", "standalone", "tools", "trace"),
+        *("core", "errors", "settings", "assembly", "backends", "embedders", "lifecycle", "loaders"),
+        *("monitor", "probes", "report", "sources", "standalone", "tools", "trace"),
     },
     "testing": {"core", "settings", "backends", "grounding", "monitor"},
     "": {"checking", "host"},  # exllama_guard/__init__.py: `check` and `hand_over`, on first use
@@ -74,8 +66,19 @@ WITHOUT_DOOR = {
 }
 PAST_THE_DOOR = {("testing", "backends.fake")}  # the fake is no part of the product
 PURE = {
-    *("errors", "settings", "core", "grounding", "tools", "acting", "trace", "report", "lifecycle", "probes"),
-    *("monitor", "backends", "embedders", "verifiers", "sources", "assembly", "checking"),
+    *(
+        "errors",
+        "settings",
+        "core",
+        "grounding",
+        "tools",
+        "acting",
+        "trace",
+        "report",
+        "lifecycle",
+        "loaders",
+    ),
+    *("probes", "monitor", "backends", "embedders", "verifiers", "sources", "assembly", "checking"),
 }
 HEAVY = ("torch", "gradio", "transformers", "sentence_transformers", "modules", "pydantic", "llguidance")
 ONLY_IN = {"gradio": {"panel.view", "standalone"}, "modules": {"host", "standalone"}}

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 from conftest import EXTENSION
 from exllama_guard.errors import SchemaError
-from exllama_guard.panel.check.cards import Visitor
+from exllama_guard.panel.card import Visitor
 from exllama_guard.panel.desk import Desk
 from exllama_guard.settings import Settings
 from exllama_guard.testing import make_monitor

@@ -21,7 +21,11 @@ NODE = {
 def verdict(parameters, arguments, name="f"):
     tool = tool_from_openai({"name": "f", "description": "d", "parameters": parameters})
     statuses = {status.tool.name: status for status in ToolLock().observe([tool])}
-    return check_call(name, arguments, statuses.get(name), tool_checker(tool)[0], known=tuple(statuses))
+    try:
+        checker = tool_checker(tool)
+    except SchemaError:
+        checker = None
+    return check_call(name, arguments, statuses.get(name), checker, known=tuple(statuses))
 
 
 def fault(parameters, arguments, name="f"):
@@ -162,9 +166,8 @@ def test_a_tool_without_arguments_takes_none_and_a_required_key_counts_as_known(
     ],
 )
 def test_a_schema_that_cannot_be_used_refuses_every_call_with_the_reason(schema):
-    checker, reason = tool_checker(tool_from_openai({"name": "f", "parameters": schema}))
-    assert checker is None
-    assert reason
+    with pytest.raises(SchemaError, match=r"\w"):
+        tool_checker(tool_from_openai({"name": "f", "parameters": schema}))
     assert fault(schema, {}) == ("schema", "")
 
 
@@ -240,7 +243,6 @@ def test_what_changed_is_not_told_to_the_model_and_a_blocked_tool_is_not_to_be_c
 
 def test_without_the_library_every_call_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    checker, reason = tool_checker(tool_from_openai({"name": "f", "parameters": PLAIN}))
-    assert checker is None
-    assert "pip install jsonschema-rs" in reason
+    with pytest.raises(SchemaError, match="pip install jsonschema-rs"):
+        tool_checker(tool_from_openai({"name": "f", "parameters": PLAIN}))
     assert fault(PLAIN, '{"x": 1}') == ("schema", "")

@@ -1,4 +1,4 @@
-"""The call forms: which a template speaks of, and what a reply tried to call."""
+"""The call formats: which a template speaks of, and what a reply tried to call."""
 
 from __future__ import annotations
 

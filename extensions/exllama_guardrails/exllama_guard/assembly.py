@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
+from exllama_guard.core.ports import AnswerReader, Embedder, Retriever, SupportScorer, TraceSink, Verifier
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.embedders import SentenceTransformerEmbedder, load_embedder
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
 from exllama_guard.trace import TraceWriter
-from exllama_guard.verifiers import load_verifier
+from exllama_guard.verifiers import load_reader, load_verifier
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ def make_scorer(
         question,
         parts.embedder,
         parts.verifier,
+        reader=parts.reader,
         support_pass=settings.support_pass,
         support_fail=settings.support_fail,
     )
@@ -53,6 +54,7 @@ class RealParts:
         return Parts(
             embedder=embedder,
             verifier=self._verifier(settings),
+            reader=self._reader(settings),
             trace=self._trace(settings),
             knowledge=self._knowledge(settings, embedder, report),
         )
@@ -69,6 +71,9 @@ class RealParts:
 
     def _verifier(self, settings: Settings) -> Verifier | None:
         return self._kept("verifier", (settings.verifier,), lambda: load_verifier(settings.verifier))
+
+    def _reader(self, settings: Settings) -> AnswerReader | None:
+        return self._kept("reader", (settings.reader,), lambda: load_reader(settings.reader))
 
     def _trace(self, settings: Settings) -> TraceSink | None:
         if not (settings.traces and settings.trace_folder):
@@ -100,7 +105,7 @@ class RealParts:
                 settings.knowledge_folder,
                 embedder,
                 first_build_wait_s=0.0,  # asked from a hook, which must not wait
-                on_progress=lambda status: _tell_problems(status.problems, report),
+                on_progress=lambda status: _report_problems(status.problems, report),
             )
             folder.build()
             return folder
@@ -108,7 +113,7 @@ class RealParts:
         return self._kept("knowledge", (settings.knowledge_folder, settings.embedder), make)
 
 
-def _tell_problems(problems: Sequence[str], report: ReportProblem) -> None:
+def _report_problems(problems: Sequence[str], report: ReportProblem) -> None:
     """Shows the first few, and takes back those that were put right since."""
     shown: list[str | None] = [*problems[:_FILE_PROBLEMS_SHOWN]]
     shown += [None] * (_FILE_PROBLEMS_SHOWN - len(shown))

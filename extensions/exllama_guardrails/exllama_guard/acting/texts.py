@@ -87,16 +87,16 @@ def _doubt(report: TurnReport) -> str:
 
 
 def _cited(report: TurnReport) -> str:
-    """Which snippet carries which statement, such as `Carried: statement 1 [s1], 2 [s3]`."""
-    carried = [
+    """Which snippet supports which statement, such as `Supported: statement 1 [s1], 2 [s3]`."""
+    supported = [
         f"{number} [{plain(claim.evidence.snippet_id, 40)}]"
         for number, claim in enumerate(counted(report), start=1)
         if claim.gate is Gate.PASS and claim.evidence is not None
     ]
-    if not carried:
-        return "No statement is carried."
-    more = ", …" if len(carried) > _CITED_NAMED else "."
-    return f"Carried: statement {', '.join(carried[:_CITED_NAMED])}{more}"
+    if not supported:
+        return "No statement is supported."
+    more = ", …" if len(supported) > _CITED_NAMED else "."
+    return f"Supported: statement {', '.join(supported[:_CITED_NAMED])}{more}"
 
 
 # --- refuse ---------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def refusal(report: TurnReport) -> str:
     )
     tail = f"\n\nThe nearest passages:\n\n{listed}" if listed else ""
     if named:
-        why = f", because your documents do not carry it. Not found in them: {named}."
+        why = f", because your documents do not support it. Not found in them: {named}."
     else:
         why = f": {_doubt(report)}"
     return f"The model's answer was held back{why}{tail}"

@@ -12,7 +12,7 @@ from typing import Any
 from exllama_guard.core.backend import Quantisation
 from exllama_guard.core.measures import NotScored, Reason
 
-__all__ = ["model_hash", "quantisation", "tokenizer_hash", "weight_files"]
+__all__ = ["model_hash", "quantisation", "quantisation_in", "tokenizer_hash", "weight_files"]
 
 _FIRST_BYTES = 1 << 20  # of each shard; hashing tens of gigabytes on each load would be too slow
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
@@ -29,6 +29,18 @@ _TOKENIZER = (
 )
 _CONFIG = ("config.json", "generation_config.json", "quantize_config.json", "quantization_config.json")
 _LABEL = re.compile(r"(?<![A-Za-z0-9])((?:IQ|Q)\d(?:_[A-Za-z0-9]+)*|BF16|F16|F32)(?![A-Za-z0-9])", re.I)
+
+_IN_A_NAME = re.compile(
+    r"(?<![A-Za-z0-9])((?:IQ|Q)\d(?:_[A-Z0-9]+)*|BF16|F16|F32|\d+(?:\.\d+)?[ _-]?bpw|exl[23]|GPTQ|AWQ)"
+    r"(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+
+
+def quantisation_in(name: str) -> str | None:
+    """The quantisation that a model's file or folder name tells, such as `Q4_K_M` or `4.0bpw`."""
+    found = _IN_A_NAME.findall(name)
+    return " ".join(found) if found else None
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -173,7 +173,8 @@ def _offsets(entry: object, number: int) -> Offsets | None:
 def result_of(item: Item, report: TurnReport, elapsed_s: float) -> dict[str, Any]:
     """The output object of one item; what was not measured is null and named under `not_measured`."""
     support = report.support.support
-    not_measured = dict(_reasons_missing(report))
+    missing = {name: str(value) for name, value in report.measures.items() if isinstance(value, NotScored)}
+    missing.pop("relevance", None)  # this command does not give it
     return {
         "id": item.id,
         "support": _number(support),
@@ -190,7 +191,7 @@ def result_of(item: Item, report: TurnReport, elapsed_s: float) -> dict[str, Any
         "reasons": list(report.verdict.reasons),
         "cited": list(report.cited_ids),
         "zone": report.zone.value if report.zone else None,
-        "not_measured": not_measured,
+        "not_measured": missing,
         "elapsed_s": round(elapsed_s, 4),
     }
 
@@ -199,41 +200,18 @@ def _number(value: float | NotScored) -> float | None:
     return None if isinstance(value, NotScored) else value
 
 
-def _reasons_missing(report: TurnReport) -> Iterator[tuple[str, str]]:
-    distances = report.distances
-    for name, value in (
-        ("support", report.support.support),
-        ("question_context", distances.gated),
-        ("answer_context", distances.answer_context.top1),
-        ("context_anchor", distances.context_anchor),
-        ("answer_anchor", distances.answer_anchor),
-        ("question_answer", distances.question_answer),
-        ("coverage", report.coverage.coverage),
-        ("bleed", report.coverage.bleed),
-    ):
-        if isinstance(value, NotScored):
-            yield name, str(value)
-
-
-def _pair(pair: PairDistance) -> dict[str, Any]:
-    return {
-        "each": [_number(value) for value in pair.each],
-        "top1": _number(pair.top1),
-        "min": _number(pair.min),
-        "mean": _number(pair.mean),
-        "cited": _number(pair.cited),
-    }
+def _plain(value: PairDistance | NotScored | float | str | None) -> object:
+    """A value of the distances as JSON: not measured is null."""
+    if isinstance(value, PairDistance):
+        pair = {part.name: _plain(getattr(value, part.name)) for part in fields(value) if part.name != "each"}
+        return {"each": [_number(one) for one in value.each], **pair}
+    return None if isinstance(value, NotScored) else value
 
 
 def _distances(distances: Distances) -> dict[str, Any]:
-    return {
-        "embedder": distances.embedder_id,
-        "question_context": _pair(distances.question_context),
-        "answer_context": _pair(distances.answer_context),
-        "context_anchor": _number(distances.context_anchor),
-        "answer_anchor": _number(distances.answer_anchor),
-        "question_answer": _number(distances.question_answer),
-    }
+    """Every distance under its own name."""
+    values = {part.name: _plain(getattr(distances, part.name)) for part in fields(distances)}
+    return {"embedder": values.pop("embedder_id"), **values}
 
 
 def _claim(claim: ClaimSupport) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "--gold", type=Path, required=True, help="JSON lines: question, anchor, snippets, answer"
     )
     parser.add_argument(
-        "--mode", action="append", default=[], help="[LABEL=]PATH[@FORM]; the reference first"
+        "--mode", action="append", default=[], help="[LABEL=]PATH[@PRECISION]; the reference first"
     )
     parser.add_argument("--reference", default="", help="label of the reference (default: the first mode)")
     parser.add_argument("--max-tokens", type=int, default=48, help="of one answer (48)")
@@ -82,14 +82,16 @@ def _compared(options: argparse.Namespace) -> Report:
     ]
     embedder = load_embedder(options.embedder)
     with running(options.keep, options.quiet) as runner:
-        runs = run_compare(job, sources, runner, embedder=embedder, tell_mode=_tell_mode)
+        runs = run_compare(job, sources, runner, embedder=embedder, report_mode=_report_mode)
         stopped = runner.cancel.is_set()
     if not runs or runs[0].problem:
         raise UserError(f"The reference could not be run: {runs[0].problem if runs else 'stopped'}")
-    told = environment_rows(embedder=embedder.id, questions=len(gold.items), temperature=options.temperature)
+    environment = environment_rows(
+        embedder=embedder.id, questions=len(gold.items), temperature=options.temperature
+    )
     if hasattr(os, "getloadavg"):  # times of a machine that others use say little; absent on Windows
-        told["machine load at the end"] = f"{os.getloadavg()[0]:.1f}"
-    return compare_report(runs, told, stopped=stopped)
+        environment["machine load at the end"] = f"{os.getloadavg()[0]:.1f}"
+    return compare_report(runs, environment, stopped=stopped)
 
 
 def _specs(texts: Sequence[str], reference: str) -> list[Choice]:
@@ -103,7 +105,7 @@ def _specs(texts: Sequence[str], reference: str) -> list[Choice]:
         raise UserError(f"{len(specs)} modes were named; a comparison needs at least two --mode.")
     labels = [spec.label for spec in specs]
     if len(set(labels)) < len(labels):
-        raise UserError("Two modes have the same label; name them with LABEL=PATH@FORM.")
+        raise UserError("Two modes have the same label; name them with LABEL=PATH@PRECISION.")
     if reference and reference not in labels:
         raise UserError(f"There is no mode {reference!r}; the modes are {', '.join(labels)}.")
     return sorted(specs, key=lambda spec: spec.label != (reference or labels[0]))
@@ -116,5 +118,5 @@ def _text(path: Path) -> str:
         raise UserError(f"The text {path} cannot be read ({error.strerror}).") from error
 
 
-def _tell_mode(label: str) -> None:
+def _report_mode(label: str) -> None:
     print(f"loading {label}", file=sys.stderr, flush=True)

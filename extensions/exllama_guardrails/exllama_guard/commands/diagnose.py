@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser("diagnose", "Writes the diagnostic prompt of a turn.", _HELP)
     parser.add_argument("traces", type=Path, metavar="TRACES", help="folder of traces")
     parser.add_argument("--turn", default="", help="trace_id of the turn (default: the last one)")
-    parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: measures λ with this model")
+    parser.add_argument("--model", help="[LABEL=]PATH[@PRECISION]: measures λ with this model")
     parser.add_argument("--max-tokens", type=int, default=96, help="of one answer, with --model (96)")
     parser.add_argument(
         "--extensions", nargs="*", help="extensions that were on (default: those in the trace)"

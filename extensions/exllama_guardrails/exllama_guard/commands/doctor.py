@@ -18,7 +18,8 @@ _HELP = """\
 Looks at everything that can be had without a WebUI:
   --model      configuration, RoPE base, tokenizer and template of a model, from its files, and by letting the
                model read plain English (with other RoPE bases, too)
-  --reference  a second model or form, [LABEL=]PATH[@FORM]: the same fixed tokens through both, compared by KL
+  --reference  a second model or precision, [LABEL=]PATH[@PRECISION]: the same fixed tokens through both,
+               compared by KL
   --traces     recorded turns: drift, loops, citations, retrieval
 and always: torch, CUDA, driver and the loaders' wheels.
 
@@ -47,9 +48,9 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("doctor", "Looks for known faults and names what to repair first.", _HELP)
     parser.add_argument(
-        "--model", help="[LABEL=]PATH[@FORM]: a Hugging Face, EXL2 or EXL3 folder, or a GGUF file"
+        "--model", help="[LABEL=]PATH[@PRECISION]: a Hugging Face, EXL2 or EXL3 folder, or a GGUF file"
     )
-    parser.add_argument("--reference", help="what --model is held against: [LABEL=]PATH[@FORM]")
+    parser.add_argument("--reference", help="what --model is held against: [LABEL=]PATH[@PRECISION]")
     parser.add_argument("--files-only", action="store_true", help="read the model's files, do not load it")
     parser.add_argument("--traces", type=Path, help="folder of recorded turns")
     parser.add_argument("--last", type=int, default=50, help="how many of the last turns to look at (50)")
@@ -76,13 +77,13 @@ def _model(options: argparse.Namespace) -> list[Observation]:
         check_reading,
         observe_bases,
         observe_files,
-        own_form,
+        own_precision,
         tokenizer_pair,
     )
     from exllama_guard.probes.modes import choose_mode
 
-    chosen = choose_mode(options.model, own_form)
-    reference = choose_mode(options.reference, own_form) if options.reference else None
+    chosen = choose_mode(options.model, own_precision)
+    reference = choose_mode(options.reference, own_precision) if options.reference else None
     found = list(observe_files(chosen.path))
     if reference is not None:
         found.append(observe_bases(chosen.path, reference.path))

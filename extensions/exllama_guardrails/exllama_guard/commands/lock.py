@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -12,15 +12,14 @@ from typing import IO, Any
 from exllama_guard.commands import command_parser
 from exllama_guard.commands.streams import opened_input, opened_output, write_object
 from exllama_guard.errors import SchemaError, UserError
+from exllama_guard.loaders import LOADERS, LockPlace, promise_on
 from exllama_guard.tools import (
-    LOADERS,
     CallVerdict,
     Checker,
     LockMode,
     Tool,
     ToolLock,
     check_call,
-    promise_on,
     read_json,
     tool_checker,
     tool_from_openai,
@@ -97,7 +96,7 @@ def read_tools(name: str) -> list[Tool]:
 def _check_all(tools: Sequence[Tool], source: IO[bytes], target: IO[str]) -> int:
     lock = ToolLock()
     statuses = {status.tool.name: status for status in lock.observe(tools)}
-    checkers = {status.tool.name: tool_checker(status.tool)[0] for status in statuses.values()}
+    checkers, unusable = _checkers(status.tool for status in statuses.values())
     bad = 0
     for number, line in enumerate(source, start=1):
         if not line.strip():
@@ -114,14 +113,27 @@ def _check_all(tools: Sequence[Tool], source: IO[bytes], target: IO[str]) -> int
                 "errors": [error.as_dict() for error in verdict.errors],
             }
         write_object(target, result)
-    unusable = [status for status in statuses.values() if checkers[status.tool.name] is None]
-    for status in unusable:
-        print(f"lock: {status.tool.name or '(unnamed)'}: {tool_checker(status.tool)[1]}", file=sys.stderr)
+    for name, reason in unusable.items():
+        print(f"lock: {name or '(unnamed)'}: {reason}", file=sys.stderr)
     return 1 if bad or unusable else 0
 
 
+def _checkers(tools: Iterable[Tool]) -> tuple[dict[str, Checker], dict[str, str]]:
+    """(what checks each tool's calls by its name, why the calls of others cannot be checked)."""
+    found = {tool.name: _checker(tool) for tool in tools}
+    checkers = {name: one for name, one in found.items() if not isinstance(one, SchemaError)}
+    return checkers, {name: str(one) for name, one in found.items() if isinstance(one, SchemaError)}
+
+
+def _checker(tool: Tool) -> Checker | SchemaError:
+    try:
+        return tool_checker(tool)
+    except SchemaError as error:
+        return error
+
+
 def _verdict(
-    line: bytes, number: int, statuses: dict[str, Any], checkers: dict[str, Checker | None]
+    line: bytes, number: int, statuses: dict[str, Any], checkers: dict[str, Checker]
 ) -> tuple[object, CallVerdict]:
     loose = read_object(line, number)
     name, arguments = loose.get("name"), loose.get("arguments", {})
@@ -137,19 +149,20 @@ def _verdict(
 def _explain(tools: Sequence[Tool]) -> int:
     unusable = 0
     for tool in tools:
-        checker, reason = tool_checker(tool)
         print(f"{tool.name or '(unnamed)'}  sha256 {tool.sha256[:16]}")
-        if checker is None:
+        try:
+            tool_checker(tool)
+        except SchemaError as error:
             unusable += 1
-            print(f"  blocked on every loader: {reason}")
+            print(f"  blocked on every loader: {error}")
             continue
         for reading in tool.readings:
             print(f"  {reading}")
-        here = _left_to_the_check(tool)
-        for loader in LOADERS:
-            enforced = _left_by_llama_cpp(tool) if loader == "llama.cpp" else here
+        here, server = _left_to_the_check(tool), _left_by_llama_cpp(tool)
+        for loader in (one for one in LOADERS if one.lock is not LockPlace.NOWHERE):
+            left = server if loader.lock is LockPlace.REQUEST else here
             for mode in (LockMode.ENFORCE_CALLS, LockMode.ENFORCE_ALWAYS):
-                print(f"  {loader}, {mode.value}: {promise_on(loader, mode, enforced)}")
+                print(f"  {loader.name}, {mode.value}: {promise_on(loader.name, mode, left)}")
     return 1 if unusable else 0
 
 

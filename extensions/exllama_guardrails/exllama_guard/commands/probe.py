@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("probe", "Asks a question in several forms and with several seeds.", _HELP)
     parser.add_argument("--question", required=True)
-    parser.add_argument("--model", help="[LABEL=]PATH[@FORM] (default: the small model that pip brings)")
+    parser.add_argument("--model", help="[LABEL=]PATH[@PRECISION] (default: the small model that pip brings)")
     parser.add_argument(
         "--snippet", type=Path, action="append", default=[], help="text file; may be repeated"
     )
@@ -75,8 +75,8 @@ def _probed(options: argparse.Namespace) -> Report:
     with opened(options.model) as mode, running(options.keep, options.quiet) as runner:
         result = run_probe(probe, mode, runner, embedder=load_embedder(options.embedder))
         name = mode.id
-    told = environment_rows(model=name, temperature=options.temperature, seeds=list(probe.seeds))
-    return lambda_report(result.report, result.forms, told, stopped=result.stopped)
+    environment = environment_rows(model=name, temperature=options.temperature, seeds=list(probe.seeds))
+    return lambda_report(result.report, result.forms, environment, stopped=result.stopped)
 
 
 def _snippet(path: Path, place: int) -> Snippet:

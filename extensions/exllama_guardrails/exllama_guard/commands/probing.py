@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 import threading
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.private_file import replacing
 from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes import GoldSet, KeptRuns, Progress, Runner, read_gold_file
-from exllama_guard.report import Report, as_html, as_json, as_markdown
+from exllama_guard.probes import GoldSet, Progress, RunCache, Runner, read_gold_file
+from exllama_guard.report import Report, as_html, as_json_text, as_markdown
 
 if TYPE_CHECKING:
     from exllama_guard.probes.modes import Opened
@@ -72,7 +71,7 @@ def running(keep: Path | None, quiet: bool) -> Iterator[Runner]:
         UserError: The file of kept generations cannot be read.
     """
     cancel = threading.Event()
-    runner = Runner(KeptRuns(keep), (lambda _: None) if quiet else _tell, cancel)
+    runner = Runner(RunCache(keep), (lambda _: None) if quiet else _print_progress, cancel)
     before = signal.signal(signal.SIGINT, lambda number, frame: cancel.set())
     try:
         yield runner
@@ -80,13 +79,13 @@ def running(keep: Path | None, quiet: bool) -> Iterator[Runner]:
         signal.signal(signal.SIGINT, before)
 
 
-def _tell(progress: Progress) -> None:
+def _print_progress(progress: Progress) -> None:
     print(progress.sentence(), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def opened(text: str | None) -> Iterator[Opened]:
-    """The mode of `[LABEL=]PATH[@FORM]`, closed at the end; None: the small model that pip brings.
+    """The mode of `[LABEL=]PATH[@PRECISION]`, closed at the end; None: the small model that pip brings.
 
     Raises:
         UserError: The form is unknown or the model is not there.
@@ -131,7 +130,7 @@ def write_reports(report: Report, options: argparse.Namespace) -> None:
         UserError: A file cannot be written.
     """
     if options.json is not None:
-        text = json.dumps(as_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        text = as_json_text(report)
         if str(options.json) == "-":
             print(text, end="")
         else:

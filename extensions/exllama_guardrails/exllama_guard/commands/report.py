@@ -58,8 +58,8 @@ def _of_turns(options: argparse.Namespace) -> Report:
     turns = [report_of(record) for record in records[-options.last :]]
     embedders = {t.distances.embedder_id for t in turns if t.distances.embedder_id}
     models = {t.request.model.name for t in turns if t.request.model}
-    told = environment_rows(models=", ".join(sorted(models)), embedders=", ".join(sorted(embedders)))
-    return chat_report(turns, told, options.window)
+    environment = environment_rows(models=", ".join(sorted(models)), embedders=", ".join(sorted(embedders)))
+    return chat_report(turns, environment, options.window)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from exllama_guard.commands.probing import (
 from exllama_guard.core.measures import Gate
 from exllama_guard.errors import UserError
 from exllama_guard.probes import GoldSet, Sampling, VerifyJob, run_verify
-from exllama_guard.probes.measures import ItemResult, VerifyLimits
+from exllama_guard.probes.measures import ItemResult, RetrievalLimits
 from exllama_guard.probes.reports import environment_rows, verify_report
 from exllama_guard.report import Report
 
@@ -53,8 +53,8 @@ def _report(options: argparse.Namespace) -> Report:
     results = _verified(options, gold)
     if options.junit is not None:
         _write_junit(options.junit, results, gold)
-    told = environment_rows(model=options.model or "none: retrieval only")
-    return verify_report(results, gold.problems, told, planned=len(gold.items))
+    environment = environment_rows(model=options.model or "none: retrieval only")
+    return verify_report(results, gold.problems, environment, planned=len(gold.items))
 
 
 def _whole_and_passed(report: Report) -> bool:
@@ -65,7 +65,7 @@ def _whole_and_passed(report: Report) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("verify", "Checks a gold set.", _HELP)
     parser.add_argument("gold", type=Path, metavar="GOLD", help="file of JSON lines")
-    parser.add_argument("--model", help="[LABEL=]PATH[@FORM]: lets this model answer each form")
+    parser.add_argument("--model", help="[LABEL=]PATH[@PRECISION]: lets this model answer each form")
     parser.add_argument("--knowledge", type=Path, help="folder to retrieve from, for items without snippets")
     parser.add_argument("--snippets", type=int, default=4, help="how many to retrieve (4)")
     parser.add_argument("--max-tokens", type=int, default=96, help="of one answer (96)")
@@ -83,7 +83,7 @@ def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, .
 
     embedder = load_embedder(options.embedder)
     retriever = _retriever(options.knowledge, embedder)
-    limits = VerifyLimits(options.distance_pass, options.distance_fail, options.coverage_pass)
+    limits = RetrievalLimits(options.distance_pass, options.distance_fail, options.coverage_pass)
     job = VerifyJob(
         gold.items,
         snippets=options.snippets,
@@ -92,7 +92,7 @@ def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, .
     )
     model = opened(options.model) if options.model else nullcontext()
     with model as mode, running(options.keep, options.quiet) as runner:
-        return run_verify(job, runner, embedder=embedder, writer=mode, retriever=retriever)
+        return run_verify(job, runner, embedder=embedder, generator=mode, retriever=retriever)
 
 
 def _retriever(folder: Path | None, embedder: Embedder) -> Retriever | None:

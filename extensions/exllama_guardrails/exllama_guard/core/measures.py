@@ -21,6 +21,7 @@ class Reason(str, Enum):
     NO_CITATIONS = "the answer cites nothing"
     NO_CLAIMS = "the answer claims nothing"
     EMPTY_ANSWER = "empty answer"
+    UNRELATED = "not about your documents"
     ZERO_VECTOR = "text without content for the embedder"
     EMBEDDER_MISSING = "embedder missing"
     EMBEDDER_FAILED = "embedder failed"

@@ -76,6 +76,37 @@ class Verifier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader says of the first n statements of an answer; more were too long for it.
+
+    `judged` has shape (n, 4), float32: logits of contradicted, absent, supported, claims nothing. `words`
+    has shape (n,): the logit that its most doubtful word is not supported. `about` is the logit that the
+    evidence bears on the question; None without a question.
+    """
+
+    judged: FloatArray
+    words: FloatArray
+    about: float | None
+
+
+class AnswerReader(Protocol):
+    """Reads a whole answer beside its evidence. Optional, slow, asked once about a finished answer."""
+
+    @property
+    def id(self) -> str:
+        """Name that is stored with a verdict."""
+        ...
+
+    def read(self, evidence: str, question: str, statements: Sequence[str]) -> Reading:
+        """What the evidence says of each statement, in the answer's order.
+
+        Raises:
+            VerifierError: The model is missing or failed.
+        """
+        ...
+
+
 class SupportScorer(Protocol):
     """Scores one answer, whole or growing, against fixed snippets; remembers claims it has scored."""
 
@@ -85,6 +116,19 @@ class SupportScorer(Protocol):
 
     def score(self, answer: str, *, final: bool) -> SupportReport:
         """Support of `answer`; while `final` is False an unfinished last sentence is left out."""
+        ...
+
+
+@runtime_checkable
+class ReadingScorer(SupportScorer, Protocol):
+    """A scorer that can have a finished answer read by a slow reader."""
+
+    def read(self, answer: str) -> bool:
+        """Has the whole answer read; True where a score made now differs from the one before.
+
+        Raises:
+            VerifierError: The reader is missing or failed; scores stay as they are.
+        """
         ...
 
 

@@ -61,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The window of 1-3 consecutive snippet sentences that carries a claim best."""
+    """The window of 1-3 consecutive snippet sentences that supports a claim best."""
 
     snippet_id: str
     span: Span
@@ -72,7 +72,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ClaimSupport:
-    """How far the snippets carry one piece of the answer. `span` counts characters of the answer."""
+    """How far the snippets support one piece of the answer. `span` counts characters of the answer."""
 
     text: str
     span: Span
@@ -124,9 +124,9 @@ class Distances:
 
     @property
     def gated(self) -> Measure:
-        """ΔS(question, context) that the gate reads: `cited` where the answer cites, else `top1`."""
+        """ΔS(question, context) that the gate reads: `cited` where the answer cites, else `min`."""
         cited = self.question_context.cited
-        return cited if isinstance(cited, float) else self.question_context.top1
+        return cited if isinstance(cited, float) else self.question_context.min
 
 
 class AnchorKind(str, Enum):
@@ -246,7 +246,7 @@ class Action(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try at an answer: the model's own words and how far the snippets carry them."""
+    """One try at an answer: the model's own words and how far the snippets support them."""
 
     answer: str
     support: Measure  # calibrated probability [0, 1]
@@ -296,3 +296,19 @@ class TurnReport:
     relevance: Relevance = NO_RELEVANCE
     acted: Acted | None = None  # None: the setting is "show" and nothing was to be done
     beside: int = 0  # other replies that ran while this one did; not kept in traces
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """What a turn is judged by, each under the name that traces and commands give it."""
+        distances = self.distances
+        return {
+            "question_context": distances.gated,
+            "answer_context": distances.answer_context.top1,
+            "context_anchor": distances.context_anchor,
+            "answer_anchor": distances.answer_anchor,
+            "question_answer": distances.question_answer,
+            "coverage": self.coverage.coverage,
+            "bleed": self.coverage.bleed,
+            "support": self.support.support,
+            "relevance": self.relevance.relevance,
+        }

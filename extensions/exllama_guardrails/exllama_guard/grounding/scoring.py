@@ -150,7 +150,7 @@ def _reasons(support: SupportReport) -> list[str]:
     if worst is not None and worst.gate is not Gate.PASS:
         reasons += [finding.message for finding in worst.findings if finding.severity is not Severity.NOTE]
         if not reasons:
-            reasons.append(f"No snippet carries this sentence: “{_shortened(worst.text)}”")
+            reasons.append(f"Not in the documents, as far as they were read: “{_shortened(worst.text)}”")
     for claim in support.claims:
         if claim is not worst:
             reasons += [f.message for f in claim.findings if f.severity is Severity.CONFLICT]
@@ -158,9 +158,9 @@ def _reasons(support: SupportReport) -> list[str]:
     if support.gate is Gate.PASS and not reasons:
         counted = sum(1 for claim in support.claims if isinstance(claim.support, float))
         reasons.append(
-            "The one statement is carried by the snippets."
+            "The one statement is supported by the snippets."
             if counted == 1
-            else f"All {counted} statements are carried by the snippets."
+            else f"All {counted} statements are supported by the snippets."
         )
     return reasons
 
@@ -175,6 +175,7 @@ def _shortened(text: str, most: int = 120) -> str:
 
 
 _WHY_NOT = {
+    Reason.UNRELATED: "Not about your documents: they do not speak of what was asked.",
     Reason.NO_SNIPPETS: "Nothing was retrieved for this question, so there is nothing to check against.",
     Reason.EMPTY_ANSWER: "The reply is empty.",
     Reason.NO_CLAIMS: "The reply states nothing to check (a greeting, a question, a refusal or code).",

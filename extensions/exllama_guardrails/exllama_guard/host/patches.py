@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-__all__ = ["DOOR", "MARK", "Door", "Patches"]
+__all__ = ["DOOR", "MARK", "Patch", "Patches"]
 
 MARK = "_exllama_guard_original"  # on what stands in the host: the function that it stands for
 DOOR = "_exllama_guard_door"  # there too; `functools.wraps` copies both to a wrapper around it
 
 
-class Door:
+class Patch:
     """Leads to a replacement or to the original. Which one is read at each call."""
 
     def __init__(self, original: Callable[..., Any]) -> None:
@@ -38,18 +38,18 @@ class Door:
         if inspect.isgeneratorfunction(self.original):
 
             @functools.wraps(self.original)
-            def door(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the host's signature
+            def patch(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the host's signature
                 return (yield from self.target(*args, **kwargs))
 
         else:
 
             @functools.wraps(self.original)
-            def door(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the host's signature
+            def patch(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the host's signature
                 return self.target(*args, **kwargs)
 
-        setattr(door, MARK, self.original)
-        setattr(door, DOOR, self)
-        return door
+        setattr(patch, MARK, self.original)
+        setattr(patch, DOOR, self)
+        return patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class _Patch:
     name: str
     original: Any
     replacement: Any
-    door: Door | None
+    patch: Patch | None
 
 
 class Patches:
@@ -78,17 +78,17 @@ class Patches:
         present = getattr(module, name)
         if inspect.isclass(present):
             return self._replace_class(module, name, present, wrap)
-        door: Door | None = getattr(present, DOOR, None)
-        if door is None and hasattr(present, MARK):
+        patch: Patch | None = getattr(present, DOOR, None)
+        if patch is None and hasattr(present, MARK):
             return False
-        if door is not None and door.leads_to_us:
+        if patch is not None and patch.leads_to_us:
             return False
-        if door is None:
-            door = Door(present)
-            setattr(module, name, door.function)
+        if patch is None:
+            patch = Patch(present)
+            setattr(module, name, patch.function)
         # else it was taken out before, and is still there because somebody wrapped it
-        door.target = wrap(door.original)
-        self._done.append(_Patch(module, name, door.original, door.function, door))
+        patch.target = wrap(patch.original)
+        self._done.append(_Patch(module, name, patch.original, patch.function, patch))
         return True
 
     def undo(self) -> tuple[str, ...]:
@@ -96,8 +96,8 @@ class Patches:
         left: list[str] = []
         while self._done:
             patch = self._done.pop()
-            if patch.door is not None:
-                patch.door.target = patch.door.original
+            if patch.patch is not None:
+                patch.patch.target = patch.patch.original
             if getattr(patch.module, patch.name, None) is patch.replacement:
                 setattr(patch.module, patch.name, patch.original)
             else:

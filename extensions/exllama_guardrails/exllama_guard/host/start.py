@@ -14,11 +14,11 @@ from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.lifecycle.hooks import gating, lifecycle_for, loaded_model
 from exllama_guard.host.lifecycle.load_watch import watch_loads
 from exllama_guard.host.lifecycle.model_watch import ModelWatch
-from exllama_guard.host.loaders import capabilities
 from exllama_guard.host.session import Session, session
 from exllama_guard.host.tools.repair import repairing
 from exllama_guard.host.turn.generation_lock import unwatch_lock
 from exllama_guard.host.turn.observe import observing, seeing_prompt
+from exllama_guard.loaders import capabilities
 from exllama_guard.settings import from_params
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def setup(params: Mapping[str, Any]) -> None:
         report(sentence, sentence)
     first = _install(now)
     _open_desk(now)
-    _tell_model(now.monitor)
+    _report_model(now.monitor)
     if first:
         threading.Thread(target=_warm_later, args=(now,), name="guardrails-warm", daemon=True).start()
 
@@ -193,7 +193,7 @@ def _take_settings(now: Session, params: Mapping[str, Any]) -> None:
 
 @guarded(lambda now: None)
 def _follow_again(now: Session) -> None:
-    _tell_model(now.monitor)
+    _report_model(now.monitor)
     _follow_model(now)
 
 
@@ -201,7 +201,7 @@ def _follow_again(now: Session) -> None:
 def _model_assigned(now: Session) -> None:
     if not webui.is_switched_on():
         return
-    _tell_model(now.monitor)
+    _report_model(now.monitor)
     _follow_model(now)
     now.tools.model_changed()
 
@@ -214,7 +214,7 @@ def _follow_model(now: Session) -> None:
 
 
 @guarded(lambda monitor: None)
-def _tell_model(monitor: Monitor) -> None:
+def _report_model(monitor: Monitor) -> None:
     model, known = webui.model_info(), monitor.model
     if model and known and known.model_hash and (model.name, model.loader) == (known.name, known.loader):
         return  # told already, with what its files say

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from exllama_guard.backends import quantisation_in
 from exllama_guard.core.turns import ModelInfo
-from exllama_guard.host.loaders import quantisation_in
 
 __all__ = [
     "active_extensions",

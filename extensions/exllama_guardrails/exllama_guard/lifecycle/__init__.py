@@ -7,9 +7,9 @@ from exllama_guard.lifecycle.canary_keeper import CanaryKeeper
 from exllama_guard.lifecycle.drift import context_of, measure_drift, steps_up_to
 from exllama_guard.lifecycle.fence import FenceReport, FenceState, run_fence
 from exllama_guard.lifecycle.kv_cache import DriftReport
+from exllama_guard.lifecycle.notices import Notices
 from exllama_guard.lifecycle.path import BackendPath, Turnstile, alone
 from exllama_guard.lifecycle.service import Lifecycle, LifecycleSnapshot
-from exllama_guard.lifecycle.tell import Tell
 from exllama_guard.lifecycle.warmup import EX1_RATIO, Run
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "Lifecycle",
     "LifecycleSnapshot",
     "Run",
-    "Tell",
+    "Notices",
     "Turnstile",
     "alone",
     "context_of",

@@ -1,4 +1,4 @@
-"""Warms a model up: runs until two successive times to first token agree, then takes the canary."""
+"""The warm-up gate, called fence: runs until two times to first token in a row agree; then the canary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from exllama_guard.errors import BackendError
 from exllama_guard.lifecycle.canary import digest_of
 from exllama_guard.lifecycle.path import GenerationPath
 from exllama_guard.lifecycle.warmup import (
-    EX1_RATIO,
     PROBE_TOKENS,
     Run,
     first_run_ratio,
@@ -64,12 +63,6 @@ class FenceReport:
     elapsed_s: float
     own_cost_s: float
     failure: str = ""
-
-    @property
-    def cold_start(self) -> bool:
-        """EX1: the first run was slower by more than EX1_RATIO, or wrote something else."""
-        ratio = self.first_run_ratio
-        return (isinstance(ratio, float) and ratio > EX1_RATIO) or bool(self.first_run_differs)
 
     def sentence(self) -> str:
         """One sentence for the list of events."""

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from exllama_guard.backends import LoadedModel, backend_for
+from exllama_guard.backends import LoadedModel
 from exllama_guard.core.backend import Backend, Capabilities, ModelCard
 from exllama_guard.errors import BackendError, TraceError
 from exllama_guard.lifecycle.canary import CanaryFinding, CanaryStore
 from exllama_guard.lifecycle.canary_keeper import CanaryKeeper
 from exllama_guard.lifecycle.fence import FenceReport, FenceState, Gate, run_fence
 from exllama_guard.lifecycle.kv_cache import Cause
+from exllama_guard.lifecycle.notices import Notices, Spawn
 from exllama_guard.lifecycle.path import GenerationPath, Turnstile
-from exllama_guard.lifecycle.tell import Spawn, Tell
 from exllama_guard.lifecycle.upkeep import Upkeep, UpkeepSnapshot
+from exllama_guard.loaders import backend_for
 from exllama_guard.settings import Settings
 
 __all__ = ["Lifecycle", "LifecycleSnapshot"]
@@ -55,19 +56,19 @@ class Lifecycle:
         self,
         settings: Callable[[], Settings],
         path: GenerationPath,
-        tell: Tell,
+        notices: Notices,
         spawn: Spawn,
         store: CanaryStore | None = None,
         make_backend: Callable[[LoadedModel], Backend] = backend_for,
         on_card: Callable[[ModelCard, Capabilities], None] = lambda card, can: None,
     ) -> None:
         """Knows of no model yet; `on_card` hears what is loaded once its files are hashed."""
-        self._settings, self._path, self._tell = settings, path, tell
+        self._settings, self._path, self._notices = settings, path, notices
         self._spawn, self._make_backend, self._on_card = spawn, make_backend, on_card
         self._canaries = CanaryKeeper(store, path)
         self._lock = threading.RLock()
         self._gate = Gate()
-        self._upkeep = Upkeep(settings, path, tell, spawn)
+        self._upkeep = Upkeep(settings, path, notices, spawn)
         self._loaded: LoadedModel | None = None
         self._backend: Backend | None = None
         self._cancel = threading.Event()
@@ -96,7 +97,7 @@ class Lifecycle:
             )
             if not warm:
                 self._gate.open(ticket)
-        self._tell_change(before, loaded)
+        self._report_change(before, loaded)
         if warm and loaded is not None:
             self._spawn(lambda: self._warm_when_free(ticket, loaded, cancel))
         return True
@@ -131,7 +132,7 @@ class Lifecycle:
             if lent:
                 self._gate.wait(limit_s)
         elif not opened:
-            self._tell.record_event(
+            self._notices.record_event(
                 "warm-up", f"A request passed after {limit_s:g} s although the model is not warm yet."
             )
         waited_s = time.perf_counter() - started_s
@@ -146,7 +147,7 @@ class Lifecycle:
         """NaN or Inf came out of the model: the cache is reset as soon as the answer is written."""
         self._upkeep.force(Cause.BAD_LOGITS)
         self._show(bad_logits=True)
-        self._tell.report_problem(
+        self._notices.report_problem(
             "The model's logits held NaN or Inf, so the answer may be damaged. The cache is reset after it; "
             "if it comes again, reload the model and check its quantisation, torch and CUDA.",
             "bad logits",
@@ -184,7 +185,7 @@ class Lifecycle:
         try:
             return self._make_backend(loaded)
         except BackendError as error:
-            self._tell.report_problem(str(error), "adapter")
+            self._notices.report_problem(str(error), "adapter")
             return None
 
     def _warm_when_free(self, ticket: int, loaded: LoadedModel, cancel: threading.Event) -> None:
@@ -225,7 +226,7 @@ class Lifecycle:
             self._gate.open(ticket)
             if turnstile is not None:
                 turnstile.leave()
-        self._tell_report(ticket, loaded, report)
+        self._report_warm_up(ticket, loaded, report)
 
     def _let_pass(self, ticket: int, limit_s: float, turnstile: Turnstile | None) -> None:
         """The probe hangs: requests pass, with a warning."""
@@ -235,20 +236,20 @@ class Lifecycle:
             if self._gate.current(ticket):
                 self._shown = replace(self._shown, state=FenceState.LATE)
         self._gate.open(ticket)
-        self._tell.report_problem(
+        self._notices.report_problem(
             f"The warm-up still hangs {_GRACE_S:g} s after its limit of {limit_s:g} s; requests pass now. "
             "Reload the model if answers do not come.",
             "warm-up",
         )
 
-    def _tell_report(self, ticket: int, loaded: LoadedModel, report: FenceReport) -> None:
-        self._tell.record_event("warm-up", f"{loaded.name}: {report.sentence()}")
+    def _report_warm_up(self, ticket: int, loaded: LoadedModel, report: FenceReport) -> None:
+        self._notices.record_event("warm-up", f"{loaded.name}: {report.sentence()}")
         if not self._gate.current(ticket):
             return
         if report.failure:
-            self._tell.report_problem(f"{loaded.name}: {report.sentence()}", "warm-up")
+            self._notices.report_problem(f"{loaded.name}: {report.sentence()}", "warm-up")
         else:
-            self._tell.clear_problem("warm-up")
+            self._notices.clear_problem("warm-up")
         self._take_canary(ticket, loaded, report)
 
     def _take_canary(self, ticket: int, loaded: LoadedModel, report: FenceReport) -> None:
@@ -260,7 +261,7 @@ class Lifecycle:
             self._on_card(card, backend.capabilities)
             finding = self._canaries.compare(card, report, loaded.options(), cancel)
         except (BackendError, TraceError) as error:
-            self._tell.report_problem(str(error), "canary")
+            self._notices.report_problem(str(error), "canary")
             return
         with self._lock:
             if self._gate.current(ticket):
@@ -269,19 +270,19 @@ class Lifecycle:
             return
         if finding.same is False:
             self._upkeep.force(Cause.CANARY)
-            self._tell.report_problem(f"{loaded.name}: {finding.sentence()}", "canary")
+            self._notices.report_problem(f"{loaded.name}: {finding.sentence()}", "canary")
             self._upkeep.rotate()
         else:
-            self._tell.clear_problem("canary")
+            self._notices.clear_problem("canary")
 
-    def _tell_change(self, before: LoadedModel | None, loaded: LoadedModel | None) -> None:
+    def _report_change(self, before: LoadedModel | None, loaded: LoadedModel | None) -> None:
         """Tells of the same model under other settings; the monitor itself tells of other models."""
         if before is None or loaded is None or (before.name, before.loader) != (loaded.name, loaded.loader):
             return
         old, new = asdict(before.settings), asdict(loaded.settings)
         changed = [name for name in old if old[name] != new[name]]
         changes = [f"{name} {old[name] or 'none'} → {new[name] or 'none'}" for name in changed]
-        self._tell.record_event(
+        self._notices.record_event(
             "model", f"{loaded.name} was loaded anew ({'; '.join(changes) or 'same settings'})."
         )
 

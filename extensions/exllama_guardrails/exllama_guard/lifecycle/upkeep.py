@@ -11,9 +11,9 @@ from exllama_guard.core.backend import Backend
 from exllama_guard.errors import BackendError
 from exllama_guard.lifecycle.drift import measure_drift
 from exllama_guard.lifecycle.kv_cache import Cause, DriftReport
+from exllama_guard.lifecycle.notices import Notices, Spawn
 from exllama_guard.lifecycle.path import GenerationPath
 from exllama_guard.lifecycle.rotation import Rotated, Rotation
-from exllama_guard.lifecycle.tell import Spawn, Tell
 from exllama_guard.settings import Settings
 
 __all__ = ["Upkeep", "UpkeepSnapshot"]
@@ -36,10 +36,10 @@ class Upkeep:
     """Works for one backend at a time. Thread-safe; the lock protects the queue and what is shown."""
 
     def __init__(
-        self, settings: Callable[[], Settings], path: GenerationPath, tell: Tell, spawn: Spawn
+        self, settings: Callable[[], Settings], path: GenerationPath, notices: Notices, spawn: Spawn
     ) -> None:
         """Has nothing to look after yet."""
-        self._settings, self._path, self._tell, self._spawn = settings, path, tell, spawn
+        self._settings, self._path, self._notices, self._spawn = settings, path, notices, spawn
         self._lock = threading.Lock()
         self._backend: Backend | None = None
         self._rotation = Rotation()
@@ -98,7 +98,7 @@ class Upkeep:
                 before = self._shown.last_rotation
                 self._shown = replace(self._shown, last_rotation=done)
             if asked or not done.failure or before is None or before.failure != done.failure:
-                self._tell.record_event("cache", done.sentence())
+                self._notices.record_event("cache", done.sentence())
         return done
 
     def start_drift(self, max_tokens: int, turns: Sequence[tuple[float, int]] = ()) -> bool:
@@ -122,9 +122,9 @@ class Upkeep:
                 backend, (prompt, text, ttft_s) = reply
                 self._rotation.count(backend, prompt, text, ttft_s)
                 self.rotate()
-            self._tell.clear_problem("counting")
+            self._notices.clear_problem("counting")
         except BackendError as error:
-            self._tell.report_problem(f"Tokens are not counted: {error}", "counting")
+            self._notices.report_problem(f"Tokens are not counted: {error}", "counting")
         finally:
             with self._lock:
                 self._counting = False
@@ -149,11 +149,11 @@ class Upkeep:
                 self._path, backend, max_tokens, progress=moved, cancel=cancel, turns=turns
             )
         except BackendError as error:
-            self._tell.report_problem(f"Drift could not be measured: {error}", "drift")
+            self._notices.report_problem(f"Drift could not be measured: {error}", "drift")
         finally:
             with self._lock:
                 kept = report or self._shown.drift
                 self._shown = replace(self._shown, drift=kept, drift_progress=None, drift_text="")
         if report is not None:
-            self._tell.clear_problem("drift")
-            self._tell.record_event("drift", " ".join(report.sentences()))
+            self._notices.clear_problem("drift")
+            self._notices.record_event("drift", " ".join(report.sentences()))

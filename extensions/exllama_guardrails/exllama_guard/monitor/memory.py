@@ -112,6 +112,15 @@ class Memory:
             while len(self._turns) > _READERS_KEPT:
                 self._turns.popitem(last=False)
 
+    def settle(self, report: TurnReport) -> None:
+        """Puts a later report of a turn in the place of its first, if that is still remembered."""
+        with self._lock:
+            kept = self._turns.get(report.request.reader, deque())
+            for place, (number, turn) in enumerate(kept):
+                if turn.request.turn_id == report.request.turn_id:
+                    kept[place] = (number, report)
+                    self.version += 1
+
     def turns(self, reader: Reader | None, most: int) -> tuple[TurnReport, ...]:
         """The last turns that `reader` may see, newest first."""
         with self._lock:

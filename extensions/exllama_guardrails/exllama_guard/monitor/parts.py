@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
+from exllama_guard.core.ports import AnswerReader, Embedder, Retriever, SupportScorer, TraceSink, Verifier
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.settings import Settings
 
@@ -20,6 +20,7 @@ class Parts:
     verifier: Verifier | None
     trace: TraceSink | None
     knowledge: Retriever | None
+    reader: AnswerReader | None = None
 
 
 class MakeParts(Protocol):

@@ -17,10 +17,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from exllama_guard.core.faults import FaultLog
 from exllama_guard.core.measures import Reason
-from exllama_guard.core.ports import SupportScorer, TraceSink
+from exllama_guard.core.ports import ReadingScorer, SupportScorer, TraceSink
 from exllama_guard.core.snippets import encodable, with_unique_ids
 from exllama_guard.core.turns import Finish, Reader, TurnReport, TurnRequest
-from exllama_guard.errors import EmbedderError, TraceError
+from exllama_guard.errors import EmbedderError, TraceError, VerifierError
 from exllama_guard.grounding import Limits, answer_of, embed_ahead, is_tool_call, score_turn, unscored_turn
 from exllama_guard.monitor.memory import Memory, may_see
 from exllama_guard.monitor.pacing import pause_s
@@ -33,6 +33,7 @@ _AHEAD_PER_PLACE = 4  # waiting jobs that may be left out, for each place in the
 _LATER_S = 1.0  # until a live score that found no place is tried again
 _HEAD_START_S = 0.05  # that a model has for its prompt before the snippets are read beside it
 _AT_A_TIME_S = 0.002  # of work, after which what is left waits for its time
+_READ = "The reader has read this answer."
 _SENTENCE_END = re.compile(r"[.!?。！？\n]")
 
 P = ParamSpec("P")
@@ -257,9 +258,30 @@ class ScoringWorker:
                 if report is not None:
                     self._memory.remember(report, self._outfit.settings.turns_kept)
                 self._memory.touch()
+        if report is None:
+            return
+        report = self._read_again(handle, finish, report)
         trace = self._outfit.ready().trace
-        if report is not None and trace is not None:
+        if trace is not None:
             self._write(trace, report)
+
+    def _read_again(self, handle: TurnHandle, finish: Finish, first: TurnReport) -> TurnReport:
+        """The report after the reader has read the answer; `first` where it has not or a model writes."""
+        parts = self._outfit.ready()
+        scorer = self._scorer_of(handle, parts)
+        if parts.reader is None or self._open or not isinstance(scorer, ReadingScorer):
+            return first
+        try:
+            if not scorer.read(first.answer):
+                return first
+        except VerifierError as error:
+            self._memory.report_problem(str(error), "reader")
+            return first
+        self._memory.clear_problem("reader")
+        settled = self.report(handle, handle.text, finish, parts)
+        settled = replace(settled, acted=first.acted, beside=first.beside, notes=(*settled.notes, _READ))
+        self._memory.settle(settled)
+        return settled
 
     def _prepare(self, handle: TurnHandle) -> None:
         """Reads and embeds the snippets while the model reads its prompt; the rest is for the live scores.

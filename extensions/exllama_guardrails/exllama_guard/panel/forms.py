@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exllama_guard.panel.html import Child, Html, el
+from exllama_guard.core.html import Child, Html, el
 
 __all__ = ["GOLD_FILES", "field", "file_row", "select", "submit"]
 

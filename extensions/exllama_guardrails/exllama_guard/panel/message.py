@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 
 from exllama_guard.panel.history.archive import Filter
 
-TABS = ("turn", "time", "history", "probes", "doctor", "check", "tools", "model", "settings")
+# key, as pages send it and cards name it → what the tab is called, in their order
+TABS = (
+    ("turn", "Turn"),
+    ("time", "Over time"),
+    ("history", "History"),
+    ("probes", "Probes"),
+    ("doctor", "Doctor"),
+    ("check", "Check"),
+    ("tools", "Tools"),
+    ("model", "Model"),
+    ("settings", "Settings"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ def read_message(text: str) -> Message | None:
     return Message(
         version=raw["v"] if isinstance(raw.get("v"), int) else -1,
         same=raw.get("same") is True,
-        tab=tab if tab in TABS else "",
+        tab=tab if tab in dict(TABS) else "",
         turn=_text(raw.get("turn")),
         claim=_text(raw.get("claim")),
         filter=Filter(

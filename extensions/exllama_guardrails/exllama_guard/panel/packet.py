@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
-from exllama_guard.panel.html import Html
+from exllama_guard.core.html import Html
 
 STREAMED_BYTES = 2048  # of one update while a reply streams
 _FRAME_BYTES = 18  # of a list without its id, keys and items

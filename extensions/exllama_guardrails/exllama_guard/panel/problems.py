@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exllama_guard.panel.html import Html, el, icon
+from exllama_guard.core.html import Html, el
+from exllama_guard.panel.html import icon
 
 
 def problems(sentences: Iterable[str], shed: int) -> Html:

@@ -5,27 +5,14 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from exllama_guard.panel.check.markup import check_form
-from exllama_guard.panel.check.markup_calibrate import form as calibrate_form
-from exllama_guard.panel.html import Html, button, el, join
-from exllama_guard.panel.turn.markup import glance_empty, legend
+from exllama_guard.core.html import Html, el, join
+from exllama_guard.panel.card import place
+from exllama_guard.panel.cards import CARDS
+from exllama_guard.panel.html import button
+from exllama_guard.panel.message import TABS
+from exllama_guard.panel.turn.markup import glance_empty
 
 _HERE = Path(__file__).parent
-
-PROBE_PLACES = ("probe", "agreement", "gold", "golded", "replay", "replayed", "compare", "reports", "opened")
-DOCTOR_PLACES = ("findings", "checkup", "checked-up", "prompt")
-
-TAB_NAMES = {
-    "turn": "Turn",
-    "time": "Over time",
-    "history": "History",
-    "probes": "Probes",
-    "doctor": "Doctor",
-    "check": "Check",
-    "tools": "Tools",
-    "model": "Model",
-    "settings": "Settings",
-}
 
 
 @cache
@@ -75,23 +62,13 @@ def shell() -> Html:
                 data_act="tab",
                 data_tab=key,
             )
-            for key, name in TAB_NAMES.items()
+            for key, name in TABS
         ],
         cls="eg-tabs",
         role="tablist",
         aria_label="Guardrails",
     )
-    panels = [
-        _panel("turn", _turn("t.")),
-        _panel("time", join([_place(name) for name in ("plot", "long", "turns")])),
-        _panel("history", _place("history")),
-        _panel("probes", join([_place(name) for name in PROBE_PLACES])),
-        _panel("doctor", join([_place(name) for name in DOCTOR_PLACES])),
-        _panel("check", join(check_form(), _place("checking"), _checked())),
-        _panel("tools", join([_place(name) for name in ("tools", "answers", "schema")])),
-        _panel("model", join([_place(name) for name in ("model", "cache", "drift", "loader")])),
-        _panel("settings", join(_place("settings"), calibrate_form(), _place("calibrated"))),
-    ]
+    panels = [_panel(key, join([card.frame() for card in CARDS if card.tab == key])) for key, _ in TABS]
     body = el("div", tabs, panels, id="eg-body", cls="eg-body", hidden=True)
     status = el("p", cls="eg-said", role="status", aria_live="polite", data_said=True)
     toast = el("div", status, cls="eg-toast", popover="manual")
@@ -100,7 +77,7 @@ def shell() -> Html:
         style,
         _line(),
         bar,
-        _place("problems"),
+        place("problems"),
         body,
         toast,
         id="eg-root",
@@ -122,10 +99,6 @@ def _line() -> Html:
     )
 
 
-def _place(name: str, cls: str | None = None) -> Html:
-    return el("div", data_slot=name, cls=cls)
-
-
 def _panel(key: str, content: Html) -> Html:
     return el(
         "div",
@@ -137,30 +110,3 @@ def _panel(key: str, content: Html) -> Html:
         hidden=key != "turn",
         cls="eg-panel",
     )
-
-
-def _turn(prefix: str) -> Html:
-    """The places of one turn."""
-    return join(
-        _place(prefix + "head", "eg-head"),
-        _place(prefix + "acted"),
-        el(
-            "div",
-            el(
-                "div",
-                el("div", data_list=prefix + "answer", cls="eg-answer", aria_label="Answer", role="group"),
-                legend(),
-                cls="eg-main",
-            ),
-            el("aside", data_slot=prefix + "evidence", cls="eg-evidence", aria_label="Evidence"),
-            cls="eg-split",
-        ),
-        el("div", el("h4", "Numbers"), el("div", data_list=prefix + "numbers"), cls="eg-block"),
-        el("div", el("h4", "Snippets"), el("div", data_list=prefix + "snippets"), cls="eg-block"),
-    )
-
-
-def _checked() -> Html:
-    """The places of a pasted text's result, hidden until there is one."""
-    head = el("div", data_slot="checked", cls="eg-glance eg-checked")
-    return el("div", head, _turn("p."), data_when="checked", hidden=True)

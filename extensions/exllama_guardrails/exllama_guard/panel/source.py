@@ -87,6 +87,10 @@ class ToolSource(Protocol):
         """Locks a changed tool's new definition; False when none waits."""
         ...
 
-    def schema_problem(self, text: str) -> str:
-        """Why a pasted JSON Schema for answers cannot be used; empty where it can."""
+    def check_schema(self, text: str) -> None:
+        """Returns where a pasted JSON Schema for answers can be used.
+
+        Raises:
+            SchemaError: It cannot.
+        """
         ...

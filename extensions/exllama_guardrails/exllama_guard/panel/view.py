@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.context import Context
 
 from exllama_guard.lifecycle import Lifecycle
-from exllama_guard.panel.check.cards import Visitor
+from exllama_guard.panel.card import Visitor
 from exllama_guard.panel.compat import accepted, hidden_event
 from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.shell import script, shell

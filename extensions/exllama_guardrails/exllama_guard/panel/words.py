@@ -14,9 +14,9 @@ GATE_WORDS = {
 GATE_TONES = {Gate.PASS: "pass", Gate.REVIEW: "review", Gate.FAIL: "fail", Gate.NOT_MEASURED: "none"}
 
 CLAIM_WORDS = {
-    Gate.PASS: "carried by the snippets",
-    Gate.REVIEW: "only partly carried",
-    Gate.FAIL: "not carried by the snippets",
+    Gate.PASS: "supported by the snippets",
+    Gate.REVIEW: "only partly supported",
+    Gate.FAIL: "not supported by the snippets",
     Gate.NOT_MEASURED: "not checked",
 }
 
@@ -33,7 +33,7 @@ EXPLANATIONS = {
     "It says nothing about the answer.",
     "question_answer": "How far the answer lies from the question. "
     "Low means on topic; it does not mean right.",
-    "support": "How likely the snippets carry the weakest sentence of the answer, from 0 to 1. "
+    "support": "How likely the snippets support the weakest sentence of the answer, from 0 to 1. "
     "It checks against the snippets, not against the world.",
     "relevance": "How likely the answer speaks of what was asked, from 0 to 1. "
     "A relevant answer can still be wrong.",
@@ -146,7 +146,7 @@ SETTING_HINTS = {
         "Is shown, annotated, tried once more, or replaced by what is missing.",
     ),
     "on_review": ("An answer to review", "The same, for answers that need a second look."),
-    "annotate_citations": ("Name the snippets", "The line also says which snippet carries each statement."),
+    "annotate_citations": ("Name the snippets", "The line also says which snippet supports each statement."),
     "act_wait_ms": ("Wait for the verdict", "Milliseconds after the last word; then the answer stands."),
     "repair_tries": ("Tries of a repair", "One or two; the better supported answer is kept."),
     "repair_temperature": ("Temperature of a repair", "At most 0.2, so that the new try keeps to the text."),

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from exllama_guard.core.turns import Reader
-from exllama_guard.errors import GuardError
+from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.run import Progress
 
-__all__ = ["Spawn", "Task", "TaskState", "Tell", "on_a_thread"]
+__all__ = ["Spawn", "Task", "TaskState", "ReportProgress", "on_a_thread"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-Tell = Callable[[Progress], None]
+ReportProgress = Callable[[Progress], None]
 Spawn = Callable[[Callable[[], None]], None]
 
 
@@ -41,7 +41,11 @@ class Task(Generic[R, T]):
     """Starts, stops and remembers one kind of work. Thread-safe; the lock protects state and owner."""
 
     def __init__(
-        self, name: str, work: Callable[[R, Tell, threading.Event], T], *, spawn: Spawn = on_a_thread
+        self,
+        name: str,
+        work: Callable[[R, ReportProgress, threading.Event], T],
+        *,
+        spawn: Spawn = on_a_thread,
     ) -> None:
         """Nothing runs before `start`; `work` may raise GuardError, whose sentence is then shown."""
         self._name, self._work, self._spawn = name, work, spawn
@@ -64,17 +68,20 @@ class Task(Generic[R, T]):
             problem = self._busy("Another user's") if self._state.running else ""
             return TaskState(version=self._state.version, problem=problem)
 
-    def start(self, asked: R, owner: Reader | None = None) -> str:
-        """Starts the work; a sentence where it cannot be started, else ""."""
+    def start(self, asked: R, owner: Reader | None = None) -> None:
+        """Starts the work.
+
+        Raises:
+            UserError: Work of this kind is running.
+        """
         owner = owner or Reader()
         with self._lock:
             if self._state.running:
-                return self._busy("A" if self._owner == owner else "Another user's")
+                raise UserError(self._busy("A" if self._owner == owner else "Another user's"))
             self._owner, self._cancel = owner, threading.Event()
             self._state = TaskState(self._state.version + 1, True, asked)
             cancel = self._cancel
         self._spawn(lambda: self._run(asked, cancel))
-        return ""
 
     def stop(self, reader: Reader | None = None) -> None:
         """Ends the running work at its next token; what is finished is kept. Another's work goes on."""
@@ -89,7 +96,7 @@ class Task(Generic[R, T]):
 
     def _run(self, asked: R, cancel: threading.Event) -> None:
         try:
-            result = self._work(asked, self._told, cancel)
+            result = self._work(asked, self._progressed, cancel)
         except GuardError as error:
             self._change(running=False, problem=str(error))
         else:
@@ -101,7 +108,7 @@ class Task(Generic[R, T]):
                     running=False, problem=f"The {self._name} ended with a fault; the log has its lines."
                 )
 
-    def _told(self, progress: Progress) -> None:
+    def _progressed(self, progress: Progress) -> None:
         self._change(progress=progress)
 
     def _change(self, **values: object) -> None:

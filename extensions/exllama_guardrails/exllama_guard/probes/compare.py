@@ -11,6 +11,7 @@ from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.snippets import content_hash
 from exllama_guard.errors import BackendError
 from exllama_guard.grounding import answer_of, find_citations, measure_distances
+from exllama_guard.probes.generation import DRAWN, Sampling, TextGenerator, prompt_for
 from exllama_guard.probes.gold import GoldItem
 from exllama_guard.probes.lambda_probe import LambdaProbe, run_probe
 from exllama_guard.probes.measures.agreement import EQUAL_COSINE, same_meaning
@@ -20,7 +21,6 @@ from exllama_guard.probes.measures.resonance import answer_side_of
 from exllama_guard.probes.measures.stability import LambdaReport
 from exllama_guard.probes.run import Job, Runner
 from exllama_guard.probes.timing import TIMED_TOKENS, token_seconds
-from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
 from exllama_guard.tools import read_json
 
 __all__ = ["CompareJob", "Mode", "ModeSource", "run_compare", "probe_of"]
@@ -35,7 +35,7 @@ JSON_CASES = (
 )
 
 
-class Mode(Writer, Protocol):
+class Mode(TextGenerator, Protocol):
     """A loaded mode that also tells its distributions."""
 
     @property
@@ -103,8 +103,8 @@ def run_compare(
     *,
     embedder: Embedder,
     verifier: Verifier | None = None,
-    tell_mode: Callable[[str], None] = lambda _: None,
-    tell_run: Callable[[ModeRun], None] = lambda _: None,
+    report_mode: Callable[[str], None] = lambda _: None,
+    report_run: Callable[[ModeRun], None] = lambda _: None,
 ) -> tuple[ModeRun, ...]:
     """One result a mode, in order, the first being the reference; a mode that fails says so in `problem`.
 
@@ -119,7 +119,7 @@ def run_compare(
     for source in sources:
         if runner.cancel.is_set():
             break
-        tell_mode(source.label)
+        report_mode(source.label)
         try:
             token_s = _timed(source.open_timed, job, runner) if job.timing and source.open_timed else None
             mode = source.open()
@@ -135,7 +135,7 @@ def run_compare(
         else:
             reference = reference or seen
         out.append(run)
-        tell_run(run)
+        report_run(run)
     return tuple(out)
 
 

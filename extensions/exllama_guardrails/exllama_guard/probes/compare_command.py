@@ -14,9 +14,9 @@ from exllama_guard.errors import UserError
 from exllama_guard.probes.doctor.symptoms import Observation, observed
 from exllama_guard.probes.modes.opening import choose_mode
 
-__all__ = ["PICKED_FORMS", "Comparison"]
+__all__ = ["PICKED_PRECISIONS", "Comparison"]
 
-PICKED_FORMS = (
+PICKED_PRECISIONS = (
     "float32",
     "bfloat16",
     "float16",
@@ -52,7 +52,7 @@ class Comparison:
         return tuple(str(one) for one in usable)[:_MOST]
 
     def command(self, modes: Sequence[str], gold: str) -> str:
-        """A line for a shell that compares `modes` ([LABEL=]PATH[@FORM]); nothing is loaded.
+        """A line for a shell that compares `modes` ([LABEL=]PATH[@PRECISION]); nothing is loaded.
 
         Raises:
             UserError: Fewer than two modes, two of them alike, one that is not there, or no gold set.
@@ -62,13 +62,13 @@ class Comparison:
         chosen = [choose_mode(mode) for mode in modes]
         if len(chosen) < 2:
             raise UserError(f"{len(chosen)} modes are picked; a comparison needs at least two.")
-        if len({(mode.path, mode.form) for mode in chosen}) < len(chosen):
-            raise UserError("Two modes are the same; pick another model or another form.")
+        if len({(mode.path, mode.precision) for mode in chosen}) < len(chosen):
+            raise UserError("Two modes are the same; pick another model or another precision.")
         if not gold or not Path(gold).expanduser().is_file():
             raise UserError(f"There is no gold set at “{gold}”; name a file of JSON lines.")
         words = ["python3", "extensions/exllama_guardrails", "compare", "--gold", gold]
         for mode in chosen:
-            words += ["--mode", f"{mode.label}={mode.path}@{mode.form}"]
+            words += ["--mode", f"{mode.label}={mode.path}@{mode.precision}"]
         words += ["--keep", str(self.report.with_suffix(".jsonl")), "--json", str(self.report)]
         return shlex.join([*words, "--html", str(self.report.with_suffix(".html"))])
 
@@ -82,8 +82,8 @@ class Comparison:
             label, _, id_ = str(line.get("name", "") if isinstance(line, dict) else "").rpartition(": ")
             gate = _GATES.get(str(line.get("verdict"))) if id_ in ("EX2", "V3") else None
             if gate is not None:
-                told = f"{label}, compared on {when}: {line.get('sentence', '')}"
-                found.append(observed(id_, gate, told))
+                sentence = f"{label}, compared on {when}: {line.get('sentence', '')}"
+                found.append(observed(id_, gate, sentence))
         return tuple(found)
 
     def last(self, reader: Reader) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from exllama_guard.core.turns import Reader, TurnReport
-from exllama_guard.errors import GuardError, UserError
-from exllama_guard.probes.background import Spawn, Task, Tell, on_a_thread
+from exllama_guard.errors import UserError
+from exllama_guard.probes.background import ReportProgress, Spawn, Task, on_a_thread
 from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.desk_parts import (
     DeskParts,
@@ -21,10 +21,10 @@ from exllama_guard.probes.desk_parts import (
 )
 from exllama_guard.probes.doctor.checkup import Checkup, checkup_of
 from exllama_guard.probes.doctor.diagnosis import Diagnosis, Findings, diagnosis_of
-from exllama_guard.probes.doctor.examine import Patient, by_chat, examine, observe_use
+from exllama_guard.probes.doctor.examine import CheckupRequest, by_chat, examine, observe_use
 from exllama_guard.probes.doctor.symptoms import Observation
+from exllama_guard.probes.generation import GREEDY
 from exllama_guard.probes.gold import read_gold
-from exllama_guard.probes.kept import KeptRuns
 from exllama_guard.probes.lambda_probe import LambdaProbe
 from exllama_guard.probes.long_view import LongView
 from exllama_guard.probes.measures.long_run import LongRun
@@ -34,9 +34,9 @@ from exllama_guard.probes.replay import Replayed, ReplayJob, run_replay
 from exllama_guard.probes.reports.probe import lambda_report
 from exllama_guard.probes.reports.use import checkup_report, replay_report, verify_report
 from exllama_guard.probes.run import Runner
+from exllama_guard.probes.run_cache import RunCache
 from exllama_guard.probes.service import ProbeService, ProbeState
 from exllama_guard.probes.verify import VerifyJob, run_verify
-from exllama_guard.probes.writer import GREEDY
 from exllama_guard.report import Report
 
 __all__ = ["ProbeDesk"]
@@ -45,21 +45,21 @@ __all__ = ["ProbeDesk"]
 class ProbeDesk:
     """The probes of one host. Thread-safe. What a reader started is shown to that reader only.
 
-    Every `start_…` gives "" or one sentence that says why it was not started.
+    Every `start_…` raises a GuardError that says why it was not started.
     """
 
     def __init__(self, parts: DeskParts, *, spawn: Spawn = on_a_thread) -> None:
         """Nothing runs before it is started."""
         self._parts = parts
         self._lambda = ProbeService(
-            writer=parts.writer,
+            generator=parts.generator,
             embedder=parts.embedder,
             verifier=parts.verifier,
             users_first=parts.users_first,
             keep=parts.keep,
             spawn=spawn,
         )
-        self._doctor: Task[Patient, Checkup] = Task("checkup", examine, spawn=spawn)
+        self._doctor: Task[CheckupRequest, Checkup] = Task("checkup", examine, spawn=spawn)
         self._verify: Task[GoldToRun, Verified] = Task("verification", self._run_gold, spawn=spawn)
         self._replay: Task[ReplayJob, Replayed] = Task("replay", self._run_replay, spawn=spawn)
         self._long = LongView(parts.embedder, parts.window)
@@ -70,18 +70,19 @@ class ProbeDesk:
 
     # --- λ ----------------------------------------------------------------------------------------------
 
-    def probe_for(self, reader: Reader, turn_id: str = "") -> LambdaProbe | str:
-        """A probe of a turn of the reader's (the last one), its forms ready to be edited; else a sentence."""
-        try:
-            turn = self._turn(reader, turn_id)
-            probe = LambdaProbe(turn.request.question, turn.request.snippets)
-            return replace(probe, forms=probe.all_forms())
-        except GuardError as error:
-            return str(error)
+    def probe_for(self, reader: Reader, turn_id: str = "") -> LambdaProbe:
+        """A probe of a turn of the reader's (the last one), its forms ready to be edited.
 
-    def start_probe(self, reader: Reader, probe: LambdaProbe) -> str:
+        Raises:
+            UserError: There is no such turn, or it has no question that can be asked again.
+        """
+        turn = self._turn(reader, turn_id)
+        probe = LambdaProbe(turn.request.question, turn.request.snippets)
+        return replace(probe, forms=probe.all_forms())
+
+    def start_probe(self, reader: Reader, probe: LambdaProbe) -> None:
         """Starts the λ probe; finished generations are kept, so that the same probe goes on where it was."""
-        return self._lambda.start(probe, reader)
+        self._lambda.start(probe, reader)
 
     def stop_probe(self, reader: Reader) -> None:
         """Ends the reader's probe at its next token."""
@@ -100,26 +101,24 @@ class ProbeDesk:
 
     # --- doctor -----------------------------------------------------------------------------------------
 
-    def start_doctor(self, reader: Reader, reference: str = "") -> str:
-        """Starts the checkup; `reference` as the command takes it: [LABEL=]PATH[@FORM], or ""."""
+    def start_doctor(self, reader: Reader, reference: str = "") -> None:
+        """Starts the checkup; `reference` as the command takes it: [LABEL=]PATH[@PRECISION], or ""."""
         parts, model = self._parts, self._parts.model()
-        try:
-            patient = Patient(
-                path=parts.path(),
-                open=parts.reading,
-                reference=choose_mode(reference) if reference.strip() else None,
-                signs=parts.signs(reader),
-                turns=parts.turns(reader)[::-1],
-                more=(*self._replayed(reader), *parts.comparison.observed()),
-                baselines=parts.baselines,
-                model_hash=(model.model_hash if model is not None else None) or "",
-                loader=model.loader if model is not None else "",
-                embedder=parts.embedder(),
-                window=parts.window(),
-            )
-        except GuardError as error:
-            return str(error)
-        return self._doctor.start(patient, reader)
+        request = CheckupRequest(
+            path=parts.path(),
+            open=parts.reading,
+            reference=choose_mode(reference) if reference.strip() else None,
+            signs=parts.signs(reader),
+            turns=parts.turns(reader)[::-1],
+            more=(*self._replayed(reader), *parts.comparison.observed()),
+            baselines=parts.baselines,
+            model_hash=(model.model_hash if model is not None else None) or "",
+            loader=model.loader if model is not None else "",
+            embedder=parts.embedder(),
+            window=parts.window(),
+            limits=parts.limits(),
+        )
+        self._doctor.start(request, reader)
 
     def stop_doctor(self, reader: Reader) -> None:
         """Ends the reader's checkup after the step that runs."""
@@ -138,11 +137,13 @@ class ProbeDesk:
         """What use has shown so far without asking anything, the first to repair first. Cheap to poll."""
         signs, turns = self._parts.signs(reader), self._parts.turns(reader)
         more = self._replayed(reader)
-        key = (reader, signs, tuple(turn.request.turn_id for turn in turns), self._replay.state.version)
+        limits, window = self._parts.limits(), self._parts.window()
+        ids = tuple(turn.request.turn_id for turn in turns)
+        key = (reader, signs, ids, self._replay.state.version, limits, window)
         with self._lock:
             if key == self._seen_key:
                 return self._seen
-        seen = checkup_of((*more, *observe_use(signs, turns[::-1], window=self._parts.window()))).found
+        seen = checkup_of((*more, *observe_use(signs, turns[::-1], limits=limits, window=window))).found
         with self._lock:
             self._seen_key, self._seen = key, seen
         return seen
@@ -153,16 +154,16 @@ class ProbeDesk:
 
     # --- the diagnostic prompt --------------------------------------------------------------------------
 
-    def diagnosis(self, reader: Reader, turn_id: str = "") -> Diagnosis | str:
-        """The prompt of a turn of the reader's (the last one), from what is measured by now; else a sentence.
+    def diagnosis(self, reader: Reader, turn_id: str = "") -> Diagnosis:
+        """The prompt of a turn of the reader's (the last one), from what is measured by now.
 
         Takes milliseconds. `offers` names what is slow and was not measured; `start_missing` measures λ.
+
+        Raises:
+            UserError: There is no such turn.
         """
         parts = self._parts
-        try:
-            turn = self._turn(reader, turn_id)
-        except UserError as error:
-            return str(error)
+        turn = self._turn(reader, turn_id)
         chat = next(c for c in by_chat(parts.turns(reader)[::-1]) if turn in c)
         before = chat[: chat.index(turn) + 1]
         return diagnosis_of(
@@ -172,15 +173,14 @@ class ProbeDesk:
                 self._agreement(reader, turn),
                 parts.modes(),
                 parts.drift(),
-                observe_use(parts.signs(reader), before, window=parts.window()),
+                observe_use(parts.signs(reader), before, limits=parts.limits(), window=parts.window()),
                 parts.limits().distance_fail,
             )
         )
 
-    def start_missing(self, reader: Reader, turn_id: str = "") -> str:
+    def start_missing(self, reader: Reader, turn_id: str = "") -> None:
         """Starts the λ probe of that turn; the next `diagnosis` holds its result."""
-        probe = self.probe_for(reader, turn_id)
-        return probe if isinstance(probe, str) else self.start_probe(reader, probe)
+        self.start_probe(reader, self.probe_for(reader, turn_id))
 
     def _agreement(self, reader: Reader, turn: TurnReport) -> LambdaReport | None:
         state = self.probe_state(reader)
@@ -202,7 +202,7 @@ class ProbeDesk:
 
     def start_replay(
         self, reader: Reader, *, extensions: Sequence[str] = (), questions: int = 3, seeds: int = 0
-    ) -> str:
+    ) -> None:
         """Asks the reader's last questions again, with each of `extensions` on alone and with all off.
 
         Without `extensions` all that may change a prompt are tried; with `seeds` λ of the last question, too.
@@ -210,11 +210,11 @@ class ProbeDesk:
         turns = self._parts.turns(reader)
         asked = tuple(dict.fromkeys(t.request.question for t in turns if t.request.question.strip()))
         if not asked:
-            return "There is no question to ask again; ask the model something first."
+            raise UserError("There is no question to ask again; ask the model something first.")
         names = tuple(extensions) or tuple(self._parts.text_extensions())
         if not names:
-            return "No other extension that changes prompts is on; tick one in the Session tab."
-        return self._replay.start(ReplayJob(asked[:questions], names, seeds), reader)
+            raise UserError("No other extension that changes prompts is on; tick one in the Session tab.")
+        self._replay.start(ReplayJob(asked[:questions], names, seeds), reader)
 
     def stop_replay(self, reader: Reader) -> None:
         """Ends the reader's replay at its next token."""
@@ -237,12 +237,14 @@ class ProbeDesk:
         done = self.replay_state(reader).result
         return () if done is None else tuple(one for each in done.replays for one in each.observations)
 
-    def _run_replay(self, job: ReplayJob, tell: Tell, cancel: threading.Event) -> Replayed:
+    def _run_replay(
+        self, job: ReplayJob, report_progress: ReportProgress, cancel: threading.Event
+    ) -> Replayed:
         parts = self._parts
         return run_replay(
             job,
             parts.replay,
-            tell,
+            report_progress,
             cancel,
             users_first=parts.users_first,
             embedder=parts.embedder,
@@ -251,12 +253,13 @@ class ProbeDesk:
 
     # --- gold set ---------------------------------------------------------------------------------------
 
-    def start_verify(self, reader: Reader, text: str, *, answers: bool) -> str:
+    def start_verify(self, reader: Reader, text: str, *, answers: bool) -> None:
         """Runs a gold set of JSON lines; without `answers` only retrieval is measured, without a model."""
         gold = read_gold(text.splitlines())
         if not gold.items:
-            return f"The gold set holds no usable question: {' '.join(gold.problems[:3]) or 'it is empty.'}"
-        return self._verify.start(GoldToRun(gold, answers), reader)
+            problems = " ".join(gold.problems[:3]) or "it is empty."
+            raise UserError(f"The gold set holds no usable question: {problems}")
+        self._verify.start(GoldToRun(gold, answers), reader)
 
     def stop_verify(self, reader: Reader) -> None:
         """Ends the reader's verification at its next token."""
@@ -273,15 +276,17 @@ class ProbeDesk:
             return None
         return verify_report(done.results, done.problems, self._parts.environment(), planned=done.planned)
 
-    def _run_gold(self, gold: GoldToRun, tell: Tell, cancel: threading.Event) -> Verified:
+    def _run_gold(
+        self, gold: GoldToRun, report_progress: ReportProgress, cancel: threading.Event
+    ) -> Verified:
         parts = self._parts
-        runner = Runner(KeptRuns(parts.keep()), tell, cancel, parts.users_first)
+        runner = Runner(RunCache(parts.keep()), report_progress, cancel, parts.users_first)
         job = VerifyJob(gold.items.items, sampling=GREEDY, limits=parts.limits())
         results = run_verify(
             job,
             runner,
             embedder=parts.embedder(),
-            writer=parts.writer if gold.answers else None,
+            generator=parts.generator if gold.answers else None,
             retriever=parts.retriever(),
         )
         return Verified(results, gold.items.problems, len(gold.items.items))

@@ -16,13 +16,14 @@ from exllama_guard.probes.compare_command import Comparison
 from exllama_guard.probes.doctor.baseline import BaselineStore
 from exllama_guard.probes.doctor.checkup import Checkup
 from exllama_guard.probes.doctor.diagnosis import ModeSummary
-from exllama_guard.probes.doctor.examine import Patient
+from exllama_guard.probes.doctor.examine import CheckupRequest
 from exllama_guard.probes.doctor.model_check import Reading
 from exllama_guard.probes.doctor.model_signs import ModelSigns
+from exllama_guard.probes.generation import TextGenerator
 from exllama_guard.probes.gold import GoldSet
-from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits
+from exllama_guard.probes.measures.limits import RetrievalLimits
+from exllama_guard.probes.measures.verification import ItemResult
 from exllama_guard.probes.replay import Replayed, ReplayHost, ReplayJob
-from exllama_guard.probes.writer import Writer
 
 __all__ = [
     "DeskParts",
@@ -39,7 +40,7 @@ __all__ = [
 class DeskParts:
     """Where the desk finds things; each is asked when it is needed, so that a change counts at once."""
 
-    writer: Writer
+    generator: TextGenerator
     users_first: Callable[[threading.Event], None]
     embedder: Callable[[], Embedder]
     verifier: Callable[[], Verifier | None]
@@ -53,7 +54,7 @@ class DeskParts:
     model: Callable[[], ModelInfo | None]  # with the hashes of its files, once they are read
     extensions: Callable[[], tuple[str, ...] | None]
     text_extensions: Callable[[], tuple[str, ...]]  # that may change a prompt
-    limits: Callable[[], VerifyLimits]
+    limits: Callable[[], RetrievalLimits]
     window: Callable[[], int]
     environment: Callable[[], dict[str, str]]
     replay: ReplayHost
@@ -79,7 +80,7 @@ class GoldToRun:
     answers: bool
 
 
-DoctorState = TaskState[Patient, Checkup]
+DoctorState = TaskState[CheckupRequest, Checkup]
 ReplayState = TaskState[ReplayJob, Replayed]
 VerifyState = TaskState[GoldToRun, Verified]
 

@@ -10,6 +10,7 @@ from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.errors import UserError
 from exllama_guard.grounding import answer_of, find_citations
+from exllama_guard.probes.generation import DRAWN, Sampling, TextGenerator, prompt_for
 from exllama_guard.probes.measures.agreement import (
     EQUAL_COSINE,
     clusters_of,
@@ -20,7 +21,6 @@ from exllama_guard.probes.measures.agreement import (
 from exllama_guard.probes.measures.paraphrase import forms_of
 from exllama_guard.probes.measures.stability import FORMS, SEEDS, Answer, LambdaReport, judge_runs
 from exllama_guard.probes.run import Job, Runner
-from exllama_guard.probes.writer import DRAWN, Sampling, Writer, prompt_for
 
 __all__ = ["LambdaProbe", "ProbeResult", "jobs_of", "judge_answers", "run_probe"]
 
@@ -66,7 +66,7 @@ class ProbeResult:
 
 def run_probe(
     probe: LambdaProbe,
-    writer: Writer,
+    generator: TextGenerator,
     runner: Runner,
     *,
     embedder: Embedder,
@@ -85,10 +85,10 @@ def run_probe(
     jobs = jobs_of(probe)
     threading.Thread(target=load_statistics, name="guardrails-statistics", daemon=True).start()
     runs: list[Answer] = []
-    for (_, written), (form, seed) in zip(runner.run(writer, jobs), grid, strict=False):
+    for (_, written), (form, seed) in zip(runner.run(generator, jobs), grid, strict=False):
         runs.append(Answer(form, seed, answer_of(written.text).strip()))
     report = judge_answers(runs, probe, planned=len(grid), embedder=embedder, verifier=verifier)
-    return ProbeResult(writer.id, forms, probe.seeds, probe.sampling, report, len(runs) < len(grid))
+    return ProbeResult(generator.id, forms, probe.seeds, probe.sampling, report, len(runs) < len(grid))
 
 
 def jobs_of(probe: LambdaProbe) -> list[Job]:

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.turns import TurnReport
-from exllama_guard.probes.background import Tell
+from exllama_guard.probes.background import ReportProgress
+from exllama_guard.probes.generation import DRAWN, GREEDY, Sampling
 from exllama_guard.probes.lambda_probe import LambdaProbe, judge_answers
 from exllama_guard.probes.measures.replay import Replay, replay_of
 from exllama_guard.probes.measures.stability import Answer, LambdaReport
 from exllama_guard.probes.run import Progress
-from exllama_guard.probes.writer import DRAWN, GREEDY, Sampling
 from exllama_guard.trace import TraceRecord, record_of
 
 __all__ = ["OFF", "Replayed", "ReplayHost", "ReplayJob", "run_replay"]
@@ -60,7 +60,7 @@ class Replayed:
 def run_replay(
     job: ReplayJob,
     host: ReplayHost,
-    tell: Tell,
+    report_progress: ReportProgress,
     cancel: threading.Event,
     *,
     users_first: Callable[[threading.Event], None],
@@ -84,7 +84,7 @@ def run_replay(
     stopped = False
     for done, (question, name, sampling, seed) in enumerate(asked):
         left_s = median(took_s) * (len(asked) - done) if took_s else None
-        tell(Progress(done, len(asked), f"with {name}", time.monotonic() - started_s, left_s))
+        report_progress(Progress(done, len(asked), f"with {name}", time.monotonic() - started_s, left_s))
         users_first(cancel)
         before_s = time.monotonic()
         turn = None if cancel.is_set() else host.ask(question, settings[name], sampling, seed, cancel)
@@ -97,7 +97,7 @@ def run_replay(
         else:
             records[name].append(record_of(turn))
     if not stopped:
-        tell(Progress(len(asked), len(asked), "", time.monotonic() - started_s, 0.0))
+        report_progress(Progress(len(asked), len(asked), "", time.monotonic() - started_s, 0.0))
     replays = tuple(replay_of(records[OFF], records[name], name) for name in job.extensions)
     agreement = {
         name: _agreement(turns, drawn, job.seeds, embedder(), verifier())

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from exllama_guard.probes.kept import KeptRuns, run_key
-from exllama_guard.probes.writer import Sampling, Writer, Written
+from exllama_guard.probes.generation import Generation, Sampling, TextGenerator
+from exllama_guard.probes.run_cache import RunCache, run_key
 
 __all__ = ["Job", "Progress", "Runner"]
 
@@ -52,12 +52,12 @@ def _nobody_waits(cancel: threading.Event) -> None:
 class Runner:
     """Runs jobs of one probe. `users_first`, called before each, returns when no user waits."""
 
-    kept: KeptRuns = field(default_factory=KeptRuns)
-    tell: Callable[[Progress], None] = lambda _: None
+    cache: RunCache = field(default_factory=RunCache)
+    report_progress: Callable[[Progress], None] = lambda _: None
     cancel: threading.Event = field(default_factory=threading.Event)
     users_first: Callable[[threading.Event], None] = _nobody_waits
 
-    def run(self, writer: Writer, jobs: Sequence[Job]) -> Iterator[tuple[Job, Written]]:
+    def run(self, generator: TextGenerator, jobs: Sequence[Job]) -> Iterator[tuple[Job, Generation]]:
         """Each job with its generation, in order; ends early once `cancel` is set. Kept ones cost nothing.
 
         Raises:
@@ -68,23 +68,25 @@ class Runner:
         took_s: list[float] = []
         done = 0
         for job in jobs:
-            key = run_key(writer.id, job.text, job.sampling, job.seed)
-            run = self.kept.get(key)
-            self._tell(done, len(jobs), job.label, started_s, took_s)
+            key = run_key(generator.id, job.text, job.sampling, job.seed)
+            run = self.cache.get(key)
+            self._report_progress(done, len(jobs), job.label, started_s, took_s)
             if run is None:
                 self.users_first(self.cancel)
                 if self.cancel.is_set():
                     return
                 before_s = time.monotonic()
-                run = writer.write(job.text, job.sampling, job.seed, self.cancel)
+                run = generator.write(job.text, job.sampling, job.seed, self.cancel)
                 took_s.append(time.monotonic() - before_s)
-                self.kept.add(key, run)
+                self.cache.add(key, run)
                 if run.stopped:
                     return
             done += 1
             yield job, run
-        self._tell(done, len(jobs), "", started_s, took_s)
+        self._report_progress(done, len(jobs), "", started_s, took_s)
 
-    def _tell(self, done: int, total: int, label: str, started_s: float, took_s: Sequence[float]) -> None:
+    def _report_progress(
+        self, done: int, total: int, label: str, started_s: float, took_s: Sequence[float]
+    ) -> None:
         left_s = median(took_s) * (total - done) if took_s else None
-        self.tell(Progress(done, total, label, time.monotonic() - started_s, left_s))
+        self.report_progress(Progress(done, total, label, time.monotonic() - started_s, left_s))

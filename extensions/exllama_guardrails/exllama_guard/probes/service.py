@@ -8,12 +8,11 @@ from pathlib import Path
 
 from exllama_guard.core.ports import Embedder, Verifier
 from exllama_guard.core.turns import Reader
-from exllama_guard.errors import GuardError
-from exllama_guard.probes.background import Spawn, Task, TaskState, Tell, on_a_thread
-from exllama_guard.probes.kept import KeptRuns
+from exllama_guard.probes.background import ReportProgress, Spawn, Task, TaskState, on_a_thread
+from exllama_guard.probes.generation import TextGenerator
 from exllama_guard.probes.lambda_probe import LambdaProbe, ProbeResult, run_probe
 from exllama_guard.probes.run import Runner
-from exllama_guard.probes.writer import Writer
+from exllama_guard.probes.run_cache import RunCache
 
 __all__ = ["ProbeService", "ProbeState"]
 
@@ -26,7 +25,7 @@ class ProbeService(Task[LambdaProbe, ProbeResult]):
     def __init__(
         self,
         *,
-        writer: Writer,
+        generator: TextGenerator,
         embedder: Callable[[], Embedder],
         verifier: Callable[[], Verifier | None] = lambda: None,
         users_first: Callable[[threading.Event], None] = lambda cancel: None,
@@ -34,18 +33,21 @@ class ProbeService(Task[LambdaProbe, ProbeResult]):
         spawn: Spawn = on_a_thread,
     ) -> None:
         """Nothing runs before `start`; `keep` says where finished generations survive a crash."""
-        self._writer, self._embedder, self._verifier = writer, embedder, verifier
+        self._generator, self._embedder, self._verifier = generator, embedder, verifier
         self._users_first, self._keep = users_first, keep
         super().__init__("probe", self._probe, spawn=spawn)
 
-    def start(self, asked: LambdaProbe, owner: Reader | None = None) -> str:
-        """Starts the probe; a sentence where it cannot be started, else ""."""
-        try:
-            asked.all_forms()
-        except GuardError as error:
-            return str(error)
-        return super().start(asked, owner)
+    def start(self, asked: LambdaProbe, owner: Reader | None = None) -> None:
+        """Starts the probe.
 
-    def _probe(self, asked: LambdaProbe, tell: Tell, cancel: threading.Event) -> ProbeResult:
-        runner = Runner(KeptRuns(self._keep()), tell, cancel, self._users_first)
-        return run_probe(asked, self._writer, runner, embedder=self._embedder(), verifier=self._verifier())
+        Raises:
+            UserError: Its forms are not usable, or a probe is running.
+        """
+        asked.all_forms()
+        super().start(asked, owner)
+
+    def _probe(
+        self, asked: LambdaProbe, report_progress: ReportProgress, cancel: threading.Event
+    ) -> ProbeResult:
+        runner = Runner(RunCache(self._keep()), report_progress, cancel, self._users_first)
+        return run_probe(asked, self._generator, runner, embedder=self._embedder(), verifier=self._verifier())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from exllama_guard.core.measures import NotScored, Reason
-from exllama_guard.probes.writer import Sampling, Writer
+from exllama_guard.probes.generation import Sampling, TextGenerator
 
 __all__ = ["TIMED_RUNS", "TIMED_TOKENS", "token_seconds"]
 
@@ -14,7 +14,7 @@ _TEXT = "Tell a long story about a village at the end of a valley."  # long, so 
 
 
 def token_seconds(
-    mode: Writer, cancel: threading.Event, *, of_tokens: int = TIMED_TOKENS
+    mode: TextGenerator, cancel: threading.Event, *, of_tokens: int = TIMED_TOKENS
 ) -> tuple[float, ...] | NotScored:
     """Seconds a token after the first one, of each run; a short run before them is thrown away.
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from exllama_guard.core.ports import Embedder, Retriever
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.grounding import answer_of
+from exllama_guard.probes.generation import GREEDY, Sampling, TextGenerator, prompt_for
 from exllama_guard.probes.gold import GoldItem
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.paraphrase import forms_of
-from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits, item_result, measure_form
+from exllama_guard.probes.measures.verification import ItemResult, item_result, measure_form
 from exllama_guard.probes.run import Job, Runner
-from exllama_guard.probes.writer import GREEDY, Sampling, Writer, prompt_for
 
 __all__ = ["VerifyJob", "run_verify"]
 
@@ -25,7 +26,7 @@ class VerifyJob:
     forms: int = 3
     snippets: int = 4  # retrieved for a form of an item that brings none
     sampling: Sampling = GREEDY
-    limits: VerifyLimits = VerifyLimits()  # noqa: RUF009 - a frozen value
+    limits: RetrievalLimits = RetrievalLimits()  # noqa: RUF009 - a frozen value
 
 
 def run_verify(
@@ -33,7 +34,7 @@ def run_verify(
     runner: Runner,
     *,
     embedder: Embedder | None,
-    writer: Writer | None = None,
+    generator: TextGenerator | None = None,
     retriever: Retriever | None = None,
 ) -> tuple[ItemResult, ...]:
     """One result an item, in order; stopped half way, the finished ones and the one that was running.
@@ -51,7 +52,7 @@ def run_verify(
         given = [item.snippets or _retrieved(retriever, form, job.snippets) for form in forms]
         results = [
             measure_form(item, form, snippets, answer, embedder=embedder, limits=job.limits)
-            for form, snippets, answer in _answered(job, item, forms, given, runner, writer)
+            for form, snippets, answer in _answered(job, item, forms, given, runner, generator)
         ]
         out.append(item_result(item, results, len(forms)))
     return tuple(out)
@@ -67,13 +68,13 @@ def _answered(
     forms: Sequence[str],
     given: Sequence[tuple[Snippet, ...]],
     runner: Runner,
-    writer: Writer | None,
+    generator: TextGenerator | None,
 ) -> list[tuple[str, tuple[Snippet, ...], str | None]]:
-    if writer is None:
+    if generator is None:
         return [(form, snippets, None) for form, snippets in zip(forms, given, strict=True)]
     jobs = [
         Job(prompt_for(form, snippets), job.sampling, 0, f"{item.id}, form {number}")
         for number, (form, snippets) in enumerate(zip(forms, given, strict=True), start=1)
     ]
-    written = [answer_of(run.text).strip() for _, run in runner.run(writer, jobs)]
+    written = [answer_of(run.text).strip() for _, run in runner.run(generator, jobs)]
     return [(form, snippets, answer) for answer, form, snippets in zip(written, forms, given, strict=False)]

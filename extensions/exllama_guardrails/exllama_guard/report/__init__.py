@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exllama_guard.report.html import as_html
-from exllama_guard.report.json import as_json
+from exllama_guard.report.json import as_json_text
 from exllama_guard.report.markdown import as_markdown
 from exllama_guard.report.values import Chart, ChartLine, ChartRange, Line, Report, Table, shown
 
@@ -15,7 +15,7 @@ __all__ = [
     "Report",
     "Table",
     "as_html",
-    "as_json",
+    "as_json_text",
     "as_markdown",
     "shown",
 ]

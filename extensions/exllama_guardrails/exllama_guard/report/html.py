@@ -1,11 +1,11 @@
 """A report as one HTML file that needs nothing else: no script, no network, pictures as inline SVG."""
-# ruff: noqa: E501 - markup is read one element a line
+# ruff: noqa: E501 - a style sheet is read one rule a line
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable, Iterator, Sequence
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.measures import Gate
 from exllama_guard.report.values import Chart, Report, Table
 
@@ -35,65 +35,94 @@ _DASHES = ("", "6 4", "2 3", "8 3 2 3")
 
 def as_html(report: Report) -> str:
     """The whole page; every text from outside is escaped."""
-    parts = [
-        f"<h1>{escape(report.title)}</h1><p>{escape(report.summary)}</p>",
-        f'<p class="n">{escape(report.made_at)}</p>' if report.made_at else "",
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", name="viewport", content="width=device-width"),
+        el("title", report.title),
+        el("style", Html(_STYLE)),
+    )
+    body = el(
+        "body",
+        el("h1", report.title),
+        el("p", report.summary),
+        el("p", report.made_at, cls="n") if report.made_at else None,
         _verdicts(report),
-        *(_chart(chart) for chart in report.charts),
-        *(_table(table) for table in report.tables),
-        _table(Table("Environment", ("what", "value"), report.environment)) if report.environment else "",
+        [_chart(chart) for chart in report.charts],
+        [_table(table) for table in report.tables],
+        _table(Table("Environment", ("what", "value"), report.environment)) if report.environment else None,
         _left_out(report),
-    ]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(report.title)}</title>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>\n'
+    )
+    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 
 
-def _verdicts(report: Report) -> str:
-    rows = "".join(
-        f'<tr><td>{escape(line.name)}</td><td class="g {line.gate.value}">{_WORDS[line.gate]}</td>'
-        f"<td>{escape(line.sentence)}{_link(line.url)}</td></tr>"
+def _verdicts(report: Report) -> Html:
+    rows = [
+        el(
+            "tr",
+            el("td", line.name),
+            el("td", _WORDS[line.gate], cls=f"g {line.gate.value}"),
+            el("td", line.sentence, _link(line.url)),
+        )
         for line in report.lines
-    )
-    return f'<h2>Verdicts</h2><div class="wide"><table><tbody>{rows}</tbody></table></div>'
+    ]
+    return join(el("h2", "Verdicts"), _wide(el("tbody", rows)))
 
 
-def _link(url: str) -> str:
-    return (
-        f' <a href="{escape(url, quote=True)}" rel="noreferrer">page</a>'
-        if url.startswith("https://")
-        else ""
-    )
+def _link(url: str) -> Html | None:
+    if not url.startswith("https://"):
+        return None
+    return join(" ", el("a", "page", href=url, rel="noreferrer"))
 
 
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
-    note = f'<p class="n">{escape(table.note)}</p>' if table.note else ""
-    return f'<h2>{escape(table.title)}</h2><div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+def _table(table: Table) -> Html:
+    head = el("thead", el("tr", [el("th", column) for column in table.columns]))
+    body = el("tbody", [el("tr", [el("td", cell) for cell in row]) for row in table.rows])
+    note = el("p", table.note, cls="n") if table.note else None
+    return join(el("h2", table.title), _wide(head, body), note)
 
 
-def _left_out(report: Report) -> str:
-    items = "".join(f"<li>{escape(what)}: {escape(why)}</li>" for what, why in report.not_measured)
-    return f"<h2>Not measured</h2>{f'<ul>{items}</ul>' if items else '<p>Nothing was left out.</p>'}"
+def _wide(*parts: Html) -> Html:
+    return el("div", el("table", list(parts)), cls="wide")
+
+
+def _left_out(report: Report) -> Html:
+    items = [el("li", f"{what}: {why}") for what, why in report.not_measured]
+    return join(el("h2", "Not measured"), el("ul", items) if items else el("p", "Nothing was left out."))
 
 
 # --- pictures -------------------------------------------------------------------------------------------
 
 
-def _chart(chart: Chart) -> str:
+def _chart(chart: Chart) -> Html:
     picture = _ranges(chart) if chart.ranges else _lines(chart)
-    return (
-        f"<figure><figcaption><h2>{escape(chart.title)}</h2></figcaption>{picture}</figure>"
-        if picture
-        else ""
-    )
+    if picture is None:
+        return Html("")
+    return el("figure", el("figcaption", el("h2", chart.title)), picture)
 
 
-def _lines(chart: Chart) -> str:
+def _line(
+    x1: float,
+    x2: float,
+    y1: float,
+    y2: float,
+    stroke: str | None = None,
+    dash: str | None = None,
+    width: int | None = None,
+) -> Html:
+    ends = {name: f"{value:.1f}" for name, value in (("x1", x1), ("x2", x2), ("y1", y1), ("y2", y2))}
+    return el("line", stroke=stroke, stroke_dasharray=dash, stroke_width=width, **ends)
+
+
+def _text(x: float, y: float, words: str, anchor: str | None = None) -> Html:
+    return el("text", words, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
+
+
+def _lines(chart: Chart) -> Html | None:
     known = [value for line in chart.lines for value in line.values if value is not None]
     count = max((len(line.values) for line in chart.lines), default=0)
     if not known:
-        return ""
+        return None
     values = [*known, *(limit for limit, _ in chart.limits), 0.0]
     low, high = min(values), max(values) or 1.0
 
@@ -107,53 +136,48 @@ def _lines(chart: Chart) -> str:
     parts += [_limit(value, words, y(value)) for value, words in chart.limits]
     for number, line in enumerate(chart.lines):
         parts += _runs(line.values, x, y, number, line.name)
-    return _svg(parts, _H + 2 * _TOP + 22 * len(chart.lines), chart.title, _legend(chart))
+    return _svg([*parts, *_legend(chart)], _H + 2 * _TOP + 22 * len(chart.lines), chart.title)
 
 
-def _runs(values: Sequence[float | None], x: Place, y: Place, number: int, name: str) -> list[str]:
+def _runs(values: Sequence[float | None], x: Place, y: Place, number: int, name: str) -> Iterator[Html]:
     """Lines between measured neighbours, and a dot for each measured value."""
-    parts: list[str] = []
     run: list[str] = []
     for place, value in enumerate([*values, None]):
         if value is None:
             if len(run) > 1:
-                dash = f' stroke-dasharray="{_DASHES[number % 4]}"' if number % 4 else ""
-                parts.append(
-                    f'<polyline points="{" ".join(run)}" fill="none" stroke="var(--s)" stroke-width="2"{dash}/>'
+                yield el(
+                    "polyline",
+                    points=" ".join(run),
+                    fill="none",
+                    stroke="var(--s)",
+                    stroke_width=2,
+                    stroke_dasharray=_DASHES[number % 4] or None,
                 )
             run = []
             continue
         run.append(f"{x(place):.1f},{y(value):.1f}")
-        title = f"<title>{escape(name)}, {place + 1}: {value:.3f}</title>"
-        parts.append(
-            f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="3.5" fill="var(--s)">{title}</circle>'
-        )
-    return parts
+        title = el("title", f"{name}, {place + 1}: {value:.3f}")
+        dot = el("circle", cx=f"{x(place):.1f}", cy=f"{y(value):.1f}", r="3.5", fill="var(--s)")
+        yield el("g", title, dot)
 
 
-def _legend(chart: Chart) -> list[str]:
-    parts = []
+def _legend(chart: Chart) -> Iterator[Html]:
     for number, line in enumerate(chart.lines):
         y = _H + 2 * _TOP + 22 * number + 10
-        dash = f' stroke-dasharray="{_DASHES[number % 4]}"' if number % 4 else ""
-        parts.append(
-            f'<line x1="{_L}" x2="{_L + 36}" y1="{y}" y2="{y}" stroke="var(--s)" stroke-width="2"{dash}/>'
-        )
-        parts.append(f'<text x="{_L + 44}" y="{y + 4}">{escape(line.name)}</text>')
-    return parts
+        yield _line(_L, _L + 36, y, y, "var(--s)", _DASHES[number % 4] or None, 2)
+        yield _text(_L + 44, y + 4, line.name)
 
 
-def _tick(value: float, y: float) -> str:
-    line = f'<line x1="{_L}" x2="{_W}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--l)"/>'
-    return f'{line}<text x="{_L - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2f}</text>'
+def _tick(value: float, y: float) -> Html:
+    return join(_line(_L, _W, y, y, "var(--l)"), _text(_L - 6, y + 4, f"{value:.2f}", "end"))
 
 
-def _limit(value: float, words: str, y: float) -> str:
-    line = f'<line x1="{_L}" x2="{_W}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--r)" stroke-dasharray="4 4"/>'
-    return f'{line}<text x="{_W - 4}" y="{y - 4:.1f}" text-anchor="end">{escape(words)} {value:.2f}</text>'
+def _limit(value: float, words: str, y: float) -> Html:
+    line = _line(_L, _W, y, y, "var(--r)", "4 4")
+    return join(line, _text(_W - 4, y - 4, f"{words} {value:.2f}", "end"))
 
 
-def _ranges(chart: Chart) -> str:
+def _ranges(chart: Chart) -> Html:
     band: tuple[float, ...] = chart.band or ()
     ends: list[float] = [value for one in chart.ranges for value in (one.low, one.high)] + [0.0, *band]
     low, high = min(ends), max(ends)
@@ -163,32 +187,25 @@ def _ranges(chart: Chart) -> str:
         return left + (right - left) * (value - low) / ((high - low) or 1.0)
 
     height = 34.0 * len(chart.ranges) + 34
-    parts = []
+    parts: list[Html] = []
     if chart.band is not None:
         a, b = (x(value) for value in chart.band)
-        parts.append(
-            f'<rect x="{a:.1f}" y="4" width="{b - a:.1f}" height="{height - 28:.1f}" fill="var(--p)" opacity=".18"/>'
-        )
+        size = {"x": f"{a:.1f}", "width": f"{b - a:.1f}", "height": f"{height - 28:.1f}"}
+        parts.append(el("rect", y=4, fill="var(--p)", opacity=".18", **size))
     for value in sorted({low, 0.0, high}):
-        parts.append(
-            f'<line x1="{x(value):.1f}" x2="{x(value):.1f}" y1="4" y2="{height - 24:.1f}" stroke="var(--l)"/>'
-        )
-        parts.append(
-            f'<text x="{x(value):.1f}" y="{height - 6:.1f}" text-anchor="middle">{value:+.3f}</text>'
-        )
+        parts.append(_line(x(value), x(value), 4, height - 24, "var(--l)"))
+        parts.append(_text(x(value), height - 6, f"{value:+.3f}", "middle"))
     for row, one in enumerate(chart.ranges):
-        y = 24 + 34 * row
-        title = f"<title>{escape(one.name)}: {one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})</title>"
-        parts.append(f'<text x="0" y="{y + 4}">{escape(one.name[:32])}</text>')
+        y = 24.0 + 34 * row
+        title = el("title", f"{one.name}: {one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})")
+        dot = el("circle", cx=f"{x(one.mean):.1f}", cy=f"{y:.1f}", r=4, fill="var(--s)")
+        parts.append(_text(0, y + 4, one.name[:32]))
         parts.append(
-            f'<g stroke="var(--s)" stroke-width="2">{title}<line x1="{x(one.low):.1f}" x2="{x(one.high):.1f}" y1="{y}" y2="{y}"/>'
-            f'<circle cx="{x(one.mean):.1f}" cy="{y}" r="4" fill="var(--s)"/></g>'
+            el("g", title, _line(x(one.low), x(one.high), y, y), dot, stroke="var(--s)", stroke_width=2)
         )
-    return _svg(parts, height, chart.title, [])
+    return _svg(parts, height, chart.title)
 
 
-def _svg(parts: Sequence[str], height: float, title: str, legend: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {_W:g} {height:g}" width="{_W:g}" height="{height:g}" role="img" '
-        f'aria-label="{escape(title, quote=True)}">{"".join(parts)}{"".join(legend)}</svg>'
-    )
+def _svg(parts: Sequence[Html], height: float, title: str) -> Html:
+    size = {"viewBox": f"0 0 {_W:g} {height:g}", "width": f"{_W:g}", "height": f"{height:g}"}
+    return el("svg", list(parts), role="img", aria_label=title, **size)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from exllama_guard.report.values import Chart, Report
 
-__all__ = ["as_json"]
+__all__ = ["as_json", "as_json_text"]
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -32,6 +33,11 @@ def as_json(report: Report) -> dict[str, Any]:
         "environment": dict(report.environment),
         "not_measured": [{"what": what, "why": why} for what, why in report.not_measured],
     }
+
+
+def as_json_text(report: Report) -> str:
+    """The report as the text of a JSON file."""
+    return json.dumps(as_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _chart(chart: Chart) -> dict[str, Any]:

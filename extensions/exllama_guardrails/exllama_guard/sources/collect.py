@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from exllama_guard.sources.injected import injected_snippets
 from exllama_guard.sources.marked_block import OPENING, parse_snippets, without_blocks
 from exllama_guard.sources.tool_results import results, tool_snippets
 
-__all__ = ["Gathered", "collect_snippets"]
+__all__ = ["SOURCES", "Gathered", "Source", "collect_snippets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +30,27 @@ class Gathered:
     look_for_injected: bool = False  # another extension that changes prompts is switched on
 
 
+# Snippets of one source, given those that were found before; their ids count on from there.
+Source = Callable[[Gathered, Sequence[Snippet]], Iterable[Snippet]]
+
+
 def collect_snippets(gathered: Gathered) -> tuple[Snippet, ...]:
-    """Snippets of the turn: handed over, marked blocks, attachments and web pages, tool results, injected.
+    """Snippets of the turn, source after source (`SOURCES`).
 
     A text that comes twice is kept once, ids are unique. Takes time that grows with the prompt: call it
     off the reply's path.
     """
-    found: list[Snippet] = list(gathered.handed_over)
-    found += _marked(gathered)
-    found += attachment_snippets(gathered.prompt, gathered.history, first=len(found))
-    found += tool_snippets(gathered.prompt, gathered.history, first=len(found))
-    if gathered.look_for_injected:
-        found += injected_snippets(
-            without_blocks(gathered.prompt), _known(gathered, found), gathered.templates, first=len(found)
-        )
+    found: list[Snippet] = []
+    for source in SOURCES:
+        found += source(gathered, tuple(found))
     return with_unique_ids(_once(found))
 
 
-def _marked(gathered: Gathered) -> tuple[Snippet, ...]:
+def _handed_over(gathered: Gathered, found: Sequence[Snippet]) -> Iterable[Snippet]:
+    return gathered.handed_over
+
+
+def _marked(gathered: Gathered, found: Sequence[Snippet]) -> Iterable[Snippet]:
     if OPENING not in gathered.prompt:
         return ()
     ours = {snippet.text: snippet for snippet in gathered.knowledge}
@@ -55,6 +58,25 @@ def _marked(gathered: Gathered) -> tuple[Snippet, ...]:
         _full(snippet, ours.get(snippet.text) or gathered.lookup(snippet.text))
         for snippet in parse_snippets(gathered.prompt)
     )
+
+
+def _attached(gathered: Gathered, found: Sequence[Snippet]) -> Iterable[Snippet]:
+    return attachment_snippets(gathered.prompt, gathered.history, first=len(found))
+
+
+def _of_tools(gathered: Gathered, found: Sequence[Snippet]) -> Iterable[Snippet]:
+    return tool_snippets(gathered.prompt, gathered.history, first=len(found))
+
+
+def _injected(gathered: Gathered, found: Sequence[Snippet]) -> Iterable[Snippet]:
+    if not gathered.look_for_injected:
+        return ()
+    prompt = without_blocks(gathered.prompt)
+    return injected_snippets(prompt, _known(gathered, found), gathered.templates, first=len(found))
+
+
+# In the order in which snippets are listed; the last one looks at what no other has accounted for.
+SOURCES: tuple[Source, ...] = (_handed_over, _marked, _attached, _of_tools, _injected)
 
 
 def _full(snippet: Snippet, known: Snippet | None) -> Snippet:

@@ -11,6 +11,7 @@ import numpy as np
 
 from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.private_file import replacing
+from exllama_guard.errors import SourceError
 
 __all__ = ["VectorCache"]
 
@@ -39,16 +40,19 @@ class VectorCache:
         rows = np.asarray(vectors, dtype=np.float32)
         return {key.tobytes(): row for key, row in zip(keys, rows, strict=True)}
 
-    def save(self, vectors: Mapping[bytes, FloatArray]) -> str | None:
-        """None, or one sentence when the file could not be written; the old file is whole either way."""
+    def save(self, vectors: Mapping[bytes, FloatArray]) -> None:
+        """Replaces the file; the old one is whole where that fails.
+
+        Raises:
+            SourceError: It could not be written.
+        """
         keys = np.frombuffer(b"".join(vectors), dtype=np.uint8).reshape(len(vectors), -1)
         rows = np.stack(list(vectors.values())) if vectors else np.zeros((0, 0), dtype=np.float32)
         try:
             with replacing(self._path) as file:
                 np.savez(file, keys=keys, vectors=rows)
         except OSError as error:
-            return (
+            raise SourceError(
                 f"The knowledge folder's vectors cannot be kept ({error.strerror or error}); each start "
                 "computes them again. Free space, or name another folder in EXLLAMA_GUARDRAILS_CACHE."
-            )
-        return None
+            ) from error

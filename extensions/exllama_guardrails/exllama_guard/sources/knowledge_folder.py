@@ -113,7 +113,7 @@ class KnowledgeFolder:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._thread = threading.Thread(
-                target=self._refresh_or_tell, name="knowledge-folder", daemon=True
+                target=self._refresh_or_report, name="knowledge-folder", daemon=True
             )
             thread = self._thread
         thread.start()
@@ -121,13 +121,13 @@ class KnowledgeFolder:
     def refresh(self) -> KnowledgeStatus:
         """The status after files that are new, changed or gone have been taken in; waits for the build."""
         with self._building:
-            self._tell(replace(self.status, building=True, done=0, total=0))
+            self._report(replace(self.status, building=True, done=0, total=0))
             files, problems = self._read_files()
             if self._index is None or self._retry or files != self._files:
                 problems += self._embed(files)
             counted = sum(1 for file in files.values() if file.snippets)
             index = self._index
-            self._tell(
+            self._report(
                 KnowledgeStatus(
                     ready=index is not None,
                     files=counted,
@@ -138,7 +138,7 @@ class KnowledgeFolder:
             self._built.set()
             return self.status
 
-    def _refresh_or_tell(self) -> None:
+    def _refresh_or_report(self) -> None:
         """`refresh` on a thread of its own: a fault is told, and Python logs it with its traceback."""
         try:
             self.refresh()
@@ -146,11 +146,11 @@ class KnowledgeFolder:
             fault = sys.exc_info()[1]
             if fault is not None:
                 self._built.set()  # nobody waits for a build that has ended
-                told = (
+                reported = (
                     f"The knowledge folder could not be read because of a fault ({type(fault).__name__}); "
                     "answers go on with what was indexed before. Please report it with the log's lines on it."
                 )
-                self._tell(replace(self.status, building=False, problems=(told,)))
+                self._report(replace(self.status, building=False, problems=(reported,)))
 
     def retrieve(self, question: str, k: int) -> tuple[Snippet, ...]:
         """At most `k` snippets as s1, s2, ... nearest first; none for a blank question or without an index.
@@ -196,7 +196,7 @@ class KnowledgeFolder:
         if due:
             self.build()
 
-    def _tell(self, status: KnowledgeStatus) -> None:
+    def _report(self, status: KnowledgeStatus) -> None:
         with self._lock:
             self._status = status
         if self._on_progress is not None:
@@ -285,7 +285,12 @@ class KnowledgeFolder:
         except EmbedderError as error:
             self._retry = True
             return [str(error)]
-        unsaved = self._cache.save(vectors) if vectors.keys() != known.keys() else None
+        problems: list[str] = []
+        if vectors.keys() != known.keys():
+            try:
+                self._cache.save(vectors)
+            except SourceError as error:
+                problems.append(str(error))  # the index works all the same
         keys = [VectorCache.key(text) for file in files.values() for text in file.embedded_texts]
         rows = np.stack([vectors[key] for key in keys]) if keys else np.zeros((0, 0), dtype=np.float32)
         snippets = tuple(snippet for file in files.values() for snippet in file.snippets)
@@ -293,7 +298,7 @@ class KnowledgeFolder:
         with self._lock:
             self._index = index
         self._files, self._retry = files, False
-        return [unsaved] if unsaved else []
+        return problems
 
     def _vectors_of(
         self, texts: dict[bytes, str], known: Mapping[bytes, FloatArray]
@@ -302,7 +307,7 @@ class KnowledgeFolder:
         vectors = {key: known[key] for key in texts if key in known}
         pending = [key for key in texts if key not in known]
         for at in range(0, len(pending), _BATCH):
-            self._tell(replace(self.status, done=len(vectors), total=len(texts)))
+            self._report(replace(self.status, done=len(vectors), total=len(texts)))
             part = pending[at : at + _BATCH]
             rows = self._embedder.embed([texts[key] for key in part])
             vectors.update(zip(part, rows, strict=True))

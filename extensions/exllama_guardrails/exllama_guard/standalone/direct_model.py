@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from exllama_guard.backends import LoadedModel, backend_for, bundled_gguf, reference
+from exllama_guard.backends import LoadedModel, bundled_gguf, reference
 from exllama_guard.core.backend import Backend
+from exllama_guard.loaders import backend_for
 from exllama_guard.standalone.small_model import load_small_model
 
 __all__ = ["DirectModel", "open_model"]
@@ -21,13 +22,13 @@ class DirectModel:
     kept: object
 
 
-def open_model(path: Path | None, tell: Callable[[str], None] = lambda text: None) -> DirectModel:
+def open_model(path: Path | None, report_stage: Callable[[str], None] = lambda text: None) -> DirectModel:
     """The model at `path` (a Hugging Face folder or a GGUF; None: the small one that pip brings).
 
     Raises:
         UserError: It is missing or unreadable.
     """
-    small = load_small_model(path, tell)
+    small = load_small_model(path, report_stage)
     loaded = LoadedModel(
         name=small.name,
         loader="Transformers",

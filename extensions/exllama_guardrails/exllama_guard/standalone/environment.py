@@ -195,7 +195,7 @@ class Environment:
         return install
 
     def _unlocked(self, lock: Path, install: Callable[[], None]) -> Callable[[], None]:
-        def told() -> None:
+        def known() -> None:
             machine = this_machine()
             print(
                 f"    {lock.name} holds no hashes for Python {machine.python or sys.version.split()[0]} on "
@@ -204,7 +204,7 @@ class Environment:
             )
             install()
 
-        return told
+        return known
 
     def _install_torch(self) -> None:
         if self._installed_torch().split("+")[0] == TORCH.partition("==")[2]:

@@ -55,11 +55,15 @@ def main(extension: Path, argv: Sequence[str]) -> int:
 
 
 def commands(extension: Path) -> dict[str, str]:
-    """Each command's name with its summary, read from the files and not imported."""
+    """Each command's name with its summary, read from the files and not imported.
+
+    A command's file begins with its name in backticks; the others there are what commands share.
+    """
     found = {}
     for path in sorted((extension / "exllama_guard" / "commands").glob("[a-z]*.py")):
         first = path.read_text(encoding="utf-8").splitlines()[0]
-        found[path.stem.replace("_", "-")] = first.strip('"').partition(": ")[2].rstrip(".")
+        if first.startswith('"""`'):
+            found[path.stem.replace("_", "-")] = first.strip('"').partition(": ")[2].rstrip(".")
     return found
 
 

@@ -61,7 +61,7 @@ class ModelLoading:
         """Begins to load."""
         threading.Thread(target=self._load, name="load-model", daemon=True).start()
 
-    def tell(self, text: str) -> None:
+    def report_stage(self, text: str) -> None:
         """Takes a stage's words."""
         log.info("%s", text)
         with self._lock:
@@ -70,14 +70,14 @@ class ModelLoading:
     def _load(self) -> None:
         from modules import models, shared
 
-        self.tell("Importing PyTorch")
+        self.report_stage("Importing PyTorch")
         try:
             import torch
 
             # One core stays for the page and the scoring; on a busy machine a full set of spinning
             # threads makes a small model several times slower, not quicker.
             torch.set_num_threads(max(1, _cores() - 1))
-            models.on_stage = self.tell
+            models.on_stage = self.report_stage
             shared.model, shared.tokenizer = models.load_model(self._model)
             self._await_rest()
             stage = Stage(str(shared.model_name), ready=True)
@@ -93,7 +93,7 @@ class ModelLoading:
         deadline_s = time.monotonic() + _MOST_AWAITED_S
         while (text := self._awaited()) and time.monotonic() < deadline_s:
             if text != self.stage.text:
-                self.tell(text)
+                self.report_stage(text)
             time.sleep(0.1)
 
 

@@ -85,7 +85,7 @@ def _welcome() -> str:
     return (
         f'<div class="chat-scroll"><div class="welcome"><b>Ask the documents</b>{where}'
         "<p>The passages that fit best go to the model. While it answers, the panel shows which of its "
-        "sentences they carry.</p></div></div>"
+        "sentences they support.</p></div></div>"
     )
 
 

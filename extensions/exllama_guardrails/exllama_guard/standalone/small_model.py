@@ -33,7 +33,7 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerBase
 
 
-def load_small_model(path: Path | None, tell: Callable[[str], None] = lambda _: None) -> LoadedModel:
+def load_small_model(path: Path | None, report_stage: Callable[[str], None] = lambda _: None) -> LoadedModel:
     """The model at `path` (a folder or a GGUF; None: the one that pip brings); `tell` hears each stage.
 
     Raises:
@@ -42,10 +42,10 @@ def load_small_model(path: Path | None, tell: Callable[[str], None] = lambda _: 
     source = bundled_gguf() if path is None else path.expanduser()
     try:
         if source.is_dir():
-            tell(f"Loading {source.name}")
+            report_stage(f"Loading {source.name}")
             return _from_folder(source, source.resolve().name)
         if source.suffix.lower() == ".gguf" and source.is_file():
-            return _from_gguf(source, tell)
+            return _from_gguf(source, report_stage)
     except ImportError as error:
         raise UserError(
             f"The model needs a package that is missing ({error}); run the set-up command again."
@@ -80,17 +80,17 @@ def _placed(model: Any) -> Any:  # noqa: ANN401 - transformers wraps `to` so tha
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
-def _from_gguf(source: Path, tell: Callable[[str], None]) -> LoadedModel:
+def _from_gguf(source: Path, report_stage: Callable[[str], None]) -> LoadedModel:
     """The model of a GGUF; its de-quantised form is kept: the next start is far quicker."""
     name = source.stem
     folder = user_cache_folder() / "models" / f"{name}-{_fingerprint(source)}"
     if (folder / _COMPLETE).is_file():
-        tell(f"Loading {name}")
+        report_stage(f"Loading {name}")
         try:
             return _from_folder(folder, name)
         except _BROKEN:
             shutil.rmtree(folder, ignore_errors=True)  # damaged: made again below
-    tell(f"Unpacking {name} (first start only)")
+    report_stage(f"Unpacking {name} (first start only)")
     loaded = _read_gguf(source, name)
     try:
         _keep(loaded, folder)

@@ -15,7 +15,7 @@ from exllama_guard.tools.calls import (
 from exllama_guard.tools.ledger import AnswerOutcome, CallRecord, ToolLedger, ToolRow, may_see
 from exllama_guard.tools.messages import closed_error, refusal_text, repair_message, unsourced_error
 from exllama_guard.tools.origins import ArgumentOrigin, CallSources, Origin, origins_of
-from exllama_guard.tools.promise import LOADERS, LockMode, Promise, promise_on
+from exllama_guard.tools.promise import LockMode, Promise, promise_of
 from exllama_guard.tools.registry import Tool, ToolLock, ToolLocks, ToolState, ToolStatus, tool_from_openai
 from exllama_guard.tools.strict_json import canonical_sha256, json_spans, read_json
 
@@ -29,7 +29,6 @@ __all__ = [
     "CallRecord",
     "CallVerdict",
     "Checker",
-    "LOADERS",
     "LockMode",
     "MAX_REPAIR_ROUNDS",
     "Promise",
@@ -48,7 +47,7 @@ __all__ = [
     "json_spans",
     "may_see",
     "origins_of",
-    "promise_on",
+    "promise_of",
     "prose_beside",
     "read_json",
     "refusal_text",

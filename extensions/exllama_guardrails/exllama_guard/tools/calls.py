@@ -264,11 +264,12 @@ def _shown(value: object) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def tool_checker(tool: Tool) -> tuple[Checker | None, str]:
-    """The compiled checker of a tool, or None with the reason why its calls cannot be checked."""
+def tool_checker(tool: Tool) -> Checker:
+    """The compiled checker of a tool.
+
+    Raises:
+        SchemaError: Its calls cannot be checked.
+    """
     if tool.problem:
-        return None, tool.problem
-    try:
-        return compile_checker(tool.parameters), ""
-    except SchemaError as error:
-        return None, str(error)
+        raise SchemaError(tool.problem)
+    return compile_checker(tool.parameters)

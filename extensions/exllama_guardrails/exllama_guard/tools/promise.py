@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["LOADERS", "LockMode", "Promise", "promise_on"]
+__all__ = ["LockMode", "Promise", "promise_of"]
 
 
 class LockMode(str, Enum):
@@ -37,23 +37,11 @@ ENFORCED = "enforced while decoding"
 CHECKED = "checked before execution"
 NOTHING = "not available"
 
-LOADERS = ("Transformers", "ExLlamav3_HF", "ExLlamav2_HF", "ExLlamav3", "ExLlamav2", "llama.cpp")
 
-
-def promise_on(loader: str, mode: LockMode, unenforced_reason: str = "") -> Promise:
-    """The promise for one tool.
-
-    Args:
-        loader: The host's name of the loader.
-        mode: The setting.
-        unenforced_reason: Why this tool's schema cannot be enforced; empty when it can.
-    """
+def promise_of(mode: LockMode, unenforced_reason: str = "") -> Promise:
+    """The promise for one tool; `unenforced_reason` is why it cannot be enforced, empty when it can."""
     if mode is LockMode.OFF:
         return Promise(NOTHING, "The tool lock is off; choose 'check' or more in the settings.")
     if mode is LockMode.CHECK:
         return Promise(CHECKED)
-    if unenforced_reason:
-        return Promise(CHECKED, unenforced_reason)
-    if loader in LOADERS:
-        return Promise(ENFORCED)
-    return Promise(CHECKED, f"The loader {loader or '(none)'} has no way to constrain what is written.")
+    return Promise(CHECKED, unenforced_reason) if unenforced_reason else Promise(ENFORCED)

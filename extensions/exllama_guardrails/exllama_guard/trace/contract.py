@@ -74,7 +74,7 @@ def _of_retrieval(record: TraceRecord) -> Iterator[tuple[str, str]]:
 def _of_claims(record: TraceRecord) -> Iterator[tuple[str, str]]:
     counted = [claim for claim in record.support.claims if claim.kind is ClaimKind.CLAIM]
     if record.snippets and counted and not record.cited_ids and all(c.evidence is None for c in counted):
-        yield "empty_citations", "snippets were given, and no claim is cited or carried by one"
+        yield "empty_citations", "snippets were given, and no claim is cited or supported by one"
     ids = {snippet.snippet_id for snippet in record.snippets}
     for claim in counted:
         if claim.evidence is not None and claim.evidence.snippet_id not in ids:

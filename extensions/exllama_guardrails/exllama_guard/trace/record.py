@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exllama_guard.core.measures import Gate, NotScored, Zone
 from exllama_guard.core.snippets import Offsets, Origin, Snippet, content_hash
@@ -32,6 +32,9 @@ from exllama_guard.core.turns import (
     Verdict,
 )
 from exllama_guard.trace.secrets import masked_deep
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
@@ -93,6 +96,25 @@ class TraceRecord:
     extensions: tuple[str, ...] | None = None  # the host's other extensions that were on; None: not known
 
 
+def _names(*types: type[DataclassInstance]) -> tuple[str, ...]:
+    """Names of the fields that all of the dataclasses have, in the first one's order."""
+    return tuple(one.name for one in fields(types[0]) if all(one.name in _all_names(t) for t in types[1:]))
+
+
+def _all_names(kind: type[DataclassInstance]) -> frozenset[str]:
+    return frozenset(one.name for one in fields(kind))
+
+
+def _same(value: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names}
+
+
+# A field that has one name in both is written and read by that name: a new one needs no more than the two.
+_OF_REQUEST = tuple(set(_names(TraceRecord, TurnRequest)) - {"reader", "snippets"})
+_OF_REPORT = _names(TraceRecord, TurnReport)
+_OF_SNIPPET = tuple(set(_names(TraceSnippet, Snippet)) - {"derived"})
+
+
 def record_of(report: TurnReport, *, with_text: bool = True) -> TraceRecord:
     """The trace record of a report, secrets masked; without text, every text is empty and its hash stays."""
     report = masked_deep(report)
@@ -105,35 +127,34 @@ def record_of(report: TurnReport, *, with_text: bool = True) -> TraceRecord:
         event="turn",
         ts=started.isoformat(timespec="milliseconds"),
         trace_id=request.turn_id,
-        chat_id=request.chat_id,
         reader=reader_in_trace(request.reader, with_text=with_text),
-        channel=request.channel,
-        finish=report.finish,
-        question=request.question,
         question_hash=content_hash(request.question),
         prompt_hash=content_hash(request.prompt) if request.prompt else None,
-        answer=report.answer,
         answer_hash=content_hash(report.answer),
         snippets=tuple(_trace_snippet(snippet) for snippet in request.snippets),
-        cited_ids=report.cited_ids,
-        distances=report.distances,
-        coverage=report.coverage,
-        support=report.support,
-        zone=report.zone,
-        distance_gate=report.distance_gate,
-        verdict=report.verdict,
-        model=request.model,
-        regenerate=request.regenerate,
-        tool_turn=request.tool_turn,
-        elapsed_s=report.elapsed_s,
-        time_to_first_token_s=report.time_to_first_token_s,
         dedupe_key=content_hash(f"{request.question}\n{index_hash}\n{ids}"),
-        not_measured=_not_measured(report),
-        relevance=report.relevance,
-        acted=report.acted,
-        extensions=request.extensions,
+        not_measured=tuple(n for n, value in report.measures.items() if isinstance(value, NotScored)),
+        **_same(request, _OF_REQUEST),
+        **_same(report, _OF_REPORT),
     )
     return record if with_text else _without_text(record)
+
+
+def report_of(record: TraceRecord) -> TurnReport:
+    """The report that a trace record was made of; texts that were not kept are empty.
+
+    A trace keeps neither the prompt, the system prompt, the anchor, the notes nor what was continued.
+    """
+    request = TurnRequest(
+        turn_id=record.trace_id,
+        reader=record.reader,
+        snippets=tuple(_snippet(snippet) for snippet in record.snippets),
+        started_at_s=datetime.fromisoformat(record.ts.replace("Z", "+00:00")).timestamp(),
+        **(_same(record, _OF_REQUEST) | {"question": record.question or ""}),
+    )
+    kept = {"answer": record.answer or "", "relevance": record.relevance or NO_RELEVANCE}
+    notes = () if record.answer is not None else ("The text of this turn was not kept.",)
+    return TurnReport(request=request, notes=notes, **(_same(record, _OF_REPORT) | kept))
 
 
 def reader_in_trace(reader: Reader, *, with_text: bool = True) -> Reader:
@@ -146,35 +167,15 @@ def reader_in_trace(reader: Reader, *, with_text: bool = True) -> Reader:
 
 def _trace_snippet(snippet: Snippet) -> TraceSnippet:
     return TraceSnippet(
-        snippet_id=snippet.snippet_id,
-        section_id=snippet.section_id,
-        source_url=snippet.source_url,
-        tokens=snippet.tokens,
-        offsets=snippet.offsets,
         text_hash=content_hash(snippet.text),
-        text=snippet.text,
-        origin=snippet.origin,
         derived=tuple(sorted(snippet.derived)),
-        score=snippet.score,
-        index_hash=snippet.index_hash,
-        analyzer=snippet.analyzer,
+        **_same(snippet, _OF_SNIPPET),
     )
 
 
-def _not_measured(report: TurnReport) -> tuple[str, ...]:
-    distances = report.distances
-    values = {
-        "question_context": distances.gated,
-        "answer_context": distances.answer_context.top1,
-        "context_anchor": distances.context_anchor,
-        "answer_anchor": distances.answer_anchor,
-        "question_answer": distances.question_answer,
-        "coverage": report.coverage.coverage,
-        "bleed": report.coverage.bleed,
-        "support": report.support.support,
-        "relevance": report.relevance.relevance,
-    }
-    return tuple(name for name, value in values.items() if isinstance(value, NotScored))
+def _snippet(snippet: TraceSnippet) -> Snippet:
+    kept = {"derived": frozenset(snippet.derived), "text": snippet.text or ""}
+    return Snippet(**(_same(snippet, _OF_SNIPPET) | kept))
 
 
 def _without_text(record: TraceRecord) -> TraceRecord:
@@ -233,52 +234,3 @@ def _bare_acted(acted: Acted | None) -> Acted | None:
 
 def _bare_finding(finding: Finding) -> Finding:
     return replace(finding, message="")
-
-
-def report_of(record: TraceRecord) -> TurnReport:
-    """The report that a trace record was made of; texts that were not kept are empty."""
-    request = TurnRequest(
-        turn_id=record.trace_id,
-        question=record.question or "",
-        snippets=tuple(_snippet(snippet) for snippet in record.snippets),
-        chat_id=record.chat_id,
-        reader=record.reader,
-        channel=record.channel,
-        model=record.model,
-        regenerate=record.regenerate,
-        tool_turn=record.tool_turn,
-        started_at_s=datetime.fromisoformat(record.ts.replace("Z", "+00:00")).timestamp(),
-        extensions=record.extensions,
-    )
-    return TurnReport(
-        request=request,
-        answer=record.answer or "",
-        finish=Finish(record.finish),
-        distances=record.distances,
-        coverage=record.coverage,
-        cited_ids=record.cited_ids,
-        support=record.support,
-        zone=record.zone,
-        distance_gate=record.distance_gate,
-        verdict=record.verdict,
-        elapsed_s=record.elapsed_s,
-        time_to_first_token_s=record.time_to_first_token_s,
-        relevance=record.relevance or NO_RELEVANCE,
-        acted=record.acted,
-        notes=() if record.answer is not None else ("The text of this turn was not kept.",),
-    )
-
-
-def _snippet(snippet: TraceSnippet) -> Snippet:
-    return Snippet(
-        snippet_id=snippet.snippet_id,
-        text=snippet.text or "",
-        section_id=snippet.section_id,
-        source_url=snippet.source_url,
-        tokens=snippet.tokens,
-        offsets=snippet.offsets,
-        origin=snippet.origin,
-        derived=frozenset(snippet.derived),
-        score=snippet.score,
-        index_hash=snippet.index_hash,
-    )

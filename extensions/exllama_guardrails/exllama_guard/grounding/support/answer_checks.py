@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from exllama_guard.core.measures import Gate
@@ -13,33 +12,8 @@ from exllama_guard.grounding.support.evidence import Library
 from exllama_guard.grounding.support.features import Measured
 from exllama_guard.grounding.support.quantities import quantities_of, with_years
 
-_QUOTE = re.compile(r"[\"“„«]([^\"“”„«»\n]{12,400})[\"”“»]")
-_LEAST_WORDS = 4  # a shorter quotation is as often a title or a turn of phrase
 # Words that carry a number and do not say what it counts: "So, the answer is 3."
 _CARRIERS = frozenset(["answer", "number", "total", "amount", "count", "result", "figure", "value"])
-_SAME_TEXT = 92.0  # rapidfuzz partial ratio from which a quotation is the snippet's own wording
-
-
-def quote_findings(claim: str, snippets: Sequence[Snippet]) -> tuple[Finding, ...]:
-    """A gap for each quotation of four words or more that no snippet holds; places count from the claim."""
-    return tuple(_quotes(claim, snippets))
-
-
-def _quotes(claim: str, snippets: Sequence[Snippet]) -> Iterator[Finding]:
-    quotes = [match for match in _QUOTE.finditer(claim) if len(match[1].split()) >= _LEAST_WORDS]
-    if not quotes:
-        return
-    from rapidfuzz import fuzz
-
-    texts = [_plain(snippet.text) for snippet in snippets]
-    for match in quotes:
-        wanted = _plain(match[1])
-        held = any(wanted in text for text in texts) or any(
-            fuzz.partial_ratio(wanted, text, score_cutoff=_SAME_TEXT) for text in texts
-        )
-        if not held:
-            message = f"The answer quotes “{_shortened(match[1])}”; no snippet says this word for word."
-            yield Finding(FindingKind.QUOTE, Severity.GAP, message, Span(match.start(1), match.end(1)))
 
 
 def citation_findings(
@@ -100,12 +74,4 @@ def _held_elsewhere(
             message = (
                 f"The answer says {number.text}; where the snippets say this, they speak of something else."
             )
-            yield Finding(FindingKind.NUMBER, Severity.GAP, message, Span(number.start, number.end))
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
-
-
-def _shortened(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+            yield Finding(FindingKind.NOT_FOUND, Severity.GAP, message, Span(number.start, number.end))

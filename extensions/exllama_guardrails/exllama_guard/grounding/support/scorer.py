@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from exllama_guard.core.measures import Gate, NotScored, Reason
-from exllama_guard.core.ports import Embedder, Verifier
+from exllama_guard.core.ports import AnswerReader, Embedder, Verifier
 from exllama_guard.core.snippets import Snippet, Span
 from exllama_guard.core.turns import (
     ClaimKind,
@@ -19,46 +19,72 @@ from exllama_guard.core.turns import (
     SupportReport,
 )
 from exllama_guard.errors import EmbedderError, VerifierError
+from exllama_guard.grounding.reading import Evidence as Read
 from exllama_guard.grounding.support.alignment import align, sentences_read
 from exllama_guard.grounding.support.answer_checks import (
     bare_number_findings,
     citation_findings,
-    quote_findings,
 )
 from exllama_guard.grounding.support.checks import findings_of
 from exllama_guard.grounding.support.claims import Piece, pieces_of
 from exllama_guard.grounding.support.disagreement import disagreements
 from exllama_guard.grounding.support.evidence import Encoder, Library
+from exllama_guard.grounding.support.fact_checks import fact_features, facts_of, findings_of_facts
 from exllama_guard.grounding.support.features import Measured, features_of
+from exllama_guard.grounding.support.joint import Joint, load_joint, wording
 from exllama_guard.grounding.support.language import language_of
 from exllama_guard.grounding.support.markup import without_markup
-from exllama_guard.grounding.support.model import Points, Weights, load_weights, probability, variant_for
+from exllama_guard.grounding.support.model import Weights, load_weights, probability, variant_for
+from exllama_guard.grounding.support.reader_word import ReaderWord, words_of_reader
 from exllama_guard.grounding.support.text import words_of
+from exllama_guard.grounding.talk import talk_of
 
 _MOST_CLAIMS = 400  # of a longer answer the first so many are scored; the report says so
 _MOST_ASKED = 4  # claims a verifier is asked about, the least supported: an answer is its worst claim
 _CONTRADICTS = 0.9  # probability from which a verifier's contradiction is named
+_SURE = 0.7  # weight from which a conflict alone fails a statement: 3 of 100 good answers hold one
+_READ_WORDS = 240  # words of the snippets that a reader is given: about 350 tokens
+_UNRELATED = 0.0  # log-odds below which a reader says that the snippets do not bear on the question
+_TALKS = 0.6  # confidence from which a message asks nothing of documents, by its form
+_MOST_COMPARED = 48  # sentences a question is held against
+_NOT_NEAR = 0.45  # cosine of question and snippet below which such a message has nothing to do with them
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
     """A claim's outcome with places counted from its own start."""
 
-    logit: float
+    logit: float  # the lexical model's log-odds
     weights: Weights
+    embedded: bool
+    features: dict[str, float]  # of the facts, and how much of the wording is held
     evidence: Evidence
     findings: tuple[Finding, ...]
     reading: str  # what a verifier is given to read
     verified: bool = False
+    read: ReaderWord | None = None
 
     @property
-    def points(self) -> Points:
-        return self.weights.verifier.points if self.verified else self.weights.points
+    def joint(self) -> Joint:
+        return load_joint(self.embedded, self.read is not None)
+
+    @property
+    def conflict(self) -> float:
+        """How sure the gravest conflict of a fact is, [0, 1]."""
+        return max(self.features["number_conflict"], self.features["word_conflict"])
+
+    @property
+    def support(self) -> float:
+        """Probability [0, 1] that the snippets support the claim."""
+        read = self.read.features() if self.read else {}
+        return self.joint.support({**self.features, "wording": wording(self.logit), **read})
 
 
 def counts(piece: Piece) -> bool:
-    """True for a piece that is scored: a claim with words that tell something."""
-    return piece.kind is ClaimKind.CLAIM and any(word.is_content for word in piece.words)
+    """True for a piece that is scored: a claim with telling words, or one that says what is not there."""
+    if piece.kind is ClaimKind.REFUSAL:
+        return bool(piece.absent)  # it says what the documents do not hold
+    return piece.kind is ClaimKind.CLAIM and any(word.is_content or word.is_number for word in piece.words)
 
 
 def measure(pieces: Sequence[Piece], library: Library, encoder: Encoder) -> Iterator[Measured]:
@@ -83,7 +109,9 @@ def measure_pieces(
     Raises:
         EmbedderError: The embedder is missing or failed.
     """
-    pieces = [piece for piece in pieces_of(answer, language) if counts(piece)]
+    pieces = [
+        piece for piece in pieces_of(answer, language) if counts(piece) and piece.kind is ClaimKind.CLAIM
+    ]
     return [
         (piece, features_of(one, library, findings_of(one, library, 0, language), language))
         for piece, one in zip(pieces, measure(pieces, library, encoder), strict=True)
@@ -100,6 +128,7 @@ class AnswerScorer:
         embedder: Embedder | None = None,
         verifier: Verifier | None = None,
         *,
+        reader: AnswerReader | None = None,
         support_pass: float | None = None,
         support_fail: float | None = None,
         weights: Weights | None = None,
@@ -111,6 +140,7 @@ class AnswerScorer:
             question: The user's question; helps to tell the language.
             embedder: Gives similarities; without one only words are compared, by weights fitted for that.
             verifier: Asked about undecided claims of a finished answer, in one batch.
+            reader: Reads a finished answer when `read` is called.
             support_pass: Support from which a claim passes; None: the fitted point.
             support_fail: Support below which a claim fails; None: the fitted point.
             weights: Other weights than those shipped, for benchmarks.
@@ -119,17 +149,22 @@ class AnswerScorer:
         self._question = question
         self._asked: frozenset[str] = frozenset()  # stems of the question's telling words
         self._verifier = verifier
+        self._reader = reader
+        self._about: float | None = None  # what the reader says of question and snippets
         self._accept = support_pass
         self._reject = support_fail
         self._weights = weights
         self._encoder = Encoder(embedder)
         self._library: Library | None = None
+        self._read: Read | None = None
         self._language = "en"
         self._scored: dict[str, _Scored] = {}
 
     def prepare(self) -> Iterator[None]:
         """Cuts and encodes the snippets ahead, step by step; `score` tells of an embedder that fails."""
         library = self._prepared()
+        yield
+        self._prepared_facts()
         yield
         with suppress(EmbedderError):
             yield from library.encode_ahead()
@@ -144,26 +179,92 @@ class AnswerScorer:
         library = self._prepared()
         if not library.sentences:
             return _not_scored(Reason.NO_SNIPPETS)
-        plain = without_markup(answer, self._snippets)
-        pieces = pieces_of(plain, self._language)
+        plain, pieces = self._pieces(answer)
         if not final:
             pieces = tuple(piece for piece in pieces if plain[piece.sentence_end :].strip())
         counted = [piece for piece in pieces if counts(piece)]
         notes = _too_long(counted)
         counted = counted[:_MOST_CLAIMS]
-        self._measure([piece for piece in counted if piece.text not in self._scored])
+        self._measure([piece for piece in counted if piece.text not in self._scored], plain)
         if final:
             self._verify(counted)
+        counted = [piece for piece in counted if not self._is_aside(piece)]
         scored = {piece.span: self._scored[piece.text] for piece in counted}
         claims = tuple(self._claim(answer, piece, scored.get(piece.span)) for piece in pieces)
+        if final and self._is_unrelated(claims):
+            return SupportReport(NotScored(Reason.UNRELATED), Gate.NOT_MEASURED, None, _unscored(claims))
         whole = (*notes, *citation_findings(answer, self._snippets, claims), *self._disagreements(counted))
         worst = min((claim.support for claim in claims if isinstance(claim.support, float)), default=None)
         if worst is None:
             return SupportReport(NotScored(Reason.NO_CLAIMS), Gate.NOT_MEASURED, None, claims, whole)
         gates = [claim.gate for claim in claims]
         gate = next(gate for gate in (Gate.FAIL, Gate.REVIEW, Gate.PASS) if gate in gates)
-        supported = all(probability(one.logit) >= one.points.cut for one in scored.values())
+        if notes and gate is Gate.PASS:
+            gate = Gate.REVIEW  # what was not checked cannot pass
+        supported = all(one.support >= one.joint.points.cut for one in scored.values())
         return SupportReport(worst, gate, supported, claims, whole)
+
+    def read(self, answer: str) -> bool:
+        """Has the reader read the whole answer; True where a score made now differs from the one before.
+
+        Raises:
+            VerifierError: The reader is missing or failed; scores stay as they are.
+        """
+        if self._reader is None or not answer.strip() or not self._prepared().sentences:
+            return False
+        plain, pieces = self._pieces(answer)
+        told = [piece for piece in pieces if piece.kind is not ClaimKind.CODE]
+        counted = [piece for piece in told if counts(piece)]
+        if not counted or all(one.read for p in counted if (one := self._scored.get(p.text)) is not None):
+            return False
+        self._measure([piece for piece in counted if piece.text not in self._scored], plain)
+        asked = [piece.text for piece in told]
+        evidence = self._prepared_facts().reading([*asked, self._question], _READ_WORDS)
+        reading = self._reader.read(evidence, self._question, asked)
+        self._about = reading.about
+        for piece, word in zip(told, words_of_reader(reading), strict=False):
+            if piece.text in self._scored:
+                self._scored[piece.text] = replace(self._scored[piece.text], read=word)
+        return True
+
+    def _pieces(self, answer: str) -> tuple[str, tuple[Piece, ...]]:
+        plain = without_markup(answer, self._snippets)
+        return plain, pieces_of(plain, self._language)
+
+    def _is_aside(self, piece: Piece) -> bool:
+        """Whether the reader takes the piece for courtesy and no fact of it speaks against that."""
+        one = self._scored[piece.text]
+        stated = any(finding.severity is not Severity.NOTE for finding in one.findings)
+        return one.read is not None and one.read.is_aside and not stated and not _has_number(piece)
+
+    def _is_unrelated(self, claims: Sequence[ClaimSupport]) -> bool:
+        """Whether the message asks nothing of the snippets, by its form and distance, or by the reader."""
+        if not self._question.strip() or any(claim.gate is Gate.PASS for claim in claims):
+            return False
+        if self._about is not None:
+            return self._about < _UNRELATED
+        if talk_of(self._question).confidence < _TALKS:
+            return False
+        nearest = self._nearest()
+        return nearest is None or nearest < _NOT_NEAR
+
+    def _nearest(self) -> float | None:
+        """Highest cosine of the question to a sentence of the snippets; None without an embedder."""
+        library = self._prepared()
+        try:
+            asked = self._encoder.encode([(self._question, words_of(self._question))])
+            sentences = library.encoded(range(min(len(library.sentences), _MOST_COMPARED)))
+        except EmbedderError:
+            return None
+        if not asked or not sentences:
+            return None
+        return max(float(one.sentence @ asked[0].sentence) for one in sentences)
+
+    def _prepared_facts(self) -> Read:
+        if self._read is None:
+            self._prepared()
+            self._read = Read(self._snippets, self._language)
+        return self._read
 
     def _prepared(self) -> Library:
         if self._library is None:
@@ -175,7 +276,7 @@ class AnswerScorer:
             self._library = Library(self._snippets, self._language, self._encoder)
         return self._library
 
-    def _measure(self, pieces: Sequence[Piece]) -> None:
+    def _measure(self, pieces: Sequence[Piece], plain: str) -> None:
         """Scores pieces that were not scored before; without the embedder where it fails."""
         if not pieces:
             return
@@ -186,23 +287,29 @@ class AnswerScorer:
             self._encoder = Encoder(None)
             self._library = library = Library(self._snippets, self._language, self._encoder)
             measured = list(measure(pieces, library, self._encoder))
-        for one in measured:
-            self._scored[one.text] = self._outcome(one, library)
+        for piece, one in zip(pieces, measured, strict=True):
+            self._scored[one.text] = self._outcome(piece, one, library, plain[: piece.span.start])
 
-    def _outcome(self, measured: Measured, library: Library) -> _Scored:
+    def _outcome(self, piece: Piece, measured: Measured, library: Library, before: str) -> _Scored:
         window = measured.found.window
         findings = findings_of(measured, library, 0, self._language)
+        read = self._prepared_facts()
+        facts = facts_of(piece.text, read, question=self._question, before=before, language=self._language)
+        joined = {**fact_features(facts), "held": read.held(piece.text)}
+        if piece.kind is ClaimKind.REFUSAL:  # its words are about what is not there
+            joined = {**joined, "number_absent": 0.0, "word_absent": 0.0, "weakly_held": 0.0, "held": 1.0}
         features = features_of(measured, library, findings, self._language)
         weights = self._weights or load_weights(variant_for(features))
         text, span = library.text(window)
         snippet_id = library.snippets[library.owner[window.first]].snippet_id
         return _Scored(
-            weights.logit(features),
+            0.0 if piece.kind is ClaimKind.REFUSAL else weights.logit(features),
             weights,
+            "cosine" in features,
+            joined,
             Evidence(snippet_id, span, text, min(1.0, window.overlap), window.similarity),
             (
-                *findings,
-                *quote_findings(measured.text, self._snippets),
+                *findings_of_facts(facts, read),
                 *bare_number_findings(measured, library, self._asked, self._language),
             ),
             library.reading(measured.found),
@@ -241,20 +348,20 @@ class AnswerScorer:
             text,
             piece.span,
             piece.kind,
-            probability(scored.logit),
+            scored.support,
             self._gate(scored),
             scored.evidence,
             tuple(_moved(finding, piece.span.start) for finding in scored.findings),
         )
 
     def _gate(self, scored: _Scored) -> Gate:
-        accept = scored.points.accept if self._accept is None else self._accept
-        reject = scored.points.reject if self._reject is None else self._reject
-        support = probability(scored.logit)
-        conflict = any(finding.severity is Severity.CONFLICT for finding in scored.findings)
-        if support < reject or (conflict and support < scored.points.cut):
+        points = scored.joint.points
+        accept = points.accept if self._accept is None else self._accept
+        reject = points.reject if self._reject is None else self._reject
+        support = scored.support
+        if support < reject or scored.conflict >= _SURE:
             return Gate.FAIL
-        clean = all(finding.severity is Severity.NOTE for finding in scored.findings)
+        clean = scored.conflict == 0.0 and not any(_must_be_seen(finding) for finding in scored.findings)
         return Gate.PASS if support >= accept and clean else Gate.REVIEW
 
     def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:
@@ -265,6 +372,26 @@ class AnswerScorer:
 def _undecided(scored: _Scored) -> bool:
     rule = scored.weights.verifier
     return not scored.verified and rule.ask_from <= probability(scored.logit) <= rule.ask_to
+
+
+def _must_be_seen(finding: Finding) -> bool:
+    """Whether a gap keeps a statement from passing: amounts are weighed by the joint model instead."""
+    return finding.severity is Severity.GAP and finding.kind not in (FindingKind.NUMBER, FindingKind.DATE)
+
+
+def _has_number(piece: Piece) -> bool:
+    return any(word.is_number for word in piece.words)
+
+
+def _unscored(claims: Sequence[ClaimSupport]) -> tuple[ClaimSupport, ...]:
+    """The claims of a reply that has nothing to do with the snippets: none is measured."""
+    why = NotScored(Reason.UNRELATED)
+    return tuple(
+        replace(claim, support=why, gate=Gate.NOT_MEASURED, evidence=None, findings=())
+        if isinstance(claim.support, float)
+        else claim
+        for claim in claims
+    )
 
 
 def _too_long(pieces: Sequence[Piece]) -> tuple[Finding, ...]:

@@ -103,7 +103,7 @@ class Acting:
                 prompt=self.prompt,
                 history=self.history,
             )
-            self._tell(handle, report)
+            self._report_second_try(handle, report)
             repaired = yield from repair.run(text, report)
             done = Action.REPAIR if repaired.is_new else Action.SHOW
             handle.acted = replace(acted, done=done, why=repaired.why, tries=repaired.tries)
@@ -119,7 +119,7 @@ class Acting:
         return text
 
     @guarded(lambda self, handle, first: None)
-    def _tell(self, handle: TurnHandle, first: TurnReport) -> None:
+    def _report_second_try(self, handle: TurnHandle, first: TurnReport) -> None:
         """Has the panel say that another answer is being written."""
         handle.tell(second_try(first))
 

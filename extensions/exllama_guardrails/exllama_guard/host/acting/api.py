@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import closing
 from contextvars import ContextVar
 from dataclasses import replace
 from importlib import import_module
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from exllama_guard.acting import summary_of
 from exllama_guard.core.turns import Channel, Finish, Reader
 from exllama_guard.host.guard import guarded
+from exllama_guard.host.stepping import stepped
 from exllama_guard.host.webui import shared_module
 from exllama_guard.settings import Settings
 
@@ -122,18 +124,9 @@ def _with_last_report(wanted: Callable[[], bool], original: Callable[..., Any]) 
             yield from chunks
             return
         reports: list[dict[str, Any]] = []
-        try:
-            while True:
-                token = _reports.set(reports)
-                try:
-                    chunk = next(chunks)
-                except StopIteration:
-                    return
-                finally:
-                    _reports.reset(token)
+        with closing(stepped(_reports, reports, chunks)) as steps:
+            for chunk in steps:
                 yield _added(chunk, reports) if _is_last(chunk) else chunk
-        finally:
-            chunks.close()
 
     return stream
 

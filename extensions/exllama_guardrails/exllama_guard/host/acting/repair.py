@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,21 +17,13 @@ from exllama_guard.host.acting.call import Call
 from exllama_guard.host.acting.prompt import chat_prompt, completion_prompt, repair_state
 from exllama_guard.host.guard import guarded
 from exllama_guard.host.turn.generation_lock import watched_lock
-from exllama_guard.host.turn.reply_call import Texts
+from exllama_guard.host.turn.second_try import SecondTry, put_back
 from exllama_guard.settings import Settings
 
 __all__ = ["Repair", "Repaired"]
 
-log = logging.getLogger(__name__)
-
+_NO_PROMPT = "the prompt of the new try could not be built"
 _SCORE_S = 5.0  # a new try took seconds; its verdict may take a moment too
-
-
-class _Ended:
-    """Marks that a generator ended, or broke."""
-
-
-_END, _BROKEN = _Ended(), _Ended()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +38,6 @@ class Repaired:
 
 def _no_prompt(self: Repair, first: TurnReport, number: int) -> str | None:
     return None
-
-
-def _not_started(self: Repair, prompt: str) -> Texts | None:
-    return None
-
-
-def _broken(self: Repair, steps: Texts) -> str | _Ended:
-    return _BROKEN
 
 
 @dataclass(slots=True)
@@ -79,14 +63,7 @@ class Repair:
             if attempt.report is not None and attempt.report.verdict.gate is Gate.PASS:
                 break
         kept, tries = choose(tuple(attempts))
-        stopped = webui.stopped()
-        if stopped:
-            webui.set_stopped(False)  # the host's chat drops the step at which it sees the button
-        try:
-            yield self.call.given(attempts[kept].answer)
-        finally:
-            if stopped:
-                webui.set_stopped(True)
+        yield from put_back(self.call.given(attempts[kept].answer))
         return Repaired(attempts[kept].answer, kept > 0, tries, _why(kept, attempts, problem))
 
     @guarded(lambda self: "the guardrails could not tell whether others wait")
@@ -105,22 +82,19 @@ class Repair:
         """Yields a new try as it grows; returns how it went."""
         started_s = time.monotonic()
         prompt = self._new_prompt(first, number)
-        steps = self._start(prompt) if prompt is not None else None
-        if steps is None:
-            return Attempt("", None, 0.0, "the prompt of the new try could not be built")
-        given, problem = "", ""
-        try:
-            while not isinstance(step := self._next(steps), _Ended):
-                problem = self._why_no_longer(deadline_s)
-                if problem:
-                    break
-                given = step
-                if self.call.streamed and (self.quiet or given.strip()):
-                    yield "" if self.quiet else given
-            if step is _BROKEN:
-                problem = "the model failed during the new try"
-        finally:
-            self._close(steps)
+        call, given, problem = self.call, "", "" if prompt is not None else _NO_PROMPT
+        if prompt is not None:
+            another = SecondTry(lambda: call.again(prompt, repair_state(call.state, self.settings)))
+            with closing(another.grow()) as steps:
+                for step in steps:
+                    problem = self._why_no_longer(deadline_s)
+                    if problem:
+                        break
+                    given = step
+                    if self.call.streamed and (self.quiet or given.strip()):
+                        yield "" if self.quiet else given
+            if another.broke or not another.started:
+                problem = "the model failed during the new try" if another.broke else _NO_PROMPT
         text = self.call.text(given)
         if not problem and not answer_of(text).strip():
             problem = "the new try came back empty"
@@ -145,27 +119,6 @@ class Repair:
         if self.call.is_chat:
             return chat_prompt(message, question, self.call.state, self.history)
         return completion_prompt(message, self.prompt, question)
-
-    @guarded(_not_started)
-    def _start(self, prompt: str) -> Texts | None:
-        state = repair_state(self.call.state, self.settings)
-        if self.call.stop_event is not None:
-            state["stop_event"] = self.call.stop_event
-        return self.call.again(prompt, state)
-
-    @guarded(_broken)
-    def _next(self, steps: Texts) -> str | _Ended:
-        try:
-            return next(steps)
-        except StopIteration:
-            return _END
-        except (RuntimeError, OSError, ValueError) as error:  # what loaders raise: the turn's reason says it
-            log.warning("a repair's generation failed: %s", error)
-            return _BROKEN
-
-    @guarded(lambda self, steps: None)
-    def _close(self, steps: Texts) -> None:
-        steps.close()
 
 
 def _why(kept: int, attempts: list[Attempt], problem: str) -> str:

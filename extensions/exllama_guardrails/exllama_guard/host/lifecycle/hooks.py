@@ -18,10 +18,10 @@ from exllama_guard.host import webui
 from exllama_guard.host.guard import guarded
 from exllama_guard.host.lifecycle.model_watch import stop_presses
 from exllama_guard.host.lifecycle.path import HostPath
-from exllama_guard.host.loaders import capabilities
 from exllama_guard.host.turn.generation_lock import take_wait
 from exllama_guard.host.turn.observe import PROBE
 from exllama_guard.lifecycle import CanaryStore, Lifecycle
+from exllama_guard.loaders import capabilities
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
@@ -36,14 +36,14 @@ def lifecycle_for(monitor: Monitor) -> Lifecycle:
     return Lifecycle(
         settings=lambda: monitor.settings,
         path=HostPath(),
-        tell=monitor,
+        notices=monitor,
         spawn=_spawn,
         store=CanaryStore(webui.user_data_dir() / "exllama_guardrails" / "canaries.json"),
-        on_card=functools.partial(_tell_card, monitor),
+        on_card=functools.partial(_report_card, monitor),
     )
 
 
-def _tell_card(monitor: Monitor, card: ModelCard, can: Capabilities) -> None:
+def _report_card(monitor: Monitor, card: ModelCard, can: Capabilities) -> None:
     """Gives the monitor the hashes, which every later trace then carries, and what the loader allows."""
     info = webui.model_info()
     if info is None or info.name != card.name:
@@ -110,12 +110,12 @@ def _options(args: object) -> dict[str, str]:
     """
     params = getattr(sys.modules.get("modules.loaders"), "loaders_and_params", None) or {}
     names = params.get(getattr(args, "loader", None), ())
-    told = {
+    known = {
         name: str(getattr(args, name)) for name in names if name not in _ON_THE_CARD and hasattr(args, name)
     }
     extensions = getattr(sys.modules.get("modules.extensions"), "state", None) or {}
     active = sorted(str(name) for name, entry in tuple(extensions.items()) if entry[0])
-    return {**told, "extensions": ", ".join(active)}
+    return {**known, "extensions": ", ".join(active)}
 
 
 def _tokenizer() -> object | None:

@@ -19,12 +19,12 @@ from exllama_guard.host.patches import MARK
 
 if TYPE_CHECKING:
     from exllama_guard.host.patches import Patches
-    from exllama_guard.lifecycle import Tell
+    from exllama_guard.lifecycle import Notices
 
 __all__ = ["watch_loads"]
 
 
-def watch_loads(patches: Patches, tell: Tell) -> None:
+def watch_loads(patches: Patches, notices: Notices) -> None:
     """Wraps `load_model` wherever the host's modules hold it."""
     if find_spec("modules.models") is None:  # host/names.py tells of it
         return
@@ -34,7 +34,7 @@ def watch_loads(patches: Patches, tell: Tell) -> None:
     for module in list(sys.modules.values()):
         held = getattr(module, "__dict__", {}).get("load_model")
         if held is not None and _stands_for(held) is _stands_for(original):
-            patches.replace(module, "load_model", functools.partial(_telling, tell))
+            patches.replace(module, "load_model", functools.partial(_reporting, notices))
 
 
 def _stands_for(function: object) -> object:
@@ -42,7 +42,7 @@ def _stands_for(function: object) -> object:
     return getattr(function, MARK, function)
 
 
-def _telling(tell: Tell, original: Callable[..., Any]) -> Callable[..., Any]:
+def _reporting(notices: Notices, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def load_model(model_name: object, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the host's
         done = False
@@ -50,18 +50,18 @@ def _telling(tell: Tell, original: Callable[..., Any]) -> Callable[..., Any]:
             result = original(model_name, *args, **kwargs)
             done = not (isinstance(result, tuple) and result and result[0] is None)
         finally:
-            _told(tell, str(model_name), done, sys.exc_info()[1])
+            _reported(notices, str(model_name), done, sys.exc_info()[1])
         return result
 
     return load_model
 
 
-@guarded(lambda tell, name, done, error: None)
-def _told(tell: Tell, name: str, done: bool, error: BaseException | None) -> None:
+@guarded(lambda notices, name, done, error: None)
+def _reported(notices: Notices, name: str, done: bool, error: BaseException | None) -> None:
     if done:
-        tell.clear_problem("load")
+        notices.clear_problem("load")
         return
     why = f"{type(error).__name__}: {error}" if error is not None else "the loader gave no model"
     sentence = f"{name} could not be loaded ({why[:200]}). The host's log says more; load another model."
-    tell.record_event("model", sentence)
-    tell.report_problem(sentence, "load")
+    notices.record_event("model", sentence)
+    notices.report_problem(sentence, "load")

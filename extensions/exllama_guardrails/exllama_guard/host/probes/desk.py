@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exllama_guard.backends import backend_for, read_json
+from exllama_guard.backends import read_json
 from exllama_guard.core.backend import Capabilities
 from exllama_guard.core.measures import FloatArray, NotScored, Reason
 from exllama_guard.core.turns import Reader, TurnReport
@@ -16,10 +16,11 @@ from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
 from exllama_guard.host.lifecycle.hooks import loaded_model
 from exllama_guard.host.lifecycle.path import HostPath
+from exllama_guard.host.probes.generator import HostGenerator, users_first
 from exllama_guard.host.probes.replay import ReplayingHost
-from exllama_guard.host.probes.writer import HostWriter, users_first
 from exllama_guard.host.session import Session
 from exllama_guard.lifecycle import DriftReport, FenceReport, FenceState, LifecycleSnapshot, alone
+from exllama_guard.loaders import backend_for
 from exllama_guard.probes import Comparison, DeskParts, ProbeDesk
 from exllama_guard.probes.doctor import (
     BaselineStore,
@@ -30,7 +31,7 @@ from exllama_guard.probes.doctor import (
     modes_of_report,
     tool_counts,
 )
-from exllama_guard.probes.measures import VerifyLimits
+from exllama_guard.probes.measures import RetrievalLimits
 from exllama_guard.probes.modes import LoadedReading
 from exllama_guard.probes.reports import environment_rows
 from exllama_guard.tools import may_see
@@ -50,7 +51,7 @@ def desk_for(session: Session) -> ProbeDesk:
     folder = webui.user_data_dir() / "exllama_guardrails"
     return ProbeDesk(
         DeskParts(
-            writer=HostWriter(lambda: session.lifecycle),
+            generator=HostGenerator(lambda: session.lifecycle),
             users_first=users_first,
             embedder=lambda: _SharedEmbedder(monitor),
             verifier=lambda: monitor.verifier,
@@ -103,9 +104,9 @@ class _SharedEmbedder:
         return self._monitor.embed(texts)
 
 
-def _limits(monitor: Monitor) -> VerifyLimits:
+def _limits(monitor: Monitor) -> RetrievalLimits:
     settings = monitor.settings
-    return VerifyLimits(settings.distance_pass, settings.distance_fail, settings.coverage_pass)
+    return RetrievalLimits(settings.distance_pass, settings.distance_fail, settings.coverage_pass)
 
 
 def _environment(monitor: Monitor) -> dict[str, str]:

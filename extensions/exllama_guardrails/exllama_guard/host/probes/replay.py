@@ -20,7 +20,7 @@ from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
 from exllama_guard.host.lifecycle.model_watch import stop_presses
 from exllama_guard.host.patches import Patches
-from exllama_guard.host.probes.writer import probe_state
+from exllama_guard.host.probes.generator import probe_state
 from exllama_guard.host.turn.notes import TurnNotes
 from exllama_guard.host.turn.own_reply import HOST_RAISES
 from exllama_guard.host.turn.request import opening_of

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exllama_guard.errors import SchemaError
+from exllama_guard.host.guard import report
 from exllama_guard.tools import (
     AnswerOutcome,
     CallError,
@@ -17,7 +18,7 @@ from exllama_guard.tools import (
     without_thinking,
 )
 
-__all__ = ["Judged", "answer_schema", "ask_again", "judge"]
+__all__ = ["Judged", "answer_schema", "ask_again", "judge", "usable_schema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,13 @@ class Judged:
     errors: tuple[CallError, ...] = ()
 
 
-def answer_schema(body: Mapping[str, Any], pasted: str) -> tuple[Mapping[str, Any] | None, str]:
-    """(the schema that the answer must fit or None, why a given one is not usable or an empty string).
+def answer_schema(body: Mapping[str, Any], pasted: str) -> Mapping[str, Any] | None:
+    """The schema that the answer must fit, or None where it is free.
 
     The request's `response_format` counts before the schema pasted in the panel.
+
+    Raises:
+        SchemaError: The one that is given cannot be used.
     """
     wanted = body.get("response_format")
     schema: object = None
@@ -45,17 +49,26 @@ def answer_schema(body: Mapping[str, Any], pasted: str) -> tuple[Mapping[str, An
     elif pasted.strip():
         read = read_json(pasted)
         if not read.ok:
-            return None, f"The pasted JSON Schema cannot be used: {read.problems[0].message}"
+            raise SchemaError(f"The pasted JSON Schema cannot be used: {read.problems[0].message}")
         schema = read.value
     if schema is None:
-        return None, ""
+        return None
     if not isinstance(schema, Mapping):
-        return None, 'The JSON Schema for answers must be an object, such as {"type": "object"}.'
+        raise SchemaError('The JSON Schema for answers must be an object, such as {"type": "object"}.')
     try:
         compile_checker(schema, closed=False)
     except SchemaError as error:
-        return None, f"The JSON Schema for answers cannot be used: {error}"
-    return schema, ""
+        raise SchemaError(f"The JSON Schema for answers cannot be used: {error}") from error
+    return schema
+
+
+def usable_schema(body: Mapping[str, Any], pasted: str) -> Mapping[str, Any] | None:
+    """The same schema, or None where it cannot be used, which the panel then says."""
+    try:
+        return answer_schema(body, pasted)
+    except SchemaError as error:
+        report(str(error), str(error))
+        return None
 
 
 def judge(answer: str, schema: Mapping[str, Any]) -> Judged:

@@ -88,7 +88,7 @@ def with_repairs(
         if not turn.refused and problem is None:
             yield from _as_it_ended(turn, held, stream)
             return
-        turn.rounds += 1
+        turn.next_round()
         if turn.exhausted:
             yield from _given_up(turn, held, stream)
             return
@@ -100,31 +100,30 @@ def _note_broken(turn: ToolTurn, held: list[Any]) -> None:
     """Refuses the calls that the host could not read, unless it read others."""
     if turn.refused or not turn.statuses or any(_finish(item) == "tool_calls" for item in held):
         return
-    for attempt in turn.broken_attempts(turn.last_answer):
+    for attempt in turn.broken_attempts(turn.answer.text):
         turn.note_refused(turn.check(attempt.name, attempt.arguments), attempt.arguments)
 
 
 @guarded(lambda turn: False)
 def _kept_back(turn: ToolTurn) -> bool:
     """Whether text is held until it is checked: where nothing makes an answer fit while it is written."""
-    return turn.answer_schema is not None and not turn.enforced
+    return turn.asked.answer_schema is not None and not turn.reply.enforced
 
 
 @guarded(lambda turn, ledger, sent: None)
 def _answer_problem(turn: ToolTurn, ledger: ToolLedger, sent: bool) -> list[dict[str, Any]] | None:
     """The messages that ask for a better answer; None where it is good, has been sent, or is free."""
-    if turn.answer_schema is None:
+    if turn.asked.answer_schema is None:
         return None
-    judged = judge(turn.last_answer, turn.answer_schema)
-    turn.answer_errors = judged.errors
+    judged = judge(turn.answer.text, turn.asked.answer_schema)
+    turn.judged(judged.errors)
     if judged.outcome is AnswerOutcome.REPAIRED and not sent:
-        turn.answer_cut = True
-        turn.last_answer = judged.text
+        turn.cut_out(judged.text)
     elif judged.outcome is not AnswerOutcome.VALID:
         if turn.rounds >= MAX_REPAIR_ROUNDS or sent:
             ledger.add_answer(turn.chat, AnswerOutcome.REFUSED)
         message = {"role": "user", "content": ask_again(judged.errors)}
-        return None if sent else [{"role": "assistant", "content": turn.last_answer}, message]
+        return None if sent else [{"role": "assistant", "content": turn.answer.text}, message]
     ledger.add_answer(turn.chat, turn.outcome_that_fits())
     return None
 
@@ -132,9 +131,9 @@ def _answer_problem(turn: ToolTurn, ledger: ToolLedger, sent: bool) -> list[dict
 @guarded(lambda turn, held, stream: held)
 def _as_it_ended(turn: ToolTurn, held: list[Any], stream: bool) -> list[Any]:
     """What was held, with the JSON alone where it stood inside other text, and its limit as what ended it."""
-    if turn.answer_cut:
-        held = list(_with_text(held, stream, turn.last_answer))
-    if turn.answer_schema is None or not turn.closed:
+    if turn.answer.cut:
+        held = list(_with_text(held, stream, turn.answer.text))
+    if turn.asked.answer_schema is None or not turn.reply.closed:
         return held
     held = copy.deepcopy(held)
     for item in held:

@@ -7,7 +7,6 @@ import json
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,24 +14,21 @@ from exllama_guard.errors import SchemaError
 from exllama_guard.host.guard import guarded
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools.turn import ToolTurn
+from exllama_guard.loaders import LockPlace, loader_of
 from exllama_guard.tools.locks import (
     Ask,
     CompiledLock,
     LockPlan,
     ServerLock,
-    Vocabulary,
     filter_for_exllamav2,
     filter_for_exllamav3,
     lock_for_server,
-    vocabulary_from_exllamav3,
-    vocabulary_from_file,
-    vocabulary_from_transformers,
 )
 
-__all__ = ["Constrainer", "Tell", "model_key", "vocabulary_loader"]
+__all__ = ["Constrainer", "ReportPlan", "model_key"]
 
 # Told of each plan: why its tools are checked only, by name, and why nothing of it is enforced, or "".
-Tell = Callable[[LockPlan, Mapping[str, str], str], None]
+ReportPlan = Callable[[LockPlan, Mapping[str, str], str], None]
 
 # The server converts a schema in some 10 ms when no slot is busy; a reply waits no longer than this for it.
 _SERVER_S = 3.0
@@ -44,43 +40,29 @@ def model_key(shared: ModuleType) -> str:
     return f"{getattr(shared, 'model_name', '')}:{id(getattr(shared, 'model', None))}"
 
 
-def vocabulary_loader(shared: ModuleType) -> Callable[[], Vocabulary] | None:
-    """What reads the loaded model's vocabulary, or None where the loader keeps it in another process."""
-    model: Any = getattr(shared, "model", None)
-    tokenizer: Any = getattr(shared, "tokenizer", None)
-    kind = type(model).__name__
-    if kind == "Exllamav3Model":
-        return lambda: vocabulary_from_exllamav3(model.tokenizer)
-    if kind == "Exllamav2Model":
-        folder = Path(model.tokenizer.config.model_dir)
-        return lambda: vocabulary_from_file(folder / "tokenizer.json", [int(model.tokenizer.eos_token_id)])
-    if tokenizer is not None and hasattr(tokenizer, "backend_tokenizer"):
-        listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-        ends = listed if isinstance(listed, Sequence) else ([] if listed is None else [listed])
-        return lambda: vocabulary_from_transformers(tokenizer, ends)
-    return None
-
-
 class Constrainer:
     """Patches the loaders' classes once, as they are met. `current` gives the turn of the running reply."""
 
-    def __init__(self, current: Callable[[], ToolTurn | None], patches: Patches, tell: Tell) -> None:
+    def __init__(
+        self, current: Callable[[], ToolTurn | None], patches: Patches, report_plan: ReportPlan
+    ) -> None:
         self._current = current
         self._patches = patches
-        self._tell = tell
+        self._report_plan = report_plan
         self._server_locks: OrderedDict[tuple[str, str], ServerLock | None] = OrderedDict()
 
     def meet(self, model: object) -> None:
         """Prepares the loader of `model`; does nothing where that is done, or is not needed."""
         kind: Any = type(model)
         module = sys.modules.get(kind.__module__)
-        if module is None:
+        loader = loader_of(model)
+        if module is None or loader is None:
             return
-        if kind.__name__ == "LlamaServer":
+        if loader.lock is LockPlace.REQUEST:
             self._patches.replace(kind, "prepare_payload", self._payload)
-        elif kind.__name__ == "Exllamav3Model":
+        elif loader.lock is LockPlace.JOB:
             self._patches.replace(module, "Job", self._job)
-        elif kind.__name__ == "Exllamav2Model":
+        elif loader.lock is LockPlace.STREAM:
             generator: Any = getattr(model, "generator", None)
             if generator is not None:
                 owner: Any = type(generator)
@@ -88,9 +70,9 @@ class Constrainer:
 
     def _lock(self) -> tuple[ToolTurn, CompiledLock] | None:
         turn = self._current()
-        if turn is None or turn.outcome is None or turn.outcome.lock is None:
+        if turn is None or turn.reply.outcome is None or turn.reply.outcome.lock is None:
             return None
-        return turn, turn.outcome.lock
+        return turn, turn.reply.outcome.lock
 
     def _payload(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def prepare_payload(server: Any, state: Any) -> Any:  # noqa: ANN401 - the host's signature
@@ -103,12 +85,13 @@ class Constrainer:
     def _locked_payload(self, payload: dict[str, Any], server: Any) -> dict[str, Any]:  # noqa: ANN401 - the host's
         """The request with the lock of the reply that starts; a user's own grammar for free text stays."""
         turn = self._current()
-        if turn is None or turn.plan is None or (payload.get("grammar") and not turn.plan.always):
+        plan = turn.reply.plan if turn is not None else None
+        if turn is None or plan is None or (payload.get("grammar") and not plan.always):
             return payload
-        lock = self._server_lock(turn.plan, server)
+        lock = self._server_lock(plan, server)
         if lock is None:
             return payload
-        turn.enforced = lock.holds_all
+        turn.held_by(None, None, whole=lock.holds_all)
         kept = {key: value for key, value in payload.items() if key not in ("grammar", "json_schema")}
         return {**kept, **lock.fields}
 
@@ -122,9 +105,9 @@ class Constrainer:
             except SchemaError as error:
                 reason = str(error)
             except OSError as error:
-                self._tell(plan, {}, f"The llama.cpp server could not be asked ({error}).")
+                self._report_plan(plan, {}, f"The llama.cpp server could not be asked ({error}).")
                 return None  # asked again at the next reply
-            self._tell(plan, lock.unenforced if lock is not None else {}, reason)
+            self._report_plan(plan, lock.unenforced if lock is not None else {}, reason)
             self._server_locks[key] = lock
             while len(self._server_locks) > _MAX_SERVER_LOCKS:
                 self._server_locks.popitem(last=False)
@@ -154,10 +137,10 @@ class Constrainer:
         tokenizer = shared_module().model.tokenizer
         ids = kwargs.get("input_ids", args[0] if args else None)
         end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
-        turn.limit = kwargs.get("max_new_tokens")
-        turn.processor = filter_for_exllamav3(lock, tokenizer, end, limit=turn.limit)
-        turn.enforced = lock.holds_all
-        return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
+        limit = kwargs.get("max_new_tokens")
+        filter_ = filter_for_exllamav3(lock, tokenizer, end, limit=limit)
+        turn.held_by(filter_, limit, whole=lock.holds_all)
+        return {**kwargs, "filters": [*(kwargs.get("filters") or []), filter_]}
 
     @guarded(lambda self, generator, args, kwargs: kwargs)
     def _with_filter_v2(
@@ -173,10 +156,10 @@ class Constrainer:
 
         turn, lock = held
         ids = kwargs.get("input_ids", args[0] if args else None)
-        limit = None if ids is None else turn.room(int(ids.shape[-1]))
-        turn.processor = filter_for_exllamav2(lock, generator, limit=limit)
-        turn.enforced = lock.holds_all
-        return {**kwargs, "filters": [*(kwargs.get("filters") or []), turn.processor]}
+        limit = None if ids is None else turn.reply.room(int(ids.shape[-1]))
+        filter_ = filter_for_exllamav2(lock, generator, limit=limit)
+        turn.held_by(filter_, limit, whole=lock.holds_all)
+        return {**kwargs, "filters": [*(kwargs.get("filters") or []), filter_]}
 
 
 def _bytes_of(lock: CompiledLock, ids: Sequence[int]) -> bytes:
@@ -199,8 +182,8 @@ def _asking(port: int) -> Ask:
         finally:
             connection.close()
         if answer.status != 200 or not isinstance(value, Mapping):
-            told = value.get("error") if isinstance(value, Mapping) else None
-            message = told.get("message") if isinstance(told, Mapping) else value
+            fault = value.get("error") if isinstance(value, Mapping) else None
+            message = fault.get("message") if isinstance(fault, Mapping) else value
             raise SchemaError(f"llama.cpp cannot hold a reply to this schema: {str(message)[:240]}")
         return value
 

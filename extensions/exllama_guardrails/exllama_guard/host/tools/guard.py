@@ -18,11 +18,11 @@ from exllama_guard.host import webui
 from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools import api as tool_api
-from exllama_guard.host.tools.answers import answer_schema, judge
+from exllama_guard.host.tools.answers import answer_schema, judge, usable_schema
 from exllama_guard.host.tools.gate import ToolGate
 from exllama_guard.host.tools.known import known_in_chat
 from exllama_guard.host.tools.reply import ReplyLock, current_turn, following
-from exllama_guard.host.tools.turn import Services, ToolTurn, blocked_key
+from exllama_guard.host.tools.turn import Asked, Services, ToolTurn, blocked_key
 from exllama_guard.host.turn.reader import current_identity
 from exllama_guard.settings import Settings
 from exllama_guard.tools import AnswerOutcome, LockMode, ToolLedger, ToolLocks, ToolRow
@@ -71,9 +71,13 @@ class ToolGuard:
             report(None, blocked_key(chat, name))
         return accepted
 
-    def schema_problem(self, text: str) -> str:
-        """Why a pasted JSON Schema for answers cannot be used; empty where it can."""
-        return answer_schema({}, text)[1]
+    def check_schema(self, text: str) -> None:
+        """Returns where a pasted JSON Schema for answers can be used.
+
+        Raises:
+            SchemaError: It cannot.
+        """
+        answer_schema({}, text)
 
     def model_changed(self) -> None:
         """Drops what was compiled for the model before."""
@@ -154,19 +158,15 @@ class ToolGuard:
     @guarded(lambda self, body: None)
     def _api_turn(self, body: Mapping[str, Any]) -> ToolTurn | None:
         """The turn of a request that has tools or asks for an answer under a schema; None for the others."""
-        schema, problem = answer_schema(body, self._settings().answer_schema)
-        if problem:
-            report(problem, problem)
+        schema = usable_schema(body, self._settings().answer_schema)
         if self.mode() is LockMode.OFF or not (body.get("tools") or schema is not None):
             return None
         key = tool_api.chat_key(body)
         if tool_api.is_new_chat(body):
             self.locks.forget(key)
-        turn = ToolTurn(self._services, key)
-        turn.repairs_itself = True
-        turn.answer_schema = None if body.get("tools") else schema
-        turn.always = body.get("tool_choice") == "required" or isinstance(body.get("tool_choice"), dict)
-        return turn
+        always = body.get("tool_choice") == "required" or isinstance(body.get("tool_choice"), dict)
+        asked = Asked(None if body.get("tools") else schema, always, repairs_itself=True)
+        return ToolTurn(self._services, key, asked)
 
     def _reply(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -175,12 +175,12 @@ class ToolGuard:
             histories = original(*args, **kwargs)
             for history in histories if turn is None or not own else following(turn, histories):
                 if turn is not None:
-                    turn.last_answer = _last(history)
+                    turn.answered(_last(history))
                 yield history
                 if turn is not None and turn.is_api and turn.refused:
                     return  # the host would let the model write on after a call that was refused
             if turn is not None:
-                self.reply_lock.tell_broken(turn)
+                self.reply_lock.report_broken(turn)
             if turn is not None and own:
                 self._judge_answer(turn)
 
@@ -200,21 +200,21 @@ class ToolGuard:
             text = _argument(original, "text", args, kwargs)
             turn, own = ToolTurn(self._services, tool_api.reply_key(state, text)), True
         if turn is not None:
-            turn.begun = bool(continued)
-            turn.sources = known_in_chat(_argument(original, "text", args, kwargs), state)
+            turn.begin_reply(begun=bool(continued))
+            turn.knows(known_in_chat(_argument(original, "text", args, kwargs), state))
             self.reply_lock.prepare(turn, state)
         return turn, own
 
     @guarded(lambda self, turn: None)
     def _judge_answer(self, turn: ToolTurn) -> None:
         """Notes how an answer under a schema ended; one that the user stopped is neither good nor bad."""
-        if turn.answer_schema is None or not turn.last_answer or webui.stopped():
+        if turn.asked.answer_schema is None or not turn.answer.text or webui.stopped():
             return
-        judged = judge(turn.last_answer, turn.answer_schema)
+        judged = judge(turn.answer.text, turn.asked.answer_schema)
         if judged.outcome is AnswerOutcome.VALID:
             self.ledger.add_answer(turn.chat, turn.outcome_that_fits())
             return
-        turn.answer_errors = judged.errors
+        turn.judged(judged.errors)
         report(turn.last_sentence(), f"answer:{turn.chat}")
         self.ledger.add_answer(turn.chat, AnswerOutcome.REFUSED)
 

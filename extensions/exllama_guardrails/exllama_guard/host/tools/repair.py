@@ -1,26 +1,26 @@
 """Asks the model again where an answer misses its schema: on the page, and wherever the host sends it whole.
 
 Runs in the host's `_generate_reply`, below what observes the reply, so a new try holds the same lock, streams
-to the same reader and is measured as part of the same turn. The WebUI's API has its own way (tool_api.py).
+to the same reader and is measured as part of the same turn. The WebUI's API has its own way (api.py).
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from exllama_guard.grounding import answer_of
-from exllama_guard.host import webui
 from exllama_guard.host.guard import guarded
 from exllama_guard.host.tools.answers import Judged, ask_again, judge
 from exllama_guard.host.tools.reply import current_turn
 from exllama_guard.host.tools.turn import ToolTurn
-from exllama_guard.host.turn.reply_call import ReplyCall, Texts
+from exllama_guard.host.turn.reply_call import ReplyCall, Texts, repeating
+from exllama_guard.host.turn.second_try import SecondTry, put_back
 from exllama_guard.tools import MAX_REPAIR_ROUNDS, AnswerOutcome, CallError
 
 __all__ = ["repairing"]
@@ -35,12 +35,11 @@ class _Call(ReplyCall):
     turn: ToolTurn
     prompt: str
     to_client: bool  # each step is sent at once, and what was sent cannot be taken back
-    again: Callable[[str], Texts]
 
     @property
     def sent(self) -> bool:
         """Whether steps go out as they come: not to a client whose answer nothing makes fit meanwhile."""
-        return not self.to_client or self.turn.enforced
+        return not self.to_client or self.turn.reply.enforced
 
 
 def repairing(original: Callable[..., Texts]) -> Callable[..., Texts]:
@@ -51,20 +50,15 @@ def repairing(original: Callable[..., Texts]) -> Callable[..., Texts]:
     def plan(*args: Any, **kwargs: Any) -> _Call | None:  # noqa: ANN401 - the host's
         """The call where its answer must fit a schema and can still be replaced; None for all others."""
         turn = current_turn()
-        if turn is None or turn.answer_schema is None:
+        if turn is None or turn.asked.answer_schema is None:
             return None
         given = signature.bind(*args, **kwargs)
         state, prompt = given.arguments["state"], given.arguments["question"]
-        if not given.arguments.get("is_chat") or turn.repairs_itself or turn.begun:
+        if not given.arguments.get("is_chat") or turn.asked.repairs_itself or turn.reply.begun:
             return None
         to_client = bool(state.get("stream")) and not given.arguments.get("for_ui")
-
-        def again(new: str) -> Texts:
-            call = signature.bind(*args, **kwargs)
-            call.arguments["question"] = new
-            return original(*call.args, **call.kwargs)
-
-        return _Call(state, bool(given.arguments.get("escape_html")), turn, prompt, to_client, again)
+        escaped, left = bool(given.arguments.get("escape_html")), state.get("stop_event")
+        return _Call(state, escaped, left, repeating(original, given), turn, prompt, to_client)
 
     @functools.wraps(original)
     def repaired(*args: Any, **kwargs: Any) -> Texts:  # noqa: ANN401 - the host's
@@ -100,53 +94,26 @@ def _repairs(call: _Call, first: str) -> Texts:
     """Yields new tries as they grow, then the text that stands."""
     given, prompt = first, call.prompt
     for tries in range(MAX_REPAIR_ROUNDS + 1):
-        call.turn.answer_tries = tries
+        call.turn.asked_again(tries)
         judged = _judged(call, given)
-        if judged is None or _stopped(call.state):
+        if judged is None or call.interrupted():
             return
         if judged.outcome is not AnswerOutcome.REFUSED:
             if judged.outcome is AnswerOutcome.REPAIRED:
-                call.turn.answer_cut = True
+                call.turn.cut_out(judged.text)
                 yield call.given(_cut(call.text(given), judged.text))
             return
         following_prompt = _prompt_again(call, prompt, given, judged.errors)
         if tries == MAX_REPAIR_ROUNDS or following_prompt is None:
             return
-        new, prompt = "", following_prompt
-        steps = _start(call, prompt)
-        try:
-            while steps is not None and (step := _next(steps)) is not None and not _stopped(call.state):
-                new = step
-                if call.streamed:
-                    yield new
-        finally:
-            _close(steps)
-        if _stopped(call.state) or not new.strip():
-            yield from _kept(given)
+        prompt = following_prompt
+        new = yield from _tried(call, prompt)
+        if not new.strip():
+            yield from put_back(given)
             return
         given = new
         if not call.streamed:
             yield new
-
-
-def _kept(given: str) -> Texts:
-    """Puts back the answer before a try that did not come to its end.
-
-    The host's chat drops the step at which it sees the Stop button, so the flag is down for this one step.
-    """
-    stopped = webui.stopped()
-    if stopped:
-        webui.set_stopped(False)
-    try:
-        yield given
-    finally:
-        if stopped:
-            webui.set_stopped(True)
-
-
-def _stopped(state: dict[str, Any]) -> bool:
-    event = state.get("stop_event")
-    return webui.stopped() or (event is not None and bool(event.is_set()))
 
 
 def _cut(text: str, inner: str) -> str:
@@ -155,9 +122,22 @@ def _cut(text: str, inner: str) -> str:
     return (text[: len(text) - len(answer)] if answer and text.endswith(answer) else "") + inner
 
 
+def _tried(call: _Call, prompt: str) -> Generator[str, None, str]:
+    """Yields a new try as it grows; returns its text, "" where it did not come to its end."""
+    new = ""
+    with closing(SecondTry(lambda: call.again(prompt, call.state)).grow()) as steps:
+        for step in steps:
+            if call.interrupted():
+                return ""
+            new = step
+            if call.streamed:
+                yield new
+    return "" if call.interrupted() else new
+
+
 @guarded(lambda call, given: None)
 def _judged(call: _Call, given: str) -> Judged | None:
-    schema = call.turn.answer_schema
+    schema = call.turn.asked.answer_schema
     return None if schema is None else judge(call.text(given), schema)
 
 
@@ -173,20 +153,3 @@ def _prompt_again(call: _Call, prompt: str, given: str, errors: tuple[CallError,
     text = chat.generate_chat_prompt(ask_again(errors), call.state, history=history, _continue=False)
     before, seam, after = str(text).rpartition(_ANSWER)
     return prompt + call.text(given) + after if seam and _QUESTION in before else None
-
-
-@guarded(lambda call, prompt: None)
-def _start(call: _Call, prompt: str) -> Texts | None:
-    return call.again(prompt)
-
-
-@guarded(lambda steps: None)
-def _next(steps: Texts) -> str | None:
-    """The next text of a new try; None at its end, and where the model fails."""
-    return next(steps, None)
-
-
-@guarded(lambda steps: None)
-def _close(steps: Texts | None) -> None:
-    if steps is not None:
-        steps.close()

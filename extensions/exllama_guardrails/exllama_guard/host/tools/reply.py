@@ -13,13 +13,15 @@ from typing import Any
 
 from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.patches import Patches
-from exllama_guard.host.tools.answers import answer_schema
-from exllama_guard.host.tools.constrain import Constrainer, model_key, vocabulary_loader
+from exllama_guard.host.stepping import stepped
+from exllama_guard.host.tools.answers import usable_schema
+from exllama_guard.host.tools.constrain import Constrainer, model_key
 from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.host.webui import shared_module
+from exllama_guard.loaders import LockPlace, loader_of, promise_on, vocabulary_reader
 from exllama_guard.settings import Settings
-from exllama_guard.tools import LockMode, Promise, ToolStatus, promise_on
-from exllama_guard.tools.locks import LockCache, LockPlan, Outcome, plan_answer, plan_calls
+from exllama_guard.tools import LockMode, Promise, ToolStatus
+from exllama_guard.tools.locks import LockCache, LockPlan, LockProcessor, Outcome, plan_answer, plan_calls
 
 __all__ = ["ReplyLock", "current_turn", "following"]
 
@@ -37,22 +39,7 @@ def current_turn() -> ToolTurn | None:
 
 def following(turn: ToolTurn, inner: Iterator[Any]) -> Iterator[Any]:
     """`inner`, each step of which runs with `turn` as the current one."""
-    try:
-        while True:
-            token = _current.set(turn)
-            try:
-                item = next(inner)
-            except StopIteration:
-                return
-            finally:
-                _current.reset(token)
-            yield item
-    finally:
-        token = _current.set(turn)
-        try:
-            inner.close()  # type: ignore[attr-defined]
-        finally:
-            _current.reset(token)
+    return stepped(_current, turn, inner)
 
 
 class ReplyLock:
@@ -64,7 +51,7 @@ class ReplyLock:
         self._settings = settings
         self._mode = mode
         self._cache = LockCache()
-        self._constrainer = Constrainer(_current.get, patches, self._tell)
+        self._constrainer = Constrainer(_current.get, patches, self._report_plan)
         self._unenforced: dict[str, str] = {}  # by the tool's hash: why it is checked only
 
     def promise(self, status: ToolStatus) -> Promise:
@@ -93,89 +80,88 @@ class ReplyLock:
     @guarded(lambda self: None)
     def _read_vocabulary(self) -> None:
         shared = shared_module()
-        load = vocabulary_loader(shared) if getattr(shared, "model", None) is not None else None
+        model = getattr(shared, "model", None)
+        load = vocabulary_reader(model, getattr(shared, "tokenizer", None)) if model is not None else None
         if load is not None:
             self._cache.prepare(model_key(shared), load)
 
     @guarded(lambda self, turn, state: None)
     def prepare(self, turn: ToolTurn, state: object) -> None:
         """Locks this turn's tools, keeps changed ones from the model, and starts to compile."""
-        turn.begin_reply()
         if not isinstance(state, dict) or self._mode() is LockMode.OFF:
             return
-        turn.state = state
-        turn.template = str(
-            state.get("instruction_template_str" if state.get("mode") == "instruct" else "chat_template_str")
-            or ""
-        )
+        named = "instruction_template_str" if state.get("mode") == "instruct" else "chat_template_str"
+        turn.opened(state, str(state.get(named) or ""))
         if state.get("tools"):
             state["tools"] = turn.observe(state["tools"])
-        elif turn.answer_schema is None and not turn.statuses:
-            turn.answer_schema = self.pasted_schema()
-        turn.plan = self._plan(turn)
+        elif turn.asked.answer_schema is None and not turn.statuses:
+            turn.must_fit(self.pasted_schema())
+        plan = self._plan(turn)
+        turn.planned(plan)
         shared = shared_module()
-        if turn.plan is None or getattr(shared, "model", None) is None:
+        if plan is None or getattr(shared, "model", None) is None:
             return
         self._constrainer.meet(shared.model)
-        load = vocabulary_loader(shared)
+        load = vocabulary_reader(shared.model, getattr(shared, "tokenizer", None))
         if load is not None:
-            self._cache.start(turn.plan, model_key(shared), load)
-            if type(shared.model).__name__ in ("Exllamav3Model", "Exllamav2Model"):
-                self._compiled(turn)
+            self._cache.start(plan, model_key(shared), load)
+            loader = loader_of(shared.model)
+            if loader is not None and loader.lock in (LockPlace.JOB, LockPlace.STREAM):
+                self._compiled(turn)  # nothing of these calls the logits hook, which waits for it elsewhere
 
     def pasted_schema(self) -> Mapping[str, Any] | None:
         """The usable schema of the setting `answer_schema`, or None; what is wrong with it is shown."""
-        schema, problem = answer_schema({}, self._settings().answer_schema)
-        if problem:
-            report(problem, problem)
-        return schema
+        return usable_schema({}, self._settings().answer_schema)
 
     @guarded(lambda self, processors, input_ids: None)
     def add_processor(self, processors: list[Any], input_ids: Any) -> None:  # noqa: ANN401 - torch.Tensor
         """The logits hook: adds the lock of the reply that starts now (Transformers and the _HF loaders)."""
-        from exllama_guard.tools.locks import LockProcessor
-
         turn = _current.get()
         outcome = self._compiled(turn) if turn is not None else None
         if turn is not None and outcome is not None and outcome.lock is not None:
-            turn.processor = LockProcessor(outcome.lock, turn.room(len(input_ids[0])))
-            turn.enforced = outcome.lock.holds_all
-            processors.append(turn.processor)
+            limit = turn.reply.room(len(input_ids[0]))
+            processor = LockProcessor(outcome.lock, limit)
+            turn.held_by(processor, limit, whole=outcome.lock.holds_all)
+            processors.append(processor)
 
     @guarded(lambda self, turn: None)
-    def tell_broken(self, turn: ToolTurn) -> None:
+    def report_broken(self, turn: ToolTurn) -> None:
         """Says in the panel why the lock did not hold the reply that has ended, or that it did."""
-        if turn.processor is None:
+        if turn.reply.processor is None:
             return
-        reason = getattr(turn.processor, "reason", "")
-        told = f"The last reply was not held to its schema while it was written: {reason}"
-        report(told if reason else None, f"refused:{turn.chat}:lock")
+        reason = getattr(turn.reply.processor, "reason", "")
+        sentence = f"The last reply was not held to its schema while it was written: {reason}"
+        report(sentence if reason else None, f"refused:{turn.chat}:lock")
 
     def _plan(self, turn: ToolTurn) -> LockPlan | None:
         mode = self._mode()
-        if turn.answer_schema is not None:
-            return plan_answer(turn.answer_schema, turn.template) if mode.enforces else None
+        schema, template = turn.asked.answer_schema, turn.reply.template
+        if schema is not None:
+            return plan_answer(schema, template) if mode.enforces else None
         tools = turn.callable_tools()
         if not mode.enforces or not tools or turn.exhausted:
             return None
-        always = mode is LockMode.ENFORCE_ALWAYS or turn.always
-        return plan_calls(tools, turn.template, always=always)
+        always = mode is LockMode.ENFORCE_ALWAYS or turn.asked.always
+        return plan_calls(tools, template, always=always)
 
     def _compiled(self, turn: ToolTurn) -> Outcome | None:
         """The turn's compiled lock; waits for it, and says in the panel why there is none."""
-        if turn.plan is None:
+        plan, outcome = turn.reply.plan, turn.reply.outcome
+        if plan is None:
             return None
-        if turn.outcome is None:
+        if outcome is None:
             shared = shared_module()
-            load = vocabulary_loader(shared)
+            load = vocabulary_reader(getattr(shared, "model", None), getattr(shared, "tokenizer", None))
             if load is None:
                 return None
-            turn.outcome = self._cache.get(turn.plan, model_key(shared), load, timeout_s=_WAIT_S)
-            reasons = turn.outcome.lock.unenforced if turn.outcome.lock is not None else {}
-            self._tell(turn.plan, reasons, turn.outcome.reason)
-        return turn.outcome
+            outcome = self._cache.get(plan, model_key(shared), load, timeout_s=_WAIT_S)
+            turn.compiled(outcome)
+            self._report_plan(
+                plan, outcome.lock.unenforced if outcome.lock is not None else {}, outcome.reason
+            )
+        return outcome
 
-    def _tell(self, plan: LockPlan, reasons: Mapping[str, str], general: str) -> None:
+    def _report_plan(self, plan: LockPlan, reasons: Mapping[str, str], general: str) -> None:
         """Notes and shows why tools of a plan are checked only, by name, or why all are."""
         for tool in plan.tools:
             reason = reasons.get(tool.name, general)

@@ -40,7 +40,7 @@ from exllama_guard.tools import (
 )
 from exllama_guard.tools.locks import LockPlan, Outcome
 
-__all__ = ["Refusal", "Services", "ToolTurn", "blocked_key"]
+__all__ = ["Answer", "Asked", "Refusal", "Reply", "Services", "ToolTurn", "blocked_key"]
 
 BROKEN_NAME = "unreadable_call"  # stands for a call that names no tool, so that the host can show it
 
@@ -55,15 +55,25 @@ class Services:
     keep_text: Callable[[], bool]
     report: Callable[[str | None, str], None]  # None takes back what was told under a key
     blocks_invented: Callable[[], bool] = lambda: False  # a call with a value from nowhere does not run
-    checkers: dict[str, tuple[Checker | None, str]] = field(default_factory=dict)  # by the tool's hash
+    checkers: dict[str, Checker | SchemaError] = field(default_factory=dict)  # by the tool's hash
 
-    def checker(self, tool: Tool) -> tuple[Checker | None, str]:
-        """The tool's compiled checker, or None with the reason; kept by hash."""
+    def checker(self, tool: Tool) -> Checker:
+        """The tool's compiled checker, cached by hash.
+
+        Raises:
+            SchemaError: Its calls cannot be checked.
+        """
         known = self.checkers.get(tool.sha256)
         if known is None:
             if len(self.checkers) > 2000:
                 self.checkers.clear()
-            known = self.checkers[tool.sha256] = tool_checker(tool)
+            try:
+                known = tool_checker(tool)
+            except SchemaError as error:
+                known = error
+            self.checkers[tool.sha256] = known
+        if isinstance(known, SchemaError):
+            raise SchemaError(str(known))
         return known
 
 
@@ -80,56 +90,131 @@ class Refusal:
     arguments: str
 
 
-class ToolTurn:
-    """State of one reply, over all turns of its tool loop. Used by one reply, on one thread at a time."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What whoever starts a turn asks of it."""
 
-    def __init__(self, services: Services, chat: str) -> None:
+    answer_schema: Mapping[str, Any] | None = None
+    always: bool = False  # a call, whatever the model thinks
+    repairs_itself: bool = False  # whoever started the turn asks again
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The reply that is being written, and its lock."""
+
+    begun: bool = False  # it continues an earlier one
+    state: Mapping[str, Any] = field(default_factory=dict)  # the host's settings of it
+    template: str = ""
+    plan: LockPlan | None = None
+    outcome: Outcome | None = None
+    processor: Any = None  # the lock as the loader has it, where it is in this process
+    limit: int | None = None  # most tokens, where the lock was told
+    enforced: bool = False  # the loader holds it to the whole of its schema while it writes
+    closed_call: tuple[str, str | None] | None = None  # name and arguments' hash
+
+    @property
+    def closed(self) -> bool:
+        """Whether the lock brought it to its end because its limit was near."""
+        return bool(getattr(self.processor, "closed", False))
+
+    def room(self, prompt_tokens: int) -> int | None:
+        """Most tokens that it may have after a prompt of so many; None where that is not known."""
+        most = self.state.get("max_new_tokens")
+        if self.state.get("auto_max_new_tokens"):
+            most = int(self.state["truncation_length"]) - prompt_tokens
+        return int(most) if most else None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last answer and how it stands under its schema."""
+
+    text: str = ""
+    errors: tuple[CallError, ...] = ()
+    tries: int = 0  # how often it was asked for again
+    cut: bool = False  # its JSON was cut out of other text
+
+
+class ToolTurn:
+    """One turn, over all rounds of its tool loop. Used by one reply, on one thread at a time.
+
+    What others know of it are values (`asked`, `reply`, `answer`, `sources`), which only its methods replace.
+    """
+
+    def __init__(self, services: Services, chat: str, asked: Asked = Asked()) -> None:
         self._services = services
         self.chat = chat
+        self.is_api = chat.startswith("api:")
+        self.asked, self.reply, self.answer = asked, Reply(), Answer()
+        self.sources = CallSources("")  # what was known; without the user's words no origin is told
         self.statuses: dict[str, ToolStatus] = {}
         self.refused: list[Refusal] = []
         self.rounds = 0
-        self.last_answer = ""
-        self.plan: LockPlan | None = None
-        self.outcome: Outcome | None = None
-        self.template = ""
-        self.processor: Any = None  # the logits processor of the reply that is being written
-        self.is_api = chat.startswith("api:")
-        self.always = False  # the request asks for a call whatever the model thinks
-        self.answer_schema: Mapping[str, Any] | None = None
-        self.answer_errors: tuple[CallError, ...] = ()
-        self.answer_tries = 0  # how often an answer under a schema was asked for again
-        self.answer_cut = False  # its JSON was cut out of other text
-        self.repairs_itself = False  # whoever started the turn asks again
-        self.begun = False  # the reply continues an earlier one
-        self.enforced = False  # the loader holds the reply to the lock while it writes
-        self.sources = CallSources("")  # what was known; without the user's words no origin is told
-        self.state: Mapping[str, Any] = {}  # the host's settings of the reply
-        self.limit: int | None = None  # most tokens of the reply, where the lock was told
-        self._closed_call: tuple[str, str | None] | None = None  # name and arguments' hash
 
     @property
     def exhausted(self) -> bool:
         """True when no repair round is left."""
         return self.rounds > MAX_REPAIR_ROUNDS
 
-    @property
-    def closed(self) -> bool:
-        """Whether the lock brought the reply to its end because its limit was near."""
-        return bool(getattr(self.processor, "closed", False))
+    # --- the reply and its lock -------------------------------------------------------------------------
 
-    def begin_reply(self) -> None:
-        """Forgets the lock of the reply before."""
-        self.plan = self.outcome = self.processor = self.limit = self._closed_call = None
-        self.enforced = False
+    def begin_reply(self, *, begun: bool) -> None:
+        """Forgets the reply before; the new one continues an earlier one where it is `begun`."""
+        self.reply = Reply(begun=begun)
 
-    def room(self, prompt_tokens: int) -> int | None:
-        """Most tokens that the reply may have after a prompt of so many; None where that is not known."""
-        most = self.state.get("max_new_tokens")
-        if self.state.get("auto_max_new_tokens"):
-            most = int(self.state["truncation_length"]) - prompt_tokens
-        self.limit = int(most) if most else None
-        return self.limit
+    def opened(self, state: Mapping[str, Any], template: str) -> None:
+        """Takes the host's settings of the reply and the template of its prompt."""
+        self.reply = replace(self.reply, state=state, template=template)
+
+    def must_fit(self, schema: Mapping[str, Any] | None) -> None:
+        """Takes the schema that answers must fit; None: they are free."""
+        self.asked = replace(self.asked, answer_schema=schema)
+
+    def planned(self, plan: LockPlan | None) -> None:
+        """Takes what is to be locked."""
+        self.reply = replace(self.reply, plan=plan)
+
+    def compiled(self, outcome: Outcome) -> None:
+        """Takes the compiled lock, or why there is none."""
+        self.reply = replace(self.reply, outcome=outcome)
+
+    def held_by(
+        self,
+        processor: Any,  # noqa: ANN401 - one of the loaders'
+        limit: int | None,
+        *,
+        whole: bool = True,
+    ) -> None:
+        """Notes what holds the reply to its lock; None: the loader, in a process of its own.
+
+        Without `whole` the lock leaves a part of the schema to the check: the reply may still miss it.
+        """
+        self.reply = replace(self.reply, processor=processor, limit=limit, enforced=whole)
+
+    # --- its answer under a schema ----------------------------------------------------------------------
+
+    def answered(self, text: str) -> None:
+        """Takes the answer so far."""
+        self.answer = replace(self.answer, text=text)
+
+    def judged(self, errors: tuple[CallError, ...]) -> None:
+        """Takes what the answer misses of its schema."""
+        self.answer = replace(self.answer, errors=errors)
+
+    def asked_again(self, times: int) -> None:
+        """Takes how often a better answer was asked for."""
+        self.answer = replace(self.answer, tries=times)
+
+    def cut_out(self, text: str) -> None:
+        """Takes the JSON that stood inside other text as the answer."""
+        self.answer = replace(self.answer, text=text, cut=True)
+
+    # --- tools and calls --------------------------------------------------------------------------------
+
+    def next_round(self) -> None:
+        """Counts a round that has to be written again."""
+        self.rounds += 1
 
     def observe(self, definitions: Sequence[object]) -> list[Any]:
         """The definitions that the model may see: locked ones whose calls can be checked.
@@ -163,15 +248,19 @@ class ToolTurn:
                 return CallVerdict(
                     name, (CallError(problem.code, "", "one strict JSON object", found, problem.message),)
                 )
-        checker = self._services.checker(status.tool)[0] if status is not None else None
+        checker = self._services.checker(status.tool) if status and not self._unusable(status) else None
         known = tuple(tool.name for tool in self.callable_tools())
         verdict = check_call(name, arguments, status, checker, known=known)
         if verdict.valid and self.is_closed(verdict):
-            return replace(verdict, errors=(closed_error(self.limit),))
+            return replace(verdict, errors=(closed_error(self.reply.limit),))
         if verdict.valid and self._services.blocks_invented():
             unsourced = [found for found in self._origins(verdict) if found.origin is Origin.NOWHERE]
             return replace(verdict, errors=tuple(map(unsourced_error, unsourced)))
         return verdict
+
+    def knows(self, sources: CallSources) -> None:
+        """Takes what is known when the reply starts: its calls may take their values from it."""
+        self.sources = sources
 
     def note_result(self, result: object) -> None:
         """A tool's result, from which later calls may take their values."""
@@ -190,18 +279,18 @@ class ToolTurn:
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, default=str)
         self.refused.append(Refusal(verdict, text))
         self._record(verdict, text, executed=False)
-        self.rounds += 1
+        self.next_round()
         return repair_message(verdict, rounds_left=MAX_REPAIR_ROUNDS + 1 - self.rounds)
 
     @guarded(lambda self: None)
     def begin_round(self) -> None:
         """Forgets the refusals of the round before."""
         self.refused = []
-        self.answer_errors = ()
+        self.judged(())
 
     def is_closed(self, verdict: CallVerdict) -> bool:
         """Whether a call was refused because the lock had to close it at the reply's limit."""
-        return (verdict.name, verdict.arguments_sha256) == self._closed_call
+        return (verdict.name, verdict.arguments_sha256) == self.reply.closed_call
 
     def note_refused(self, verdict: CallVerdict, arguments: object, *, goes_on: bool = False) -> None:
         """Records a refused call of this round, once however often it is parsed.
@@ -229,10 +318,10 @@ class ToolTurn:
         """What the user reads when no round is left."""
         if self.refused:
             return self.final_sentence(self.refused[0].verdict)
-        if not self.answer_errors:
+        if not self.answer.errors:
             return "The answer holds valid JSON among other text; ask for the JSON alone."
-        first = self.answer_errors[0]
-        attempts = self.rounds if self.repairs_itself else self.answer_tries + 1
+        first = self.answer.errors[0]
+        attempts = self.rounds if self.asked.repairs_itself else self.answer.tries + 1
         return (
             f"The answer did not fit the JSON Schema in {attempts} attempt{'s' if attempts > 1 else ''}: "
             f"expected {first.expected}{' at ' + first.path if first.path else ''}, found {first.found}."
@@ -240,9 +329,9 @@ class ToolTurn:
 
     def outcome_that_fits(self) -> AnswerOutcome:
         """How an answer that fits its schema came about."""
-        if self.closed:
+        if self.reply.closed:
             return AnswerOutcome.CLOSED
-        mended = self.rounds or self.answer_tries or self.answer_cut
+        mended = self.rounds or self.answer.tries or self.answer.cut
         return AnswerOutcome.REPAIRED if mended else AnswerOutcome.VALID
 
     def final_sentence(self, verdict: CallVerdict) -> str:
@@ -274,10 +363,11 @@ class ToolTurn:
             elif isinstance(arguments, Mapping) and isinstance(name, str):
                 function["arguments"] = restore_text(answer, name, arguments, self._fits(name))
             out.append({**call, "function": function})
-        if self.closed and out:
+        if self.reply.closed and out:
             last = out[-1]["function"]
             name = str(last.get("name"))
-            self._closed_call = (name, self.check(name, last.get("arguments")).arguments_sha256)
+            digest = self.check(name, last.get("arguments")).arguments_sha256
+            self.reply = replace(self.reply, closed_call=(name, digest))
         return out
 
     def broken_attempts(self, answer: str) -> tuple[Attempt, ...]:
@@ -303,7 +393,15 @@ class ToolTurn:
             return "it is unknown."
         if status.state is not ToolState.LOCKED:
             return status.reason
-        return self._services.checker(status.tool)[1]
+        return self._unusable(status)
+
+    def _unusable(self, status: ToolStatus) -> str:
+        """Why calls of the tool cannot be checked; "" where they can."""
+        try:
+            self._services.checker(status.tool)
+        except SchemaError as error:
+            return str(error)
+        return ""
 
     def _fits(self, name: str) -> Callable[[str, Any], bool]:
         status = self.statuses.get(name)

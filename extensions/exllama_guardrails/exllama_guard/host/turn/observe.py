@@ -6,7 +6,6 @@ function put in its place sees the prompt, the state, each text so far and how i
 
 from __future__ import annotations
 
-import copy
 import functools
 import html
 import inspect
@@ -22,6 +21,8 @@ from exllama_guard.host.acting.api import note_report
 from exllama_guard.host.acting.call import Call
 from exllama_guard.host.guard import guarded
 from exllama_guard.host.session import Session
+from exllama_guard.host.stepping import stepped
+from exllama_guard.host.turn.reply_call import repeating
 from exllama_guard.host.turn.request import opening_of
 from exllama_guard.sources import collect_snippets
 
@@ -64,7 +65,7 @@ class _Turn:
         self._tried = False
         self._text = ""
         self._text_before = ""
-        self._told = True  # False once telling of a step went wrong: one fault a reply is enough
+        self._reporting = True  # False once telling of a step went wrong: one fault a reply is enough
         self.finish = Finish.FAILED
 
     @guarded(lambda self, prompt: None)
@@ -81,16 +82,16 @@ class _Turn:
         collect = functools.partial(collect_snippets, opening.gathered)
         self._handle = self._monitor.open_turn(opening.request, collect)
 
-    def _tell_no_more(self, text: str) -> None:
-        self._told = False
+    def _report_no_more(self, text: str) -> None:
+        self._reporting = False
 
-    @guarded(_tell_no_more)
+    @guarded(_report_no_more)
     def chunk(self, text: str) -> None:
         """Takes the text so far; a step that is no text is the host's own affair."""
         if not isinstance(text, str):
             return
         self._text_before, self._text = self._text, text
-        if not self._told:
+        if not self._reporting:
             return
         if not self._tried:
             self.begin(None)
@@ -195,18 +196,15 @@ def seeing_prompt(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _watched(replies: Iterable[str], turn: _Turn) -> Generator[str, Any, Any]:
     """Passes every value, exception and close() through, and tells `turn` of them."""
-    steps = iter(replies)
+    steps = stepped(_current, turn, iter(replies))
     try:
         while True:
-            token = _current.set(turn)
             try:
                 text = next(steps)
             except StopIteration as end:
                 turn.finish = Finish.COMPLETE
                 result = end.value
                 break
-            finally:
-                _current.reset(token)
             turn.chunk(text)
             yield turn.passed_on(text)
         yield from turn.after()
@@ -215,9 +213,7 @@ def _watched(replies: Iterable[str], turn: _Turn) -> Generator[str, Any, Any]:
         turn.finish = Finish.DISCONNECTED
         raise
     finally:
-        close = getattr(steps, "close", None)
-        if close is not None:
-            close()
+        steps.close()
         turn.close()
 
 
@@ -242,18 +238,7 @@ def _planner(session: Session, original: Reply) -> Callable[..., _Turn | None]:
         if is_chat and not for_ui and "unique_id" in state:
             return None  # the page's own errands: search query, impersonate, image prompt
         escaped = bool(given.get("escape_html"))
-        another, left = _another(original, bound), state.get("stop_event")
-        return _Turn(session, prompt, Call(state, escaped, another, is_chat, for_ui, left))
+        again, left = repeating(original, bound), state.get("stop_event")
+        return _Turn(session, prompt, Call(state, escaped, left, again, is_chat, for_ui))
 
     return plan
-
-
-def _another(original: Reply, bound: inspect.BoundArguments) -> Callable[[str, dict[str, Any]], Any]:
-    """Makes another call like `bound`, as a chat's: the hooks of a completion ran on its prompt already."""
-
-    def again(prompt: str, state: dict[str, Any]) -> Generator[str, Any, Any]:
-        call = inspect.BoundArguments(bound.signature, copy.copy(bound.arguments))
-        call.arguments.update(question=prompt, state=state, is_chat=True)
-        return original(*call.args, **call.kwargs)
-
-    return again

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from exllama_guard.core.html import Html, el
 from exllama_guard.panel.forms import field, submit
-from exllama_guard.panel.html import Html, button, el
+from exllama_guard.panel.html import button
 
 
 def check_form() -> Html:

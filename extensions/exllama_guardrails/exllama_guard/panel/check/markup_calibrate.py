@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.panel.check.rows_calibrate import CalibrationRows
 from exllama_guard.panel.forms import GOLD_FILES, file_row
-from exllama_guard.panel.html import Html, button, el, join, table
+from exllama_guard.panel.html import button, table
 
 _HEAD = ("Limit", "ΔS up to", "Right passages accepted", "Nearest wrong ones accepted", "Balanced accuracy")
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from exllama_guard.core.measures import Gate, Measure, NotScored
 from exllama_guard.core.turns import Reader, TurnReport
 from exllama_guard.errors import TraceError
-from exllama_guard.trace import TraceRecord, from_line, reader_in_trace, report_of, trace_files
+from exllama_guard.panel.source import PanelSource
+from exllama_guard.trace import TraceRecord, from_line, reader_in_trace, record_of, report_of, trace_files
 
 PAGE_TURNS = 25
 READING_S = 0.25  # of one look: a page never waits longer for old trace files
@@ -105,6 +106,33 @@ class HistoryBook:
                     if row.turn_id == turn_id and who in mine:
                         return _read_turn(path, offset)
         return None
+
+
+class Archive:
+    """A monitor's past turns: from the traces, or where none are written, those in memory. Thread-safe."""
+
+    def __init__(self, source: PanelSource) -> None:
+        """Nothing is read yet."""
+        self._source = source
+        self._book = HistoryBook()
+
+    def rows(self, reader: Reader, *, within_s: float = READING_S) -> Past:
+        """The reader's past turns, as far as they are read within about that time."""
+        folder = self._folder()
+        if folder is None:
+            return Past(tuple(row_of(record_of(turn)) for turn in self._source.snapshot(reader).turns))
+        return self._book.rows(folder, reader, within_s=within_s)
+
+    def open(self, reader: Reader, turn_id: str) -> TurnReport | None:
+        """The whole turn, read again from its file; None where it is gone, another's, or not traced."""
+        folder = self._folder()
+        return None if folder is None else self._book.open(folder, reader, turn_id)
+
+    def _folder(self) -> Path | None:
+        settings = self._source.settings
+        if not (settings.traces and settings.trace_folder):
+            return None
+        return Path(settings.trace_folder).expanduser()
 
 
 def _names_of(reader: Reader) -> set[Reader]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.measures import Gate
 from exllama_guard.panel.forms import select
 from exllama_guard.panel.history.archive import Filter, HistoryPage, HistoryRow
-from exllama_guard.panel.html import Html, badge, button, el, empty, join, table
+from exllama_guard.panel.html import badge, button, empty, table
 from exllama_guard.panel.words import GATE_TONES, GATE_WORDS
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.turns import ModelInfo
 from exllama_guard.monitor import Event
 from exllama_guard.panel.forms import select, submit
-from exllama_guard.panel.html import Html, badge, button, el, empty, join
+from exllama_guard.panel.html import badge, button, empty
 from exllama_guard.panel.model.rows import Bar, ModelRow, ModelRows
 
 DRIFT_LENGTHS = (1024, 2048, 4096, 8192, 16384)
@@ -26,7 +27,7 @@ def model(rows: ModelRows | None, info: ModelInfo | None, embedder: str) -> Html
         return join(missing, _about((measures,)))
     if rows is None or not (rows.facts or rows.speed):
         state = el("p", badge(rows.state, rows.tone), " ", rows.status, cls="eg-state") if rows else None
-        return join(el("p", info.name, cls="eg-question"), state, _about((*_told(info), measures)))
+        return join(el("p", info.name, cls="eg-question"), state, _about((*_in_words(info), measures)))
     return join(
         el("p", rows.title, cls="eg-question"),
         el("p", badge(rows.state, rows.tone), " ", rows.status, cls="eg-state"),
@@ -39,7 +40,7 @@ def model(rows: ModelRows | None, info: ModelInfo | None, embedder: str) -> Html
     )
 
 
-def _told(info: ModelInfo) -> tuple[ModelRow, ...]:
+def _in_words(info: ModelInfo) -> tuple[ModelRow, ...]:
     """What the host itself says of the model, where its files were not read."""
     unknown = "not told by the loader"
     return (
@@ -99,13 +100,16 @@ def drift(rows: ModelRows | None) -> Html:
 def loader(rows: ModelRows | None, capabilities: Sequence[str], events: Iterable[Event]) -> Html:
     """What the loader allows, and what happened to the model, newest first."""
     can = rows.can if rows is not None and rows.can else tuple(capabilities)
-    told = [event for event in events if event.kind in _EVENT_KINDS][-_EVENTS_SHOWN:]
+    shown_words = [event for event in events if event.kind in _EVENT_KINDS][-_EVENTS_SHOWN:]
     return join(
         join(el("h4", "What this loader allows"), el("ul", [el("li", text) for text in can]))
         if can
         else None,
-        join(el("h4", "What happened"), el("ul", [_event(each) for each in reversed(told)], cls="eg-log"))
-        if told
+        join(
+            el("h4", "What happened"),
+            el("ul", [_event(each) for each in reversed(shown_words)], cls="eg-log"),
+        )
+        if shown_words
         else None,
     )
 

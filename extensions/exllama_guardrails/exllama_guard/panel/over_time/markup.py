@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exllama_guard.panel.html import Html, el, empty, join
+from exllama_guard.core.html import Html, el, join
+from exllama_guard.panel.html import empty
 from exllama_guard.panel.over_time.rows import Mark, PlotRow, Point, Series
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exllama_guard.panel.html import Html, badge, button, el, join, table
+from exllama_guard.core.html import Html, el, join
+from exllama_guard.panel.html import badge, button, table
 from exllama_guard.panel.over_time.rows_long import Cell, LongRows, TurnRow
 
 __all__ = ["long_chat"]

@@ -55,8 +55,8 @@ def long_rows(run: LongRun) -> LongRows:
     """The long chat's card."""
     rows = tuple(_row(place, signs) for place, signs in enumerate(run.turns, start=1))
     if isinstance(run.trend, NotScored):
-        told = f"Slope of E_resonance not measured: {run.trend.detail or why_not(run.trend)}."
-        return LongRows(badge(Gate.NOT_MEASURED), told, "Each turn stands below as it is.", rows[::-1])
+        shown_words = f"Slope of E_resonance not measured: {run.trend.detail or why_not(run.trend)}."
+        return LongRows(badge(Gate.NOT_MEASURED), shown_words, "Each turn stands below as it is.", rows[::-1])
     return LongRows(badge(run.trend.gate), run.trend.sentence(), _meaning(run.trend), rows[::-1])
 
 

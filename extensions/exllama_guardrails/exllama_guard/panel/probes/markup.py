@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.panel.forms import GOLD_FILES, field, file_row, submit
-from exllama_guard.panel.html import Html, badge, el, empty, join, table
+from exllama_guard.panel.html import badge, empty, table
 from exllama_guard.panel.probes.rows import AnswerCell, ProbeRows
 from exllama_guard.panel.report.markup import downloads, work_card
 from exllama_guard.panel.report.rows import WorkRow

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.panel.forms import field, file_row, select, submit
-from exllama_guard.panel.html import Html, button, el, join
+from exllama_guard.panel.html import button
 from exllama_guard.panel.probes.rows_compare import CompareRow, Picked
 
 __all__ = ["compare_form", "open_form"]
@@ -45,12 +46,12 @@ def _pick(row: CompareRow) -> Html:
 
 def _mode(place: int, name: str, row: CompareRow) -> Html:
     picked = row.picked[place] if place < len(row.picked) else Picked("", "")
-    forms = (("", "as its files say"), *((form, form) for form in row.forms))
+    precisions = (("", "as its files say"), *((each, each) for each in row.precisions))
     return el(
         "div",
         el("span", name, cls="eg-label"),
         _choice(f"model_{place}", f"{name}: model", (("", "–"), *row.models), picked.model),
-        _choice(f"form_{place}", f"{name}: form", forms, picked.form),
+        _choice(f"precision_{place}", f"{name}: precision", precisions, picked.precision),
         cls="eg-row eg-pick",
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exllama_guard.core.html import Html, el, join, source_link
 from exllama_guard.panel.forms import submit
-from exllama_guard.panel.html import Html, badge, button, el, empty, join, source_link
+from exllama_guard.panel.html import badge, button, empty
 from exllama_guard.panel.probes.rows import DiagnosisRow, DoctorRow, DoctorRows
 from exllama_guard.panel.report.markup import downloads, work_card
 from exllama_guard.panel.report.rows import WorkRow
@@ -19,8 +20,8 @@ def findings(rows: Sequence[DoctorRow], in_checkup: Sequence[DoctorRow] = ()) ->
     if not rows:
         nothing = "Nothing yet. Faults that show in answers, tools, cache or load appear here by themselves."
         return join(head, el("p", nothing, cls="eg-note"))
-    told = {(row.id, row.evidence) for row in in_checkup}
-    new = [row for row in rows if (row.id, row.evidence) not in told]
+    shown_words = {(row.id, row.evidence) for row in in_checkup}
+    new = [row for row in rows if (row.id, row.evidence) not in shown_words]
     if not new:
         return join(head, el("p", "All of it stands in the checkup’s result.", cls="eg-note"))
     return join(head, _list(new))

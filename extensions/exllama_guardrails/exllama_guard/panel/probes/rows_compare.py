@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exllama_guard.probes import PICKED_FORMS
+from exllama_guard.probes import PICKED_PRECISIONS
 
 __all__ = ["CompareRow", "Picked", "compare_row", "picked_of"]
 
@@ -18,20 +18,20 @@ class Picked:
     """A model's path and how it is to be opened; "" for what its files say."""
 
     model: str
-    form: str
+    precision: str
 
     @property
     def mode(self) -> str:
         """As the command takes it."""
-        return f"{self.model}@{self.form}" if self.form else self.model
+        return f"{self.model}@{self.precision}" if self.precision else self.model
 
 
 @dataclass(frozen=True, slots=True)
 class CompareRow:
-    """The models as (path, name), the forms, what was picked, and the command, "" before that."""
+    """The models as (path, name), the precisions, what was picked, and the command, "" before that."""
 
     models: tuple[tuple[str, str], ...]
-    forms: tuple[str, ...] = PICKED_FORMS
+    precisions: tuple[str, ...] = PICKED_PRECISIONS
     picked: tuple[Picked, ...] = ()
     gold: str = ""
     command: str = ""
@@ -48,7 +48,7 @@ def compare_row(models: Sequence[str], chosen: CompareRow | None) -> CompareRow:
 def picked_of(values: Mapping[str, object]) -> tuple[Picked, ...]:
     """What a page sent; modes without a model are left out."""
     rows = (
-        Picked(str(values.get(f"model_{place}") or ""), str(values.get(f"form_{place}") or ""))
+        Picked(str(values.get(f"model_{place}") or ""), str(values.get(f"precision_{place}") or ""))
         for place in range(_MODES)
     )
     return tuple(row for row in rows if row.model)

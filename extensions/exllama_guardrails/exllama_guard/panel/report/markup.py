@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exllama_guard.panel.html import Html, badge, button, el, icon, join, source_link, table
+from exllama_guard.core.html import Html, el, join, source_link
+from exllama_guard.panel.html import badge, button, icon, table
 from exllama_guard.panel.report.rows import ReportRows, TableRows, VerdictRow, WorkRow
 
 __all__ = ["downloads", "problem", "progress", "report", "work_card"]

@@ -14,8 +14,9 @@ from exllama_guard.core.measures import Gate
 from exllama_guard.errors import UserError
 from exllama_guard.panel.turn.rows import Badge, badge
 from exllama_guard.probes import TaskState
+from exllama_guard.report import Report
 
-__all__ = ["ReportRows", "TableRows", "VerdictRow", "WorkRow", "report_rows", "work_row"]
+__all__ = ["ReportRows", "TableRows", "VerdictRow", "WorkRow", "report_rows", "rows_of", "work_row"]
 
 _MOST_ROWS = 200  # of one table in the page; the file holds them all
 
@@ -67,6 +68,22 @@ def work_row(state: TaskState[Any, Any]) -> WorkRow:
     now = state.progress if state.running else None
     share = now.done / max(1, now.total) if now is not None else None
     return WorkRow(state.running, share, now.sentence() if now is not None else "", state.problem)
+
+
+def rows_of(report: Report, name: str) -> ReportRows:
+    """The rows of a report that was made here; `name` says what it is of."""
+    made_at = report.made_at.replace("T", " ")[:16]
+    return ReportRows(
+        title=report.title,
+        about=" · ".join(part for part in (name, made_at) if part),
+        summary=report.summary,
+        verdicts=tuple(VerdictRow(x.name, badge(x.gate), x.sentence, x.url) for x in report.lines),
+        tables=tuple(
+            TableRows(x.title, x.columns, x.rows[:_MOST_ROWS], max(0, len(x.rows) - _MOST_ROWS))
+            for x in report.tables
+        ),
+        not_measured=report.not_measured,
+    )
 
 
 def report_rows(text: str, name: str) -> ReportRows:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.measures import NotScored
 from exllama_guard.panel.forms import field, submit
-from exllama_guard.panel.html import Html, badge, button, el, empty, join, table
-from exllama_guard.panel.tools.rows import STATE_TONES, STATE_WORDS, AnswerRows, ChatTools, ToolsCard
+from exllama_guard.panel.html import badge, button, empty, table
+from exllama_guard.panel.tools.rows import STATE_TONES, STATE_WORDS, AnswerRows, ChatTools, ToolTab
 from exllama_guard.tools import ToolRow
 
 _HEAD = ("State", "Tool", "Calls", "Valid", "Held by", "Last violation")
 
 
-def tools(card: ToolsCard) -> Html:
+def tools(card: ToolTab) -> Html:
     """What the loader enforces, and a table of tools for each chat."""
     promise = el("p", card.promise, cls="eg-lead")
     if not card.chats:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exllama_guard.core.turns import Reader
+from exllama_guard.loaders import promise_on
 from exllama_guard.panel.source import ToolSource
-from exllama_guard.tools import AnswerOutcome, LockMode, ToolRow, ToolState, may_see, promise_on
+from exllama_guard.tools import AnswerOutcome, LockMode, ToolRow, ToolState, may_see
 
-__all__ = ["STATE_TONES", "STATE_WORDS", "AnswerRows", "ChatTools", "ToolsCard", "may_see", "tools_card"]
+__all__ = ["STATE_TONES", "STATE_WORDS", "AnswerRows", "ChatTools", "ToolTab", "tool_tab"]
 
 _CHATS_SHOWN = 5
 
@@ -62,7 +63,7 @@ class AnswerRows:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolsCard:
+class ToolTab:
     """Everything the Tools tab shows; `chats` newest first."""
 
     promise: str
@@ -70,18 +71,18 @@ class ToolsCard:
     answers: AnswerRows | None
 
 
-def tools_card(tools: ToolSource | None, reader: Reader, loader: str, mode: str) -> ToolsCard:
+def tool_tab(tools: ToolSource | None, reader: Reader, loader: str, mode: str) -> ToolTab:
     """The card of what `reader` may see; without a tool lock, a card without tools."""
     promise = _promise(loader, LockMode(mode))
     if tools is None:
-        return ToolsCard(promise, (), None)
+        return ToolTab(promise, (), None)
     keys = [key for key in tools.locks.keys() if may_see(key, reader)]  # noqa: SIM118 - not a mapping
     shown = keys[-_CHATS_SHOWN:]
     # Reading a chat makes it the most recent, so the oldest is read first and the order stays.
     chats = [ChatTools(key, _title(key), tools.rows(key)) for key in shown]
     answered = [key for key in tools.ledger.answered() if may_see(key, reader)]
     outcomes = [outcome for key in answered for outcome in tools.ledger.answers(key)]
-    return ToolsCard(
+    return ToolTab(
         promise=promise,
         chats=tuple(chat for chat in reversed(chats) if chat.rows),
         answers=_answers(outcomes),

@@ -1,4 +1,4 @@
-"""A sentence of the answer beside the snippet that carries it: which words match, which numbers differ."""
+"""A sentence of the answer beside the snippet that supports it: which words match, which numbers differ."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def evidence_row(report: TurnReport, index: int) -> EvidenceRow | None:
 
 
 def _snippet_id(claim: ClaimSupport) -> str | None:
-    """The snippet that contradicts the claim, else the one that carries it best."""
+    """The snippet that contradicts the claim, else the one that supports it best."""
     conflicts = (f.snippet_id for f in claim.findings if f.severity is Severity.CONFLICT)
     return next((i for i in conflicts if i), claim.evidence.snippet_id if claim.evidence else None)
 
@@ -107,7 +107,7 @@ def _cut(text: str, span: Span | None) -> str:
 
 def matching_spans(claim: str, text: str, within: Span) -> tuple[Span, ...]:
     """Words of `text` inside `within` that the claim has too: numbers, and words of 4 letters or more."""
-    wanted = {word.casefold() for word in _WORD.findall(claim) if _tells(word)}
+    wanted = {word.casefold() for word in _WORD.findall(claim) if _is_telling(word)}
     return tuple(
         Span(match.start(), match.end())
         for match in _WORD.finditer(text, within.start, min(within.end, len(text)))
@@ -115,7 +115,7 @@ def matching_spans(claim: str, text: str, within: Span) -> tuple[Span, ...]:
     )
 
 
-def _tells(word: str) -> bool:
+def _is_telling(word: str) -> bool:
     return len(word) >= _SHORTEST or any(character.isdigit() for character in word)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from exllama_guard.panel.html import Html, badge, button, el, empty, join, source_link
+from exllama_guard.core.html import Html, el, join, source_link
+from exllama_guard.panel.html import badge, button, empty
 from exllama_guard.panel.turn.evidence import Difference, EvidenceRow, Piece
 from exllama_guard.panel.turn.rows import GaugeRow, GlanceRow, MeasureRow, SnippetRow
 from exllama_guard.panel.turn.segments import SegmentRow
@@ -248,5 +249,5 @@ def heading(
 
 def legend() -> Html:
     """What the marks under the answer's sentences mean."""
-    kinds = (("carried", "pass"), ("partly", "review"), ("not carried", "fail"))
+    kinds = (("supported", "pass"), ("partly", "review"), ("not supported", "fail"))
     return el("p", [el("span", word, cls=f"eg-s eg-{tone}") for word, tone in kinds], cls="eg-legend")

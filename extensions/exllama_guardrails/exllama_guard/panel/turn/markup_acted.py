@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exllama_guard.panel.html import Html, badge, button, el
+from exllama_guard.core.html import Html, el
+from exllama_guard.panel.html import badge, button
 from exllama_guard.panel.turn.rows_acted import ActedRow, TryRow
 
 __all__ = ["acted"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from exllama_guard.core.html import Html, el, join
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.turns import Channel, Finish, TurnReport
-from exllama_guard.panel.html import Html, empty
+from exllama_guard.panel.card import place
+from exllama_guard.panel.html import empty
 from exllama_guard.panel.packet import Page, Part, Slot, SlotList
-from exllama_guard.panel.turn import markup as markup_turn
+from exllama_guard.panel.turn import markup as turn_markup
 from exllama_guard.panel.turn import markup_acted
 from exllama_guard.panel.turn.evidence import evidence_row
 from exllama_guard.panel.turn.hints import hint
@@ -18,7 +20,7 @@ from exllama_guard.panel.turn.rows_acted import acted_row
 from exllama_guard.panel.turn.segments import segments
 from exllama_guard.settings import Settings
 
-__all__ = ["turn_page"]
+__all__ = ["turn_frame", "turn_page"]
 
 
 def turn_page(
@@ -41,14 +43,14 @@ def turn_page(
     row = evidence_row(report, claim) if claim is not None else None
     settled = bool(report.answer) and report.finish is not Finish.STREAMING
     done = acted_row(report.acted)
-    answer = tuple((piece.key, markup_turn.segment(piece, prefix)) for piece in segments(report))
+    answer = tuple((piece.key, turn_markup.segment(piece, prefix)) for piece in segments(report))
     diagnosed = report.request.turn_id if settled and report.request.channel is not Channel.PASTED else ""
     notes = (*report.notes, *filter(None, (hint(report),)))
-    heading = markup_turn.heading(report.request.question, facts(report), latest, notes, diagnosed)
+    heading = turn_markup.heading(report.request.question, facts(report), latest, notes, diagnosed)
     beside = (
-        markup_turn.evidence(row)
+        turn_markup.evidence(row)
         if row
-        else markup_turn.evidence_empty(settled, bool(report.request.snippets))
+        else turn_markup.evidence_empty(settled, bool(report.request.snippets))
     )
     return Page(
         (
@@ -72,20 +74,20 @@ def _numbers(report: TurnReport, settings: Settings, prefix: str) -> Iterator[Pa
     names = [f"{prefix}m.{row.key}" for row in rows]
     items = zip(rows, names, strict=True)
     yield SlotList(
-        prefix + "numbers", tuple((row.key, markup_turn.measure(row, name)) for row, name in items)
+        prefix + "numbers", tuple((row.key, turn_markup.measure(row, name)) for row, name in items)
     )
     for row, name in zip(rows, names, strict=True):
-        yield Slot(name, markup_turn.measure_value(row), f"{prefix}numbers/{row.key}")
+        yield Slot(name, turn_markup.measure_value(row), f"{prefix}numbers/{row.key}")
 
 
 def _snippets(report: TurnReport, prefix: str) -> Iterator[Part]:
     """The snippets, and in each the place of its distances."""
     rows = snippet_rows(report)
     still = (replace(row, to_question="", to_answer="") for row in rows)
-    items = ((str(i), markup_turn.snippet(row, f"{prefix}s.{i}")) for i, row in enumerate(still))
+    items = ((str(i), turn_markup.snippet(row, f"{prefix}s.{i}")) for i, row in enumerate(still))
     yield SlotList(prefix + "snippets", tuple(items))
     for i, row in enumerate(rows):
-        distances = markup_turn.snippet_distances(row.to_question, row.to_answer)
+        distances = turn_markup.snippet_distances(row.to_question, row.to_answer)
         yield Slot(f"{prefix}s.{i}", distances, f"{prefix}snippets/{i}")
 
 
@@ -98,3 +100,24 @@ def _claim(report: TurnReport, chosen: str) -> int | None:
         return report.support.claims.index(worst)
     checked = (i for i, claim in enumerate(report.support.claims) if claim.gate is not Gate.NOT_MEASURED)
     return next(checked, None)
+
+
+def turn_frame(prefix: str) -> Html:
+    """The places of one turn, which `turn_page` fills; their names begin with `prefix`."""
+    return join(
+        place(prefix + "head", "eg-head"),
+        place(prefix + "acted"),
+        el(
+            "div",
+            el(
+                "div",
+                el("div", data_list=prefix + "answer", cls="eg-answer", aria_label="Answer", role="group"),
+                turn_markup.legend(),
+                cls="eg-main",
+            ),
+            el("aside", data_slot=prefix + "evidence", cls="eg-evidence", aria_label="Evidence"),
+            cls="eg-split",
+        ),
+        el("div", el("h4", "Numbers"), el("div", data_list=prefix + "numbers"), cls="eg-block"),
+        el("div", el("h4", "Snippets"), el("div", data_list=prefix + "snippets"), cls="eg-block"),
+    )

@@ -13,7 +13,7 @@ from exllama_guard.probes.doctor.diagnosis import (
     diagnosis_of,
     modes_of_report,
 )
-from exllama_guard.probes.doctor.model_check import check_reading, own_form
+from exllama_guard.probes.doctor.model_check import check_reading, own_precision
 from exllama_guard.probes.doctor.model_files import observe_bases, observe_environment, observe_files
 from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns, ToolCounts, tool_counts
 from exllama_guard.probes.doctor.symptoms import Observation
@@ -37,7 +37,7 @@ __all__ = [
     "observe_environment",
     "observe_files",
     "observe_turns",
-    "own_form",
+    "own_precision",
     "tokenizer_pair",
     "tool_counts",
 ]

@@ -82,11 +82,13 @@ def _judged(first: FloatArray, again: FloatArray, other: FloatArray, loader: str
     floor = float(np.abs(first - again).mean())
     change = float(np.abs(first - other).mean())
     seen = change > ROUNDING_NATS and change > FLOOR_FACTOR * floor
-    told = (
+    sentence = (
         f"With another second half, the tokens of a text's first half change by {change:.3f} nats each "
         f"(the same text twice: {floor:.3f})."
     )
     if not seen:
-        return observed("V5", Gate.PASS, f"{told} The model does not read ahead.", change=change, floor=floor)
-    told += f" The model reads ahead: its attention has no causal mask. {remedy_of(loader)}"
-    return observed("V5", Gate.FAIL, told, change=change, floor=floor)
+        return observed(
+            "V5", Gate.PASS, f"{sentence} The model does not read ahead.", change=change, floor=floor
+        )
+    sentence += f" The model reads ahead: its attention has no causal mask. {remedy_of(loader)}"
+    return observed("V5", Gate.FAIL, sentence, change=change, floor=floor)

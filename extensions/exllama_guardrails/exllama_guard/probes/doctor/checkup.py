@@ -13,6 +13,7 @@ from exllama_guard.probes.doctor.detectors.chat import observe_chat
 from exllama_guard.probes.doctor.detectors.model import context_drift, long_run
 from exllama_guard.probes.doctor.detectors.text import observe_turn, topic
 from exllama_guard.probes.doctor.symptoms import CATALOGUE, Observation, fired, unobserved
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.repetition import topic_loss
 from exllama_guard.probes.measures.resonance import answer_side, resonance_trend, rolling_mean
 from exllama_guard.probes.measures.stability import RunState, lambda_step
@@ -105,8 +106,8 @@ def checkup_of(
             worst[one.symptom.id] = one
         elif one.verdict is known.verdict is Gate.PASS and one.evidence not in known.evidence:
             inputs = {**known.inputs, **one.inputs}
-            told = f"{known.evidence} {one.evidence}" if len(known.evidence) < _ENOUGH else known.evidence
-            worst[one.symptom.id] = replace(known, evidence=told, inputs=inputs)
+            sentence = f"{known.evidence} {one.evidence}" if len(known.evidence) < _ENOUGH else known.evidence
+            worst[one.symptom.id] = replace(known, evidence=sentence, inputs=inputs)
     for id_ in CATALOGUE:
         worst.setdefault(id_, unobserved(id_, elsewhere.get(id_, otherwise)))
     seen = fired(worst.values())
@@ -129,6 +130,7 @@ def steps_of(turns: Sequence[TurnReport], window: int = 5) -> tuple[RunState | N
 def observe_turns(
     turns: list[TurnReport],
     *,
+    limits: RetrievalLimits = RetrievalLimits(),  # noqa: B008 - a frozen value
     window: int = 5,
     finite: bool | None = None,
     warm_is_cold: bool | None = None,
@@ -138,6 +140,7 @@ def observe_turns(
 
     Args:
         turns: Finished turns.
+        limits: What counts as near, far and covered.
         window: Turns of E_resonance's rolling mean.
         finite: Whether the last logits were numbers, where it was seen.
         warm_is_cold: Whether a warm cache gave the cold canary, where it was measured.
@@ -147,7 +150,7 @@ def observe_turns(
         EmbedderError: The embedder is missing or failed.
     """
     distances = [answer_side(turn) for turn in turns]
-    found = [one for turn in turns for one in observe_turn(turn)]
+    found = [one for turn in turns for one in observe_turn(turn, limits)]
     found += observe_chat(turns, distances, steps_of(turns, window))
     found.append(context_drift(distances))
     found.append(long_run(finite, warm_is_cold, distances, resonance_trend(distances, window)))

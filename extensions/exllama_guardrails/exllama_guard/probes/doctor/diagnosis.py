@@ -16,12 +16,11 @@ from exllama_guard.errors import UserError
 from exllama_guard.lifecycle import DriftReport
 from exllama_guard.probes.doctor.fix_pages import FixPage
 from exllama_guard.probes.doctor.symptoms import CATALOGUE, Observation, Symptom, fired
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.resonance import answer_side
 from exllama_guard.probes.measures.stability import LambdaReport
 
 __all__ = ["Diagnosis", "Findings", "ModeSummary", "ReadMode", "diagnosis_of", "modes_of_report"]
-
-FAR = 0.60  # ΔS from which a fix page is named
 
 
 class ModeSummary(Protocol):
@@ -64,13 +63,15 @@ def modes_of_report(data: Mapping[str, Any]) -> tuple[ReadMode, ...]:
             raise KeyError("title")
         for line in data["verdicts"]:
             label, _, what = str(line["name"]).rpartition(": ")
-            told = f"{what}: {line['sentence']}" if label else str(line["sentence"])
-            found.setdefault(label or what, []).append((Gate(line["verdict"]), told))
+            sentence = f"{what}: {line['sentence']}" if label else str(line["sentence"])
+            found.setdefault(label or what, []).append((Gate(line["verdict"]), sentence))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError("This is no report of `compare`; make one with compare --json FILE.") from error
     worst = (Gate.FAIL, Gate.NOT_MEASURED, Gate.REVIEW, Gate.PASS)
     return tuple(
-        ReadMode(label, min((gate for gate, _ in lines), key=worst.index), tuple(told for _, told in lines))
+        ReadMode(
+            label, min((gate for gate, _ in lines), key=worst.index), tuple(sentence for _, sentence in lines)
+        )
         for label, lines in found.items()
     )
 
@@ -85,7 +86,7 @@ class Findings:
     modes: Sequence[ModeSummary] | None = None
     drift: DriftReport | None = None
     observations: tuple[Observation, ...] = ()
-    distance_fail: float = FAR
+    distance_fail: float = RetrievalLimits().distance_fail  # from which a fix page is named
 
 
 @dataclass(frozen=True, slots=True)

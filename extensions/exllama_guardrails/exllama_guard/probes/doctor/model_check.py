@@ -29,7 +29,7 @@ from exllama_guard.probes.measures.logit_drift import logit_drift
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Reading", "check_reading", "own_form", "read_plain_english"]
+__all__ = ["Reading", "check_reading", "own_precision", "read_plain_english"]
 
 BASES = (DEFAULT_ROPE, 100_000.0, 500_000.0, 1_000_000.0)  # of SmolLM2 and most others since 2023
 TOKENS = 240  # the fixed text is about as long
@@ -92,7 +92,7 @@ class Opener(Protocol):
         ...
 
 
-def own_form(path: Path) -> str:
+def own_precision(path: Path) -> str:
     """`float32` for a small model, else `bfloat16`, in which it takes half the memory."""
     size = sum(file.stat().st_size for file in weight_files_or_none(path))
     return "bfloat16" if size > _BIG_BYTES else "float32"
@@ -216,8 +216,8 @@ def _beside(reference: Opener, model: Reading, ids: tuple[int, ...], say: Say) -
         if isinstance(wanted, NotScored):
             return (pair, unobserved("V5", wanted))
         if wanted.shape != logs.shape:
-            told = f"the reference has {wanted.shape[1]} tokens, this model {logs.shape[1]}"
-            return (pair, unobserved("V5", told))
+            sentence = f"the reference has {wanted.shape[1]} tokens, this model {logs.shape[1]}"
+            return (pair, unobserved("V5", sentence))
         against = loader_against_reference(logit_drift(wanted, logs, ids), logit_drift(logs, again, ids))
         return (pair, *_bases(model, other), against)
     finally:

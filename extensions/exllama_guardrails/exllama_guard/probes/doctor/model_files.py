@@ -36,21 +36,21 @@ def observe_files(folder: Path) -> tuple[Observation, ...]:
         return tuple(unobserved(id_, why) for id_ in ("PC5", "PC1", "PC4"))
     config = read_json(folder / "config.json")
     if not config:
-        told = f"There is no readable config.json in {folder}; copy it from the model's source."
-        return (observed("PC5", Gate.FAIL, told), unobserved("PC1", told), _template(folder))
+        sentence = f"There is no readable config.json in {folder}; copy it from the model's source."
+        return (observed("PC5", Gate.FAIL, sentence), unobserved("PC1", sentence), _template(folder))
     return (rope_config(_text_part(config)), _vocabulary(folder, _text_part(config)), _template(folder))
 
 
 def observe_bases(model: Path, reference: Path) -> Observation:
     """PC5 beside a reference: the RoPE bases that the two tell, in config.json or in a GGUF's metadata."""
-    ours, theirs = _told_base(model), _told_base(reference)
+    ours, theirs = _base_in_words(model), _base_in_words(reference)
     if ours is None or theirs is None:
         which = model if ours is None else reference
         return unobserved("PC5", f"{which.name} has no config.json or GGUF metadata that can be read")
     return rope_pair(ours, theirs, "by their files")
 
 
-def _told_base(path: Path) -> float | None:
+def _base_in_words(path: Path) -> float | None:
     """The base that loaders take from these files; None where they cannot be read or have no RoPE."""
     if path.is_file():
         return _gguf_base(path)
@@ -120,11 +120,15 @@ def _template(folder: Path) -> Observation:
             messages=[dict(message) for message in _SAMPLE], add_generation_prompt=True, tools=None, **values
         )
     except (TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        told = f"The chat template cannot be filled ({type(error).__name__}: {error}); take the model's own."
-        return observed("PC4", Gate.FAIL, told)
+        sentence = (
+            f"The chat template cannot be filled ({type(error).__name__}: {error}); take the model's own."
+        )
+        return observed("PC4", Gate.FAIL, sentence)
     if _SAMPLE[0]["content"] not in prompt:
-        told = "The chat template leaves the user's message out; take the template of the model's own source."
-        return observed("PC4", Gate.FAIL, told)
+        sentence = (
+            "The chat template leaves the user's message out; take the template of the model's own source."
+        )
+        return observed("PC4", Gate.FAIL, sentence)
     return observe_templates(prompt, tuple(message["content"] for message in _SAMPLE))
 
 

@@ -103,5 +103,7 @@ def _early(fence: Fence) -> Observation:
         return unobserved("T5", fence.state)
     if fence.kept:
         return observed("T5", Gate.PASS, f"No reply was started before the model was ready ({fence.state}).")
-    told = f"Replies could start before the model was ready: {fence.state}. Raise warmup_limit_s or reload."
-    return observed("T5", Gate.REVIEW, told)
+    sentence = (
+        f"Replies could start before the model was ready: {fence.state}. Raise warmup_limit_s or reload."
+    )
+    return observed("T5", Gate.REVIEW, sentence)

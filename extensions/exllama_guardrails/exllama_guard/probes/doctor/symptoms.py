@@ -10,7 +10,7 @@ from enum import IntEnum
 from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.probes.doctor.fix_pages import FixPage, fix_page
 
-__all__ = ["CATALOGUE", "Observation", "Stage", "Symptom", "fired", "first_repair", "observed", "unobserved"]
+__all__ = ["CATALOGUE", "Observation", "Stage", "Symptom", "fired", "observed", "unobserved"]
 
 
 class Stage(IntEnum):
@@ -70,16 +70,16 @@ _ROWS = (
     ("T5", "Generation before the model was ready", "a reply started before the warm-up ended", _BOOT, "bootstrap-ordering"),
     # quantisation and the loader
     ("V1", "Fluent text, citations missing", "snippets were given, nothing is cited", _SCHEMA, "data-contracts retrieval-traceability"),
-    ("V2", "Wrong snippet despite high similarity", "ΔS(question, snippet) at most 0.45, but coverage below 0.50 or ΔS(snippet, anchor) from 0.60", _FIND, "embedding-vs-semantic vectorstore-fragmentation"),
+    ("V2", "Wrong snippet despite high similarity", "ΔS(question, snippet) within its limit (0.45), but coverage below 0.50 or ΔS(snippet, anchor) from the limit (0.60)", _FIND, "embedding-vs-semantic vectorstore-fragmentation"),
     ("V3", "JSON breaks with a quantised mode", "fewer valid JSON answers than the reference, or below 98 %", _SCHEMA, "logic-collapse data-contracts"),
     ("V4", "Long chain diverges", "λ of a step is ×, or E_resonance rises", _REASON, "entropy-collapse context-drift"),
     # extensions and the WebUI
     ("T1", "An extension changes the prompt", "another prompt for the same question with extensions on", _SCHEMA, "data-contracts retrieval-traceability"),
     ("T2", "Citations lost with extensions", "other snippets are cited with extensions on", _SCHEMA, "retrieval-traceability"),
-    ("T3", "ΔS rises with several users", "the same question, alone and beside another reply: ΔS above 0.60 and 0.10 above alone", _REASON, "context-drift entropy-collapse"),
+    ("T3", "ΔS rises with several users", "the same question, alone and beside another reply: ΔS above the limit (0.60) and 0.10 above alone", _REASON, "context-drift entropy-collapse"),
     # retrieval
-    ("RT1", "A sentence leads to no snippet", "a sentence that no snippet carries and none contradicts", _FIND, "retrieval-traceability"),
-    ("RT3", "Retrieval is far from the question", "ΔS(question, snippet) from 0.60", _FIND, "rag-arch playbook"),
+    ("RT1", "A sentence leads to no snippet", "a sentence that no snippet supports and none contradicts", _FIND, "retrieval-traceability"),
+    ("RT3", "Retrieval is far from the question", "ΔS(question, snippet) from the limit (0.60)", _FIND, "rag-arch playbook"),
     ("CH1", "A header or footer is cited", "a cited snippet begins with or is a page header", _FIND, "chunking-checklist"),
     ("CH2", "Same snippet for unrelated questions", "one snippet first for more than one of 5 unrelated questions", _FIND, "chunking-checklist"),
     ("CH4", "Half a sentence is cited", "a cited snippet begins or ends inside a sentence", _FIND, "chunking-checklist"),
@@ -128,9 +128,3 @@ def fired(observations: Iterable[Observation]) -> tuple[Observation, ...]:
     """The symptoms that were seen; the first one is what to repair first: boot, schema, retrieval, reasoning."""
     seen = [one for one in observations if one.verdict in _WEIGHT]
     return tuple(sorted(seen, key=lambda one: (one.symptom.stage, _WEIGHT[one.verdict], one.symptom.id)))
-
-
-def first_repair(observations: Iterable[Observation]) -> FixPage | None:
-    """The page of the fault furthest up, or None where nothing was seen."""
-    seen = fired(observations)
-    return seen[0].pages[0] if seen else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from exllama_guard.probes.measures.calibration import Calibration, Verdict, calibrate, pairs_in, read_pairs
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.long_run import LongRun, TurnSigns
 from exllama_guard.probes.measures.paraphrase import forms_of
 from exllama_guard.probes.measures.repetition import TOPIC_LOSS, Repetition
 from exllama_guard.probes.measures.replay import replay_of
 from exllama_guard.probes.measures.resonance import Trend, answer_side, rolling_mean
 from exllama_guard.probes.measures.stability import FORMS, LambdaReport, RunState
-from exllama_guard.probes.measures.verification import ItemResult, VerifyLimits
+from exllama_guard.probes.measures.verification import ItemResult
 
 __all__ = [
     "Calibration",
@@ -20,12 +21,12 @@ __all__ = [
     "LongRun",
     "PLAIN_ENGLISH",
     "Repetition",
+    "RetrievalLimits",
     "RunState",
     "TOPIC_LOSS",
     "Trend",
     "TurnSigns",
     "Verdict",
-    "VerifyLimits",
     "answer_side",
     "calibrate",
     "forms_of",

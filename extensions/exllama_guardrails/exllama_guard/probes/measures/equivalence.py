@@ -124,7 +124,7 @@ def _more_items(interval: Interval) -> int | None:
 
 
 def _sentence(outcome: Outcome, interval: Interval, more: int | None) -> str:
-    told = (
+    sentence = (
         f"mean difference {interval.mean:+.3f}, 90 % interval {interval.low:+.3f} to {interval.high:+.3f} "
         f"over {interval.n} items"
     )
@@ -132,13 +132,11 @@ def _sentence(outcome: Outcome, interval: Interval, more: int | None) -> str:
         band = {Outcome.FLAT: "inside ±0.02", Outcome.NEARLY_FLAT: "inside ±0.05"}.get(
             outcome, "outside ±0.02"
         )
-        return f"{outcome.value}: {told}, {band}."
+        return f"{outcome.value}: {sentence}, {band}."
     if more is None:
-        return (
-            f"INCONCLUSIVE: {told}; the mean lies on the limit of 0.02, so no number of items is sure to do."
-        )
+        return f"INCONCLUSIVE: {sentence}; the mean lies on the limit of 0.02, so no number of items will do."
     about = float(f"{more:.1e}") if more > 100 else more  # two digits: it is an estimate
-    return f"INCONCLUSIVE: {told}; about {about:,.0f} more items like these would decide."
+    return f"INCONCLUSIVE: {sentence}; about {about:,.0f} more items like these would decide."
 
 
 def drift_against(reference: Sequence[Measure], mode: Sequence[Measure]) -> Drift:

@@ -5,14 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from exllama_guard.core.measures import Measure, NotScored
-from exllama_guard.core.ports import Embedder
-from exllama_guard.grounding import cosine_distance
+__all__ = ["forms_of"]
 
-__all__ = ["MOST_DISTANCE", "forms_of", "meaning_kept"]
-
-# ΔS(original, paraphrase) up to which a paraphrase that a model wrote is accepted (docs/probes.md).
-MOST_DISTANCE = 0.25
 
 _SYNONYMS = {
     "big": "large", "large": "big", "begin": "start", "begins": "starts", "start": "begin",
@@ -102,13 +96,13 @@ def _colon(text: str) -> str:
     return f"Question: {stem}{end or '?'}" if _is_question(text) else f"Task: {stem}{end or '.'}"
 
 
-def _told(text: str) -> str:
+def _sentence(text: str) -> str:
     """A frame at the end."""
     stem, end = _split_end(text)
     return f"{stem}{end or '.'} Tell me."
 
 
-_CHANGES: tuple[Callable[[str], str], ...] = (_reordered, _synonyms, _polite, _colon, _told)
+_CHANGES: tuple[Callable[[str], str], ...] = (_reordered, _synonyms, _polite, _colon, _sentence)
 
 
 def _is_question(text: str) -> bool:
@@ -150,14 +144,3 @@ _OPENERS = frozenset(
         "tell",
     ]
 )
-
-
-def meaning_kept(original: str, paraphrase: str, embedder: Embedder) -> tuple[bool, Measure]:
-    """Whether a paraphrase that a model wrote may be used, and its ΔS to the original; unmeasured may not.
-
-    Raises:
-        EmbedderError: The embedder is missing or failed.
-    """
-    first, second = embedder.embed([original, paraphrase])
-    distance = cosine_distance(first, second)
-    return (not isinstance(distance, NotScored) and distance <= MOST_DISTANCE), distance

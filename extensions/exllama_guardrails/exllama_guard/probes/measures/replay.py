@@ -87,12 +87,12 @@ def _observations(turns: Sequence[TurnChange], label: str) -> tuple[Observation,
         first = unobserved("T1", "no question is in both recordings with its prompt's hash")
     else:
         changed = sum(turn.prompt_changed is True for turn in known)
-        told = f"With {label} the prompt differs for {changed} of {len(known)} questions."
-        first = observed("T1", Gate.REVIEW if changed else Gate.PASS, told, changed=float(changed))
+        sentence = f"With {label} the prompt differs for {changed} of {len(known)} questions."
+        first = observed("T1", Gate.REVIEW if changed else Gate.PASS, sentence, changed=float(changed))
     if not turns:
         return first, unobserved("T2", "no question is in both recordings")
     lost = sum(bool(turn.cited_before - turn.cited_after) for turn in turns)
     flips = sum(turn.flipped for turn in turns)
-    told = f"With {label} citations are lost for {lost} of {len(turns)} questions; {flips} answers flip."
+    sentence = f"With {label} citations are lost for {lost} of {len(turns)} questions; {flips} answers flip."
     gate = Gate.FAIL if lost else Gate.REVIEW if flips else Gate.PASS
-    return first, observed("T2", gate, told, lost=float(lost), flips=float(flips))
+    return first, observed("T2", gate, sentence, lost=float(lost), flips=float(flips))

@@ -212,18 +212,18 @@ def _verdict(
     count = Counter(run.state for run in runs)
     convergent, chaotic = count[RunState.CONVERGENT], count[RunState.CHAOTIC]
     divergent, recursive = count[RunState.DIVERGENT], count[RunState.RECURSIVE]
-    told = [
+    sentence = [
         f"{convergent} of {n} runs agree (→), {recursive} in part (<>), "
         f"{divergent} give up or cite nothing (←), {chaotic} say something else (×)."
     ]
     if tie:
-        told.append("Two answers are equally frequent; the earlier one counts as the common one.")
+        sentence.append("Two answers are equally frequent; the earlier one counts as the common one.")
     enough = convergent == n if strict else convergent / n >= CONVERGENT_SHARE
     if enough and chaotic == 0:
-        return RunState.CONVERGENT, told
+        return RunState.CONVERGENT, sentence
     if chaotic:
-        return RunState.CHAOTIC, told
-    return (RunState.DIVERGENT if divergent >= 2 else RunState.RECURSIVE), told
+        return RunState.CHAOTIC, sentence
+    return (RunState.DIVERGENT if divergent >= 2 else RunState.RECURSIVE), sentence
 
 
 def _gate(verdict: RunState | NotScored, deterministic: bool) -> Gate:

@@ -11,17 +11,9 @@ from exllama_guard.core.snippets import Snippet
 from exllama_guard.core.turns import AnchorKind
 from exllama_guard.grounding import distance_gate, find_citations, measure_coverage, measure_distances
 from exllama_guard.probes.gold import GoldItem
+from exllama_guard.probes.measures.limits import RetrievalLimits
 
-__all__ = ["FormResult", "ItemResult", "VerifyLimits", "item_result", "measure_form", "overall"]
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyLimits:
-    """Defaults of the seed study, for all-MiniLM-L6-v2."""
-
-    distance_pass: float = 0.45
-    distance_fail: float = 0.60
-    coverage_pass: float = 0.70
+__all__ = ["FormResult", "ItemResult", "item_result", "measure_form", "overall"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +57,7 @@ def measure_form(
     answer: str | None,
     *,
     embedder: Embedder | None,
-    limits: VerifyLimits,
+    limits: RetrievalLimits,
 ) -> FormResult:
     """ΔS and coverage of one form; the cited snippets count where an answer cites, else all."""
     found = {citation.snippet_id for citation in find_citations(answer or "", snippets)}
@@ -86,7 +78,7 @@ def measure_form(
     )
 
 
-def _coverage_gate(coverage: Measure, limits: VerifyLimits) -> Gate:
+def _coverage_gate(coverage: Measure, limits: RetrievalLimits) -> Gate:
     if isinstance(coverage, NotScored):
         return Gate.NOT_MEASURED
     return Gate.PASS if coverage >= limits.coverage_pass else Gate.FAIL

@@ -14,35 +14,40 @@ from exllama_guard.backends import forced_logprobs, model_hash, quantisation, to
 from exllama_guard.core.backend import Quantisation
 from exllama_guard.core.measures import FloatArray, NotScored, Reason
 from exllama_guard.errors import BackendError, UserError
-from exllama_guard.probes.modes.exllama_open import CACHE_TYPES, LIBRARIES, ExLlamaSpec, Held, open_exllama
+from exllama_guard.probes.generation import Generation, Sampling
+from exllama_guard.probes.modes.exllama_open import (
+    CACHE_TYPES,
+    LIBRARIES,
+    ExLlamaSpec,
+    OpenedModel,
+    open_exllama,
+)
 from exllama_guard.probes.modes.exllama_write import (
     forward_v2,
     forward_v3,
     stream_v2,
     stream_v3,
-    write_together_v3,
 )
-from exllama_guard.probes.writer import Sampling, Written
 
 if TYPE_CHECKING:
     import torch
 
     from exllama_guard.tools.locks import CompiledLock
 
-__all__ = ["ExLlamaMode", "bits_of", "kind_of", "read_exllama_form"]
+__all__ = ["ExLlamaMode", "bits_of", "kind_of", "read_exllama_precision"]
 
 _FAILED = (RuntimeError, ValueError, IndexError, AssertionError)
 
 
-def read_exllama_form(label: str, path: str, form: str) -> ExLlamaSpec | None:
-    """The mode of a FORM `exllamav2[:CACHE]` or `exllamav3[:CACHE]`; None where the form is another's.
+def read_exllama_precision(label: str, path: str, precision: str) -> ExLlamaSpec | None:
+    """The mode of a PRECISION `exllamav2[:CACHE]` or `exllamav3[:CACHE]`; None where it is another's.
 
     Raises:
         UserError: The cache type is unknown or the folder is not there.
     """
     from pathlib import Path
 
-    library, _, cache_type = form.partition(":")
+    library, _, cache_type = precision.partition(":")
     if library not in LIBRARIES:
         return None
     cache_type = cache_type or "fp16"
@@ -86,7 +91,7 @@ class ExLlamaMode:
         hash_ = model_hash(spec.path)
         self._hash = "unknown" if isinstance(hash_, NotScored) else hash_
         self._template = _chat_template(spec)
-        self._held: Held | None = open_exllama(spec)
+        self._held: OpenedModel | None = open_exllama(spec)
 
     @property
     def id(self) -> str:
@@ -100,7 +105,7 @@ class ExLlamaMode:
         return self.spec.loader
 
     @property
-    def held(self) -> Held:
+    def held(self) -> OpenedModel:
         """The loaded objects.
 
         Raises:
@@ -120,7 +125,7 @@ class ExLlamaMode:
         ids = self.held.tokenizer.encode(text, add_bos=False, encode_special_tokens=True)
         return tuple(ids[0].tolist())
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
         """The reply in the folder's chat template (without one: the text continued)."""
         prompt = self._template(text)
         started_s = time.perf_counter()
@@ -134,7 +139,7 @@ class ExLlamaMode:
                     break
         except _FAILED as error:
             raise BackendError(f"{self.spec.label} could not generate: {error}.") from error
-        return Written("".join(parts), tokens, first_s, time.perf_counter() - started_s, cancel.is_set())
+        return Generation("".join(parts), tokens, first_s, time.perf_counter() - started_s, cancel.is_set())
 
     def stream(
         self, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None = None
@@ -145,15 +150,6 @@ class ExLlamaMode:
         """
         steps = stream_v2 if self.spec.library == "exllamav2" else stream_v3
         return steps(self.held, prompt, sampling, seed, lock)
-
-    def write_together(
-        self, wanted: Sequence[tuple[str, int, CompiledLock | None]], sampling: Sampling
-    ) -> list[tuple[str, int]]:
-        """(text, its tokens) of each (prompt as it stands, seed, lock); ExLlamaV3 writes many at a time."""
-        if self.spec.library == "exllamav3":
-            return write_together_v3(self.held, wanted, sampling)
-        made = [list(self.stream(prompt, sampling, seed, lock)) for prompt, seed, lock in wanted]
-        return [("".join(text for text, _ in steps), sum(count for _, count in steps)) for steps in made]
 
     def distributions(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """Shape (n - 1, vocabulary) float32 natural logs of P(next | ids[: i + 1]), through the cache.

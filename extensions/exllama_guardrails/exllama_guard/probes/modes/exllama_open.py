@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exllama_guard.backends import LoadedModel, LoadSettings, reference
 from exllama_guard.errors import BackendError, UserError
 
-__all__ = ["CACHE_TYPES", "LIBRARIES", "ExLlamaSpec", "Held", "loaded_of", "open_exllama"]
+__all__ = ["CACHE_TYPES", "LIBRARIES", "ExLlamaSpec", "OpenedModel", "open_exllama"]
 
 LIBRARIES = ("exllamav2", "exllamav3")
 CACHE_TYPES = {"exllamav2": ("fp16", "fp8", "q8", "q6", "q4"), "exllamav3": ("fp16", "q8", "q6", "q4")}
@@ -47,7 +46,7 @@ class ExLlamaSpec:
         return [float(part) for part in self.split.split(",")] if self.split else None
 
 
-class Held:
+class OpenedModel:
     """A loaded model with the fields of the WebUI's object; `close` lets its memory go."""
 
     model: Any
@@ -71,7 +70,7 @@ class Held:
         gc.collect()
 
 
-def open_exllama(spec: ExLlamaSpec) -> Held:
+def open_exllama(spec: ExLlamaSpec) -> OpenedModel:
     """The model on the GPU.
 
     Raises:
@@ -92,25 +91,7 @@ def open_exllama(spec: ExLlamaSpec) -> Held:
         raise BackendError(f"{spec.label} cannot be loaded by {spec.library}: {first[:300]}") from error
 
 
-def loaded_of(spec: ExLlamaSpec, held: object, tokenizer: object | None = None) -> LoadedModel:
-    """What the adapters take: weak references, so `held` must be kept by the caller."""
-    return LoadedModel(
-        name=spec.path.name,
-        loader=spec.loader,
-        model=reference(held),
-        tokenizer=reference(held if tokenizer is None else tokenizer),
-        path=spec.path,
-        settings=LoadSettings(
-            cache_type=spec.cache_type,
-            split=spec.split,
-            context_tokens=spec.context_tokens,
-            tensor_parallel=spec.tensor_parallel,
-            tensor_backend=spec.tensor_backend,
-        ),
-    )
-
-
-def _open_v2(spec: ExLlamaSpec) -> Held:
+def _open_v2(spec: ExLlamaSpec) -> OpenedModel:
     import exllamav2
     from exllamav2.generator import ExLlamaV2StreamingGenerator
 
@@ -126,7 +107,7 @@ def _open_v2(spec: ExLlamaSpec) -> Held:
         "q6": exllamav2.ExLlamaV2Cache_Q6,
         "q4": exllamav2.ExLlamaV2Cache_Q4,
     }[spec.cache_type]
-    held = Held()
+    held = OpenedModel()
     held.config = config
     held.model = exllamav2.ExLlamaV2(config)
     if spec.tensor_parallel:
@@ -144,11 +125,11 @@ def _open_v2(spec: ExLlamaSpec) -> Held:
     return held
 
 
-def _open_v3(spec: ExLlamaSpec) -> Held:
+def _open_v3(spec: ExLlamaSpec) -> OpenedModel:
     import exllamav3
     from exllamav3.cache import CacheLayer_fp16, CacheLayer_quant
 
-    held = Held()
+    held = OpenedModel()
     held.config = exllamav3.Config.from_directory(str(spec.path))
     held.model = exllamav3.Model.from_config(held.config)
     held.max_tokens = -(-spec.context_tokens // _PAGE) * _PAGE

@@ -6,25 +6,24 @@ Written against exllamav2 0.3.2 (`generator/streaming.py`) and exllamav3 1.6.5 (
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from exllama_guard.probes.modes.exllama_open import Held
-from exllama_guard.probes.writer import Sampling
+from exllama_guard.probes.generation import Sampling
+from exllama_guard.probes.modes.exllama_open import OpenedModel
 from exllama_guard.tools.locks import CompiledLock, filter_for_exllamav2, filter_for_exllamav3
 
 if TYPE_CHECKING:
     import torch
 
 
-__all__ = ["forward_v2", "forward_v3", "stream_v2", "stream_v3", "write_together_v3"]
+__all__ = ["forward_v2", "forward_v3", "stream_v2", "stream_v3"]
 
-_TOGETHER = 16  # jobs that ExLlamaV3 is given at once
 _PROMPT_END_BYTES = 1024  # of a prompt, in which a lock looks for an opened thinking block
 
 
 def stream_v2(
-    held: Held, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None
+    held: OpenedModel, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None
 ) -> Iterator[tuple[str, int]]:
     """(new text, its tokens) by the streaming generator."""
     from exllamav2.generator import ExLlamaV2Sampler
@@ -49,7 +48,7 @@ def stream_v2(
         yield step["chunk"], 1
 
 
-def forward_v2(held: Held, ids: torch.Tensor, past: int) -> torch.Tensor:
+def forward_v2(held: OpenedModel, ids: torch.Tensor, past: int) -> torch.Tensor:
     """Logits (1, n, vocabulary) of `ids` behind the first `past` tokens of the cache."""
     held.cache.current_seq_len = past
     logits: torch.Tensor = held.model.forward(ids, held.cache)
@@ -57,7 +56,7 @@ def forward_v2(held: Held, ids: torch.Tensor, past: int) -> torch.Tensor:
 
 
 def stream_v3(
-    held: Held, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None
+    held: OpenedModel, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None
 ) -> Iterator[tuple[str, int]]:
     """(new text, its tokens) by a job of the paged generator."""
     job = _job_v3(held, prompt, sampling, seed, lock)
@@ -71,36 +70,14 @@ def stream_v3(
             held.generator.cancel(job)
 
 
-def write_together_v3(
-    held: Held, wanted: Sequence[tuple[str, int, CompiledLock | None]], sampling: Sampling
-) -> list[tuple[str, int]]:
-    """(text, its tokens) of each (prompt, seed, lock), some at a time in one batch."""
-    out: list[tuple[str, int]] = []
-    for first in range(0, len(wanted), _TOGETHER):
-        jobs = [
-            _job_v3(held, prompt, sampling, seed, lock)
-            for prompt, seed, lock in wanted[first : first + _TOGETHER]
-        ]
-        parts = {id(job): list[str]() for job in jobs}
-        counts = dict.fromkeys(parts, 0)
-        for job in jobs:
-            held.generator.enqueue(job)
-        while held.generator.num_remaining_jobs():
-            for job, text, count in _results(held):
-                parts[id(job)].append(text)
-                counts[id(job)] += count
-        out += [("".join(parts[id(job)]), counts[id(job)]) for job in jobs]
-    return out
-
-
-def _results(held: Held) -> Iterator[tuple[Any, str, int]]:
+def _results(held: OpenedModel) -> Iterator[tuple[Any, str, int]]:
     for result in held.generator.iterate():
         if result["stage"] == "streaming":
             made = result.get("token_ids")
             yield result["job"], result.get("text", ""), 0 if made is None else int(made.shape[-1])
 
 
-def _job_v3(held: Held, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None) -> Any:  # noqa: ANN401 - exllamav3
+def _job_v3(held: OpenedModel, prompt: str, sampling: Sampling, seed: int, lock: CompiledLock | None) -> Any:  # noqa: ANN401 - exllamav3
     from exllamav3 import Job
     from exllamav3.generator.sampler import (
         CustomSampler,
@@ -127,7 +104,7 @@ def _job_v3(held: Held, prompt: str, sampling: Sampling, seed: int, lock: Compil
     )
 
 
-def forward_v3(held: Held, ids: torch.Tensor, past: int) -> torch.Tensor:
+def forward_v3(held: OpenedModel, ids: torch.Tensor, past: int) -> torch.Tensor:
     """Logits (1, n, vocabulary) of `ids` behind the first `past` tokens of the cache."""
     logits: torch.Tensor = held.model.forward(
         input_ids=ids,

@@ -26,7 +26,7 @@ from exllama_guard.backends import (
 from exllama_guard.core.backend import not_possible
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
-from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.probes.generation import Generation, Sampling
 
 __all__ = ["CACHES", "SERVER", "LlamaMode", "LlamaSpec", "server_path"]
 
@@ -93,7 +93,7 @@ class LlamaMode:
         """Ids without special tokens added."""
         return self._backend.token_ids(text)
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
         """The reply in the model's chat template."""
         drawn = not sampling.deterministic
         fields = {
@@ -104,7 +104,7 @@ class LlamaMode:
             "seed": seed,
         }
         made = self._backend.complete(self._backend.filled(text), sampling.max_tokens, fields, cancel)
-        return Written(made.text, len(made.ids), made.ttft_s, made.elapsed_s, cancel.is_set())
+        return Generation(made.text, len(made.ids), made.ttft_s, made.elapsed_s, cancel.is_set())
 
     def logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """As the server tells them, which only some builds do."""

@@ -1,4 +1,4 @@
-"""Which library opens a mode: `[LABEL=]PATH[@FORM]`, or what the folder says about itself."""
+"""Which library opens a mode: `[LABEL=]PATH[@PRECISION]`, or what the folder says about itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes.compare import Mode
 from exllama_guard.probes.doctor.model_check import Reading
 from exllama_guard.probes.modes.transformers import (
-    FORMS,
+    PRECISIONS,
     WEIGHT_ONLY,
     WEIGHT_ONLY_SPEED,
     LocalMode,
@@ -23,12 +23,13 @@ from exllama_guard.probes.modes.transformers import (
 __all__ = ["MODE_HELP", "Choice", "Opened", "bundled", "choose_mode"]
 
 MODE_HELP = """\
-A mode is [LABEL=]PATH[@FORM]. PATH is a Hugging Face folder, a GGUF file, or an EXL2 or EXL3 folder; FORM is
+A mode is [LABEL=]PATH[@PRECISION]. PATH is a Hugging Face folder, a GGUF file, or an EXL2 or EXL3
+folder; PRECISION is
   float32, bfloat16, float16      transformers; a GGUF is de-quantised, so it is no second mode of itself
   int8, int4                      transformers with weight-only rounding by torchao
   exllamav2, exllamav3            these libraries, on a GPU; with a type of KV cache: exllamav2:q4
   llamacpp                        llama.cpp's server, for a GGUF; with a type of KV cache: llamacpp:q8_0
-Without FORM an EXL2 or EXL3 folder is opened by its own library, anything else as float32."""
+Without PRECISION an EXL2 or EXL3 folder is opened by its own library, anything else as float32."""
 
 _LIBRARIES = {"exl2": "exllamav2", "exl3": "exllamav3"}
 
@@ -43,38 +44,44 @@ class Choice:
 
     label: str
     path: Path
-    form: str
+    precision: str
     kind: str  # weights or kv_cache
     bits: float | None
     open: Callable[[], Opened]
-    open_timed: Callable[[], Opened] | None = None  # with the kernels of its form, where `open` has others
+    open_timed: Callable[[], Opened] | None = (
+        None  # with the kernels of its precision, where `open` has others
+    )
     speed_note: str = ""
 
 
-def choose_mode(text: str, default_form: Callable[[Path], str] = lambda path: "float32") -> Choice:
-    """The mode of `[LABEL=]PATH[@FORM]`; nothing is loaded.
+def choose_mode(text: str, default_precision: Callable[[Path], str] = lambda path: "float32") -> Choice:
+    """The mode of `[LABEL=]PATH[@PRECISION]`; nothing is loaded.
 
     Raises:
-        UserError: The form is unknown or the path is not there.
+        UserError: The precision is unknown or the path is not there.
     """
     label, _, rest = text.rpartition("=") if "=" in text else ("", "", text)
-    place, _, form = rest.partition("@")
+    place, _, precision = rest.partition("@")
     path = Path(place).expanduser()
     if not path.exists():
         raise UserError(f"There is no model at {place}; name a Hugging Face folder or a GGUF file.")
-    form = form or _LIBRARIES.get(str(quantisation(path).method), "") or default_form(path)
-    if form.partition(":")[0] in _LIBRARIES.values():
-        return _exllama(label, place, form)
-    if form.partition(":")[0] == "llamacpp":
-        return _llamacpp(label, path, form.partition(":")[2])
-    if form not in FORMS:
-        known = ", ".join((*FORMS, *_LIBRARIES.values(), "llamacpp"))
-        raise UserError(f"There is no form {form!r}; choose one of {known} (in {text!r}).")
+    precision = precision or _LIBRARIES.get(str(quantisation(path).method), "") or default_precision(path)
+    if precision.partition(":")[0] in _LIBRARIES.values():
+        return _exllama(label, place, precision)
+    if precision.partition(":")[0] == "llamacpp":
+        return _llamacpp(label, path, precision.partition(":")[2])
+    if precision not in PRECISIONS:
+        known = ", ".join((*PRECISIONS, *_LIBRARIES.values(), "llamacpp"))
+        raise UserError(f"There is no precision {precision!r}; choose one of {known} (in {text!r}).")
     if str(quantisation(path).method) in _LIBRARIES:
-        raise UserError(f"{place} holds EXL weights, which transformers cannot open; leave @{form} away.")
-    spec = ModeSpec(label or f"{path.stem if path.is_file() else path.name} {form}", path, form=form)
-    made = Choice(spec.label, path, form, spec.kind, spec.bits, partial(LocalMode, spec))
-    if form not in WEIGHT_ONLY:
+        raise UserError(
+            f"{place} holds EXL weights, which transformers cannot open; leave @{precision} away."
+        )
+    spec = ModeSpec(
+        label or f"{path.stem if path.is_file() else path.name} {precision}", path, precision=precision
+    )
+    made = Choice(spec.label, path, precision, spec.kind, spec.bits, partial(LocalMode, spec))
+    if precision not in WEIGHT_ONLY:
         return made
     return replace(made, open_timed=partial(LocalMode, spec, kernels=True), speed_note=WEIGHT_ONLY_SPEED)
 
@@ -90,13 +97,17 @@ def bundled() -> Choice:
     return choose_mode(str(bundled_gguf()))
 
 
-def _exllama(label: str, place: str, form: str) -> Choice:
-    from exllama_guard.probes.modes.exllama import bits_of, kind_of, read_exllama_form
+def _exllama(label: str, place: str, precision: str) -> Choice:
+    from exllama_guard.probes.modes.exllama import bits_of, kind_of, read_exllama_precision
 
-    spec = read_exllama_form(label, place, form)
+    spec = read_exllama_precision(label, place, precision)
     if spec is None:
-        raise UserError(f"There is no form {form!r}; choose exllamav2 or exllamav3, such as exllamav2:q4.")
-    return Choice(spec.label, spec.path, form, kind_of(spec), bits_of(spec), partial(_open_exllama, spec))
+        raise UserError(
+            f"There is no precision {precision!r}; choose exllamav2 or exllamav3, such as exllamav2:q4."
+        )
+    return Choice(
+        spec.label, spec.path, precision, kind_of(spec), bits_of(spec), partial(_open_exllama, spec)
+    )
 
 
 def _llamacpp(label: str, path: Path, cache: str) -> Choice:

@@ -16,17 +16,17 @@ import numpy as np
 from exllama_guard.backends import model_hash, quantisation, tokenizer_hash
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
-from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.probes.generation import Generation, Sampling
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FORMS", "WEIGHT_ONLY", "WEIGHT_ONLY_SPEED", "LocalMode", "ModeSpec", "rotary_of"]
+__all__ = ["PRECISIONS", "WEIGHT_ONLY", "WEIGHT_ONLY_SPEED", "LocalMode", "ModeSpec", "rotary_of"]
 
 _DTYPES = ("float32", "bfloat16", "float16")
 WEIGHT_ONLY = {"int8": 8.0, "int4": 4.0}
 _BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, **WEIGHT_ONLY}
-FORMS = tuple(_BITS)
+PRECISIONS = tuple(_BITS)
 _UNLOADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError)
 WEIGHT_ONLY_SPEED = (
     "on a CPU torchao puts rounded weights back to floats for each product: it saves memory there, not time"
@@ -41,19 +41,19 @@ class ModeSpec:
     label: str
     path: Path
     kind: str = "weights"
-    form: str = "float32"  # a dtype, or int8 / int4: weight-only by torchao
+    precision: str = "float32"  # a dtype, or int8 / int4: weight-only by torchao
 
     @property
     def bits(self) -> float | None:
         """Bits per weight: of a GGUF those it is stored with, although they are de-quantised to compute."""
-        return quantisation(self.path).bits if self.path.is_file() else _BITS[self.form]
+        return quantisation(self.path).bits if self.path.is_file() else _BITS[self.precision]
 
 
 class LocalMode:
     """A loaded mode: writes with a seed, and tells the distributions over forced text. One call at a time."""
 
     def __init__(self, spec: ModeSpec, *, kernels: bool = False) -> None:
-        """Loads the model; with `kernels` weight-only forms keep torchao's own, which are slow on a CPU.
+        """Loads the model; with `kernels` weight-only modes keep torchao's own, which are slow on a CPU.
 
         Raises:
             BackendError: It cannot be loaded; the message says why.
@@ -65,13 +65,13 @@ class LocalMode:
 
     @property
     def id(self) -> str:
-        """Label, form and the model's hash."""
-        return f"{self.spec.form}|{self._hash}|transformers"
+        """Precision and the model's hash."""
+        return f"{self.spec.precision}|{self._hash}|transformers"
 
     @property
     def timed(self) -> bool:
         """Whether its speed is that of the mode; False where the weights were put back to floats."""
-        return self._kernels or not (self.spec.path.is_file() or self.spec.form in WEIGHT_ONLY)
+        return self._kernels or not (self.spec.path.is_file() or self.spec.precision in WEIGHT_ONLY)
 
     @property
     def tokenizer_hash(self) -> str | NotScored:
@@ -82,7 +82,7 @@ class LocalMode:
         """Ids without special tokens added."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
         """The reply in the model's chat template (without one: the text continued)."""
         import torch
 
@@ -103,7 +103,7 @@ class LocalMode:
         except (RuntimeError, ValueError, IndexError) as error:
             raise BackendError(f"{self.spec.label} could not generate: {error}.") from error
         made = out[0, ids.shape[1] :]
-        return Written(
+        return Generation(
             text=self._tokenizer.decode(made, skip_special_tokens=True),
             tokens=len(made),
             ttft_s=(watch.first_s or started_s) - started_s,
@@ -197,7 +197,7 @@ def _load(spec: ModeSpec, kernels: bool) -> tuple[Any, Any]:
     quiet: Any = logging.disable_progress_bar
     quiet()
     factory: Any = AutoModelForCausalLM
-    dtype = torch.float32 if spec.form in WEIGHT_ONLY else getattr(torch, spec.form)
+    dtype = torch.float32 if spec.precision in WEIGHT_ONLY else getattr(torch, spec.precision)
     where: dict[str, Any] = {"local_files_only": True}
     folder = spec.path
     if spec.path.is_file():
@@ -206,8 +206,8 @@ def _load(spec: ModeSpec, kernels: bool) -> tuple[Any, Any]:
     def load() -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(folder, **where)
         model = factory.from_pretrained(folder, dtype=dtype, **where).eval()
-        if spec.form in WEIGHT_ONLY:
-            _quantise(model, spec.form)
+        if spec.precision in WEIGHT_ONLY:
+            _quantise(model, spec.precision)
             if not kernels:
                 _put_back(model)
         return model, tokenizer
@@ -223,8 +223,8 @@ def _load(spec: ModeSpec, kernels: bool) -> tuple[Any, Any]:
     return loading.result()
 
 
-def _quantise(model: Any, form: str) -> None:  # noqa: ANN401 - a PreTrainedModel
-    """Rounds the linear layers' weights to 8 or 4 bits in place (torchao's weight-only forms).
+def _quantise(model: Any, precision: str) -> None:  # noqa: ANN401 - a PreTrainedModel
+    """Rounds the linear layers' weights to 8 or 4 bits in place (torchao's weight-only modes).
 
     Raises:
         ImportError: torchao is not installed.
@@ -239,7 +239,7 @@ def _quantise(model: Any, form: str) -> None:  # noqa: ANN401 - a PreTrainedMode
     four_bits: Any = vars(torch)["int4"]  # absent from torch's types
     config = (
         Int8WeightOnlyConfig()
-        if form == "int8"
+        if precision == "int8"
         else IntxWeightOnlyConfig(weight_dtype=four_bits, granularity=PerGroup(_GROUP))
     )
     quantize_(model, config)

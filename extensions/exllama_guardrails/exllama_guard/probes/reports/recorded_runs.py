@@ -45,7 +45,10 @@ def recorded_report(recordings: Mapping[str, Mapping[str, Any]]) -> Report:
         if len(runs) > 1:
             lines += _lines(name, runs)
             tables.append(_modes(name, data, runs))
-        lines += [Line(f"{name}: {what}", gate, told) for what, gate, told in _told(data.get("sections"))]
+        lines += [
+            Line(f"{name}: {what}", gate, sentence)
+            for what, gate, sentence in _sentence(data.get("sections"))
+        ]
         rows = tuple((str(row[0]), str(row[1])) for row in data.get("table") or () if len(row) == 2)
         if rows:
             title = f"{name}: as its script told it"
@@ -76,11 +79,11 @@ def _dicts(values: object) -> list[Mapping[str, Any]]:
     return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
-def _told(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Gate, str]]:
+def _sentence(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Gate, str]]:
     """Every [verdict, sentence] in a recording, with where it stands."""
     if isinstance(value, dict):
         for name, part in value.items():
-            yield from _told(part, (*path, str(name)))
+            yield from _sentence(part, (*path, str(name)))
     elif isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in _GATES:
         yield ", ".join(path), _GATES[value[0]], str(value[1])
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.core.turns import TurnReport
 from exllama_guard.probes.doctor.checkup import Checkup, steps_of
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.repetition import repetition_of
 from exllama_guard.probes.measures.replay import Replay
 from exllama_guard.probes.measures.resonance import Trend, answer_side, resonance_trend, rolling_mean
@@ -115,7 +116,12 @@ def checkup_report(checkup: Checkup, environment: Environment) -> Report:
     )
 
 
-def chat_report(turns: Sequence[TurnReport], environment: Environment, window: int = 5) -> Report:
+def chat_report(
+    turns: Sequence[TurnReport],
+    environment: Environment,
+    window: int = 5,
+    limits: RetrievalLimits = RetrievalLimits(),  # noqa: B008 - a frozen value
+) -> Report:
     """The report of recorded turns, oldest first: ΔS by turn, rolling E_resonance with its slope, λ steps."""
     distances = [answer_side(turn) for turn in turns]
     rolling = rolling_mean(distances, window)
@@ -152,7 +158,7 @@ def chat_report(turns: Sequence[TurnReport], environment: Environment, window: i
             ChartLine("ΔS question–snippet", tuple(_or_none(turn.distances.gated) for turn in turns)),
             ChartLine("E_resonance", tuple(_or_none(value) for value in rolling)),
         ),
-        limits=((0.45, "pass up to"), (0.60, "fail from")),
+        limits=((limits.distance_pass, "pass up to"), (limits.distance_fail, "fail from")),
     )
     note = "Repeats: how often one phrase of 4 words stands within 64 words; from 3 it is a loop."
     left_out = (("slope of E_resonance", shown(trend)),) if isinstance(trend, NotScored) else ()

@@ -90,7 +90,7 @@ def formats_for_template(template: str) -> tuple[CallFormat, ...]:
 
 def _plain(tool: Tool, form: str) -> str:
     if not _PLAIN_NAME.fullmatch(tool.name):
-        raise SchemaError(f"The name '{tool.name}' cannot be written in the call form '{form}'.")
+        raise SchemaError(f"The name '{tool.name}' cannot be written in the call format '{form}'.")
     return tool.name
 
 

@@ -56,13 +56,15 @@ def fields_of(tool: Tool) -> tuple[Field, ...]:
     tied = [key for key in _TIES if key in schema]
     if tied:
         raise SchemaError(
-            f"The schema of '{tool.name}' uses {', '.join(tied)} at the top; this call form cannot obey it."
+            f"The schema of '{tool.name}' uses {', '.join(tied)} at the top; this call format cannot obey it."
         )
     properties = schema.get("properties", {})
     required = schema.get("required", [])
     for name in (*required, *properties):
         if name not in properties or not re.fullmatch(r"[^\s<>\"=]+", name):
-            raise SchemaError(f"The argument '{name}' of '{tool.name}' cannot be written in this call form.")
+            raise SchemaError(
+                f"The argument '{name}' of '{tool.name}' cannot be written in this call format."
+            )
     home: dict[str, Any] = {key: schema[key] for key in ("$defs", "definitions", "$schema") if key in schema}
     return tuple(
         Field(name, {**home, **part} if isinstance(part, Mapping) else dict(home), name in required)
@@ -138,13 +140,13 @@ def gemma_value(out: LarkWriter, schema: Mapping[str, Any], root: Mapping[str, A
     """
     schema = _followed(schema, root)
     if depth > 12:
-        raise SchemaError("The schema refers to itself; Gemma's call form has no rule for that here.")
+        raise SchemaError("The schema refers to itself; Gemma's call format has no rule for that here.")
     literals = _literals(schema)
     quote = out.mark('<|"|>')
     if literals is not None:
         if any(isinstance(value, (dict, list)) for value in literals):
             raise SchemaError(
-                "A permitted value is a list or an object; Gemma's call form has no rule for that here."
+                "A permitted value is a list or an object; Gemma's call format has no rule for that here."
             )
         pieces = [
             f"{quote} {out.text(v)} {quote}" if isinstance(v, str) else out.text(json.dumps(v))
@@ -182,7 +184,7 @@ def _gemma_kind(
         return out.json({key: value for key, value in schema.items() if key not in ("$defs", "definitions")})
     if unknown:
         raise SchemaError(
-            f"The schema uses {', '.join(sorted(unknown))}; Gemma's call form has no rule for that here."
+            f"The schema uses {', '.join(sorted(unknown))}; Gemma's call format has no rule for that here."
         )
     if kind == "string":
         quote = out.mark('<|"|>')
@@ -195,7 +197,7 @@ def _gemma_kind(
         parts = []
         for name, part in schema.get("properties", {}).items():
             if not re.fullmatch(r"\w+", name):
-                raise SchemaError(f"The argument '{name}' cannot be a bare key in Gemma's call form.")
+                raise SchemaError(f"The argument '{name}' cannot be a bare key in Gemma's call format.")
             parts.append(
                 (
                     out.rule("field", f"{out.text(name + ':')} {gemma_value(out, part, root, depth + 1)}"),
@@ -203,7 +205,7 @@ def _gemma_kind(
                 )
             )
         return f'"{{" {out.separated(parts, ",")} "}}"'
-    raise SchemaError("The schema leaves a value open; Gemma's call form has no rule for that here.")
+    raise SchemaError("The schema leaves a value open; Gemma's call format has no rule for that here.")
 
 
 def _literals(schema: Mapping[str, Any]) -> Sequence[Any] | None:

@@ -147,16 +147,16 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
     out = LarkWriter(vocabulary.special_id)
     calls: list[str] = []
     triggers: list[str] = []
-    for form in plan.formats:
-        written = [_one_call(out, form, tool, unenforced) for tool in plan.tools]
+    for call_format in plan.formats:
+        written = [_one_call(out, call_format, tool, unenforced) for tool in plan.tools]
         if any(written):
             calls += [name for name in written if name]
-            triggers += form.triggers_for(
+            triggers += call_format.triggers_for(
                 [tool for tool, name in zip(plan.tools, written, strict=True) if name]
             )
     if not calls:
         raise SchemaError(
-            "No call form of this model can carry these tools: " + "; ".join(unenforced.values())
+            "No call format of this model can carry these tools: " + "; ".join(unenforced.values())
         )
     left = {tool.name: enforceable(_schema_of(tool)).reason for tool in plan.tools}
     unenforced = {**{name: reason for name, reason in left.items() if reason}, **unenforced}
@@ -181,16 +181,16 @@ def _schema_of(tool: Tool) -> dict[str, Any]:
     return schema
 
 
-def _one_call(out: LarkWriter, form: CallFormat, tool: Tool, unenforced: dict[str, str]) -> str:
+def _one_call(out: LarkWriter, call_format: CallFormat, tool: Tool, unenforced: dict[str, str]) -> str:
     """The name of the rule for `tool` in `form`: strict, else with open arguments, else empty."""
     try:
         if tool.name not in unenforced:
-            return form.call(out, tool)
+            return call_format.call(out, tool)
     except SchemaError as error:
         unenforced.setdefault(tool.name, str(error))
     try:
         open_tool = replace(tool, name=tool.name, parameters={"type": "object"}, sha256=tool.sha256 + ":open")
-        return form.loose_call(out, open_tool)
+        return call_format.loose_call(out, open_tool)
     except SchemaError as error:
         unenforced.setdefault(tool.name, str(error))
         return ""

@@ -1,7 +1,7 @@
 """The calls of a turn as a lazy grammar for llama.cpp's server: text is free until a call starts.
 
 The server converts each schema itself and tells the grammar that it made of it; those grammars are put
-together here with the marks of the call form, and the whole is tried before a reply depends on it.
+together here with the marks of the call format, and the whole is tried before a reply depends on it.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _lazy(formats: Sequence[CallFormat], arguments: Mapping[str, str], rules: li
     a mark and runs on into what the grammar forbids.
 
     Raises:
-        SchemaError: The model's call forms are not among those written here.
+        SchemaError: The model's call formats are not among those written here.
     """
     calls: list[str] = []
     patterns: list[str] = []

@@ -95,16 +95,16 @@ def _one_byte_form(text: str) -> str:
     the decoders. llguidance then takes ö for two other characters, and a lock is lost where a ö must come.
     """
     try:
-        told = json.loads(text)
-        before = told.get("pre_tokenizer") or {}
+        given = json.loads(text)
+        before = given.get("pre_tokenizer") or {}
         steps = [step["type"] for step in before.get("pretokenizers", [before]) if step]
-        if "ByteLevel" not in steps or (told.get("decoder") or {}).get("type") == "ByteLevel":
+        if "ByteLevel" not in steps or (given.get("decoder") or {}).get("type") == "ByteLevel":
             return text
-        told["decoder"] = {"type": "ByteLevel", **dict.fromkeys(_BYTE_LEVEL, True)}
-        told["model"]["byte_fallback"] = False
+        given["decoder"] = {"type": "ByteLevel", **dict.fromkeys(_BYTE_LEVEL, True)}
+        given["model"]["byte_fallback"] = False
     except (ValueError, KeyError, TypeError, AttributeError):
         return text  # llguidance says what is wrong with it
-    return json.dumps(told)
+    return json.dumps(given)
 
 
 def byte_vocabulary() -> Vocabulary:

@@ -10,6 +10,7 @@ from exllama_guard.core.measures import Gate, Measure, NotScored
 from exllama_guard.core.snippets import words
 from exllama_guard.core.turns import TurnReport
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.resonance import answer_side
 from exllama_guard.probes.measures.stability import RunState
 
@@ -36,9 +37,12 @@ def _chain(steps: Sequence[RunState | None]) -> Observation:
         return unobserved("V4", "no two turns in a row were measured")
     first = next((i for i, step in enumerate(steps) if step is RunState.CHAOTIC), None)
     shown = " ".join(step.value for step in known)
-    told = f"Steps: {shown}." + ("" if first is None else f" The first × is at turn {first + 1}.")
+    sentence = f"Steps: {shown}." + ("" if first is None else f" The first × is at turn {first + 1}.")
     return observed(
-        "V4", Gate.PASS if first is None else Gate.REVIEW, told, first=None if first is None else first + 1.0
+        "V4",
+        Gate.PASS if first is None else Gate.REVIEW,
+        sentence,
+        first=None if first is None else first + 1.0,
     )
 
 
@@ -51,8 +55,8 @@ def _snap(distances: Sequence[Measure]) -> Observation:
     if not jumps:
         return unobserved("LC2", "no two turns in a row were measured")
     most, turn = max(jumps)
-    told = f"The greatest rise of ΔS in one step is {most:+.2f}, at turn {turn}."
-    return observed("LC2", Gate.FAIL if most > 0.60 else Gate.PASS, told, rise=most)
+    sentence = f"The greatest rise of ΔS in one step is {most:+.2f}, at turn {turn}."
+    return observed("LC2", Gate.FAIL if most > 0.60 else Gate.PASS, sentence, rise=most)
 
 
 def _retries(turns: Sequence[TurnReport]) -> Observation:
@@ -63,8 +67,8 @@ def _retries(turns: Sequence[TurnReport]) -> Observation:
     for a, b in pairwise(prompts):
         run = run + 1 if a == b else 1
         most = max(most, run)
-    told = f"The longest run of one and the same prompt is {most}."
-    return observed("LC4", Gate.REVIEW if most >= 3 else Gate.PASS, told, run=float(most))
+    sentence = f"The longest run of one and the same prompt is {most}."
+    return observed("LC4", Gate.REVIEW if most >= 3 else Gate.PASS, sentence, run=float(most))
 
 
 def _returned(turns: Sequence[TurnReport]) -> Observation:
@@ -81,8 +85,8 @@ def _returned(turns: Sequence[TurnReport]) -> Observation:
         for place, text in failed
         if any(words(text) == words(c.text) for t in turns[place + 1 :] for c in t.support.claims)
     ]
-    told = f"{len(back)} sentences that failed came back." + (f" First: “{back[0]}”" if back else "")
-    return observed("LD5", Gate.REVIEW if back else Gate.PASS, told, sentences=float(len(back)))
+    sentence = f"{len(back)} sentences that failed came back." + (f" First: “{back[0]}”" if back else "")
+    return observed("LD5", Gate.REVIEW if back else Gate.PASS, sentence, sentences=float(len(back)))
 
 
 def _full(turns: Sequence[TurnReport]) -> Observation:
@@ -92,8 +96,8 @@ def _full(turns: Sequence[TurnReport]) -> Observation:
     limit = last.request.model.context_tokens or 0
     # An English token has about 4 characters; only a prompt that is surely full counts.
     share = len(last.request.prompt) / 4 / limit
-    told = f"The last prompt fills about {share:.0%} of {limit} tokens."
-    return observed("LD6", Gate.REVIEW if share >= 0.95 else Gate.PASS, told, share=share)
+    sentence = f"The last prompt fills about {share:.0%} of {limit} tokens."
+    return observed("LD6", Gate.REVIEW if share >= 0.95 else Gate.PASS, sentence, share=share)
 
 
 def _same_snippet(turns: Sequence[TurnReport]) -> Observation:
@@ -103,22 +107,22 @@ def _same_snippet(turns: Sequence[TurnReport]) -> Observation:
     if len(firsts) < 5 or len(asked) < 5:
         return unobserved("CH2", "fewer than 5 different questions with snippets")
     most, count = Counter((s.source_url, s.text) for s in firsts).most_common(1)[0]
-    told = f"One snippet came first for {count} of 5 questions ({most[0]})."
-    return observed("CH2", Gate.REVIEW if count > 2 else Gate.PASS, told, count=float(count))
+    sentence = f"One snippet came first for {count} of 5 questions ({most[0]})."
+    return observed("CH2", Gate.REVIEW if count > 2 else Gate.PASS, sentence, count=float(count))
 
 
-def several_users(alone: Measure, together: Measure) -> Observation:
+def several_users(alone: Measure, together: Measure, limits: RetrievalLimits) -> Observation:
     """T3: the same question for one user and for several at once."""
     if isinstance(alone, NotScored):
         return unobserved("T3", alone)
     if isinstance(together, NotScored):
         return unobserved("T3", together)
-    seen = together > 0.60 and together - alone > 0.10
-    told = f"ΔS {alone:.2f} alone, {together:.2f} with several users."
-    return observed("T3", Gate.FAIL if seen else Gate.PASS, told, alone=alone, together=together)
+    seen = together > limits.distance_fail and together - alone > 0.10
+    sentence = f"ΔS {alone:.2f} alone, {together:.2f} with several users."
+    return observed("T3", Gate.FAIL if seen else Gate.PASS, sentence, alone=alone, together=together)
 
 
-def users_at_once(turns: Sequence[TurnReport]) -> Observation:
+def users_at_once(turns: Sequence[TurnReport], limits: RetrievalLimits) -> Observation:
     """T3 from use: questions that were answered both alone and while another reply ran."""
     asked: dict[tuple[str, ...], tuple[list[float], list[float]]] = {}
     for turn in turns:
@@ -129,7 +133,8 @@ def users_at_once(turns: Sequence[TurnReport]) -> Observation:
     pairs = [(_mean(alone), _mean(together)) for alone, together in asked.values() if alone and together]
     if not pairs:
         return unobserved("T3", "no question was answered both alone and while another reply ran")
-    return several_users(*max(pairs, key=lambda pair: pair[1] - pair[0]))
+    alone, together = max(pairs, key=lambda pair: pair[1] - pair[0])
+    return several_users(alone, together, limits)
 
 
 def _mean(values: Sequence[float]) -> float:

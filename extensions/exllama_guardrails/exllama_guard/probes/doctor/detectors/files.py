@@ -51,26 +51,26 @@ def rope_config(config: Mapping[str, Any]) -> Observation:
     nested = (config.get("rope_parameters") or config.get("rope_scaling") or {}).get("rope_theta")
     inputs = {"top_level": _number(top), "rope_parameters": _number(nested)}
     if top is None and nested is not None and float(nested) != DEFAULT_ROPE:
-        told = (
+        sentence = (
             f"config.json has rope_theta {nested:g} under rope_parameters only. ExLlamaV2 and older "
             f"transformers look at the top level and take {DEFAULT_ROPE:g}: write "
             f'"rope_theta": {nested:g} at the top level.'
         )
-        return observed("PC5", Gate.FAIL, told, **inputs)
+        return observed("PC5", Gate.FAIL, sentence, **inputs)
     if top is not None and nested is not None and float(top) != float(nested):
-        told = (
+        sentence = (
             f"config.json has rope_theta {top:g} at the top level and {nested:g} under rope_parameters; "
             "loaders disagree on which counts. Set both to the model's own value."
         )
-        return observed("PC5", Gate.FAIL, told, **inputs)
+        return observed("PC5", Gate.FAIL, sentence, **inputs)
     if top is None and nested is None:
         if config.get("model_type") not in _ROPE_FAMILIES:
             return unobserved("PC5", f"models of type {config.get('model_type')} may have no rope_theta")
-        told = (
+        sentence = (
             f"config.json names no rope_theta; every loader will take {DEFAULT_ROPE:g}. Check the "
             "model's card."
         )
-        return observed("PC5", Gate.REVIEW, told, **inputs)
+        return observed("PC5", Gate.REVIEW, sentence, **inputs)
     value = _number(top if top is not None else nested) or DEFAULT_ROPE
     return observed("PC5", Gate.PASS, f"rope_theta is {value:g} where every loader looks.", **inputs)
 
@@ -86,11 +86,11 @@ def rope_pair(ours: float, theirs: float, where: str) -> Observation:
     inputs = {"base": ours, "reference": theirs}
     if abs(ours / theirs - 1.0) <= 0.01:
         return observed("PC5", Gate.PASS, f"rope_theta {ours:g} is that of the reference.", **inputs)
-    told = (
+    sentence = (
         f"The model has rope_theta {ours:g}, the reference {theirs:g} ({where}): one of them is wrong. "
         "Take the value of the model's own source."
     )
-    return observed("PC5", Gate.FAIL, told, **inputs)
+    return observed("PC5", Gate.FAIL, sentence, **inputs)
 
 
 def _number(value: object) -> float | None:
@@ -104,18 +104,18 @@ def rope_fit(configured: float, nll: Mapping[float, float], tokens: int) -> Obse
     best = min(nll, key=lambda base: nll[base])
     inputs = {f"nll_at_{base:g}": value for base, value in nll.items()}
     if nll[configured] - nll[best] > BETTER_NATS:
-        told = (
+        sentence = (
             f"With rope_theta {configured:g} plain English costs {nll[configured]:.2f} nats a token, with "
             f"{best:g} only {nll[best]:.2f}: the configured base is wrong. Set rope_theta to {best:g} "
             "or to the "
             "value of the model's own source."
         )
-        return observed("PC5", Gate.FAIL, told, configured=configured, **inputs)
-    told = (
+        return observed("PC5", Gate.FAIL, sentence, configured=configured, **inputs)
+    sentence = (
         f"rope_theta {configured:g} reads {tokens} tokens of plain English at {nll[configured]:.2f} nats a "
         f"token; no other base is better by {BETTER_NATS:g}."
     )
-    return observed("PC5", Gate.PASS, told, configured=configured, **inputs)
+    return observed("PC5", Gate.PASS, sentence, configured=configured, **inputs)
 
 
 def vocabulary(vocab_size: int | None, highest_id: int | None) -> Observation:
@@ -124,17 +124,17 @@ def vocabulary(vocab_size: int | None, highest_id: int | None) -> Observation:
         return unobserved("PC1", "config.json or tokenizer.json does not tell its vocabulary")
     inputs = {"vocab_size": float(vocab_size), "highest_id": float(highest_id)}
     if highest_id >= vocab_size:
-        told = (
+        sentence = (
             f"The tokenizer gives ids up to {highest_id}, the model has {vocab_size}: they do not "
             "belong together."
         )
-        return observed("PC1", Gate.FAIL, told, **inputs)
+        return observed("PC1", Gate.FAIL, sentence, **inputs)
     if highest_id + 1 < 0.9 * vocab_size:
-        told = (
+        sentence = (
             f"The tokenizer uses {highest_id + 1} of the model's {vocab_size} ids; check that it "
             "is the model's own."
         )
-        return observed("PC1", Gate.REVIEW, told, **inputs)
+        return observed("PC1", Gate.REVIEW, sentence, **inputs)
     return observed(
         "PC1", Gate.PASS, f"Tokenizer ({highest_id + 1} ids) and model ({vocab_size}) fit.", **inputs
     )
@@ -145,12 +145,12 @@ def plain_english(nll: Measure) -> Observation:
     if isinstance(nll, NotScored):
         return unobserved("PC1", nll)
     if nll > UNREADABLE_NATS:
-        told = (
+        sentence = (
             f"Plain English costs {nll:.1f} nats a token (SmolLM2-135M: 2.8): the tokenizer is "
             "another "
             "model's, or the weights are damaged. Copy tokenizer files from the model's own source."
         )
-        return observed("PC1", Gate.FAIL, told, nll=nll)
+        return observed("PC1", Gate.FAIL, sentence, nll=nll)
     return observed("PC1", Gate.PASS, f"Plain English costs {nll:.2f} nats a token.", nll=nll)
 
 
@@ -162,13 +162,15 @@ def tokenizer_pair(
         if ids[0] == ids[1]:
             return observed("PC1", Gate.PASS, f"Both tokenizers give the same {len(ids[0])} ids.")
         at = next((i for i, (a, b) in enumerate(zip(*ids, strict=False)) if a != b), min(map(len, ids)))
-        told = f"The tokenizers differ from id {at} of a plain text on: one of them is not the model's."
-        return observed("PC1", Gate.FAIL, told, first_difference=float(at))
+        sentence = f"The tokenizers differ from id {at} of a plain text on: one of them is not the model's."
+        return observed("PC1", Gate.FAIL, sentence, first_difference=float(at))
     if isinstance(first, NotScored) or isinstance(second, NotScored):
         return unobserved("PC1", first if isinstance(first, NotScored) else second)
     same = first == second
-    told = "The tokenizers' files are equal." if same else "The tokenizers' files differ; compare their ids."
-    return observed("PC1", Gate.PASS if same else Gate.REVIEW, told, first=first, second=second)
+    sentence = (
+        "The tokenizers' files are equal." if same else "The tokenizers' files differ; compare their ids."
+    )
+    return observed("PC1", Gate.PASS if same else Gate.REVIEW, sentence, first=first, second=second)
 
 
 def loader_against_reference(drift: LogitDrift | NotScored, floor: LogitDrift | NotScored) -> Observation:
@@ -177,11 +179,11 @@ def loader_against_reference(drift: LogitDrift | NotScored, floor: LogitDrift | 
         return unobserved("V5", drift)
     own = floor.kl if isinstance(floor, LogitDrift) else 0.0
     seen = drift.kl > KL_LIMITS[0] and drift.kl > FLOOR_FACTOR * own
-    told = (
+    sentence = (
         f"On {drift.tokens} fixed tokens mean KL is {drift.kl:.3f} nats (same loader twice: {own:.3f}), NLL "
         f"{drift.delta_nll:+.2f} a token, same likeliest token in {drift.top1:.0%}."
     )
     if seen:
-        told += " The model is not computed as the reference computes it; the text may still look fluent."
+        sentence += " The model is not computed as the reference computes it; the text may still look fluent."
     gate = Gate.PASS if not seen else Gate.FAIL if drift.kl > KL_LIMITS[1] else Gate.REVIEW
-    return observed("V5", gate, told, kl=drift.kl, floor=own, delta_nll=drift.delta_nll, top1=drift.top1)
+    return observed("V5", gate, sentence, kl=drift.kl, floor=own, delta_nll=drift.delta_nll, top1=drift.top1)

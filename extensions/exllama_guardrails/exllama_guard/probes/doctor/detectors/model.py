@@ -32,12 +32,12 @@ def first_run(ratio: Measure, same_text: bool | None) -> Observation:
     if isinstance(ratio, NotScored) and same_text is None:
         return unobserved("EX1", ratio)
     if same_text is False:
-        told = "The first run wrote another greedy text than the later ones; wait for the warm-up fence."
-        return observed("EX1", Gate.FAIL, told, ratio=ratio)
+        sentence = "The first run wrote another greedy text than the later ones; wait for the warm-up fence."
+        return observed("EX1", Gate.FAIL, sentence, ratio=ratio)
     if isinstance(ratio, NotScored):
         return unobserved("EX1", ratio)
-    told = f"The first run took {ratio:.1f} times as long to its first token as the later ones."
-    return observed("EX1", Gate.REVIEW if ratio > EX1_RATIO else Gate.PASS, told, ratio=ratio)
+    sentence = f"The first run took {ratio:.1f} times as long to its first token as the later ones."
+    return observed("EX1", Gate.REVIEW if ratio > EX1_RATIO else Gate.PASS, sentence, ratio=ratio)
 
 
 def quantised_spike(
@@ -48,17 +48,21 @@ def quantised_spike(
     """EX2 from paired answer-side ΔS and the tokenizers' hashes; a differing tokenizer is the cause found."""
     first, second = tokenizers
     if isinstance(first, str) and isinstance(second, str) and first != second:
-        told = "The two modes have different tokenizers; take both from one source before comparing weights."
-        return observed("EX2", Gate.FAIL, told, reference=first, mode=second)
+        sentence = (
+            "The two modes have different tokenizers; take both from one source before comparing weights."
+        )
+        return observed("EX2", Gate.FAIL, sentence, reference=first, mode=second)
     interval = mean_interval(paired(reference, mode), 0.95)
     if isinstance(interval, NotScored):
         return unobserved("EX2", interval)
-    told = (
+    sentence = (
         f"Answer-side ΔS differs by {interval.mean:+.3f} (95 % interval {interval.low:+.3f} to "
         f"{interval.high:+.3f}, {interval.n} items); the limit is +{DRIFT_BOUND:.2f}."
     )
     seen = interval.mean > DRIFT_BOUND and interval.low > 0.0
-    return observed("EX2", Gate.FAIL if seen else Gate.PASS, told, difference=interval.mean, low=interval.low)
+    return observed(
+        "EX2", Gate.FAIL if seen else Gate.PASS, sentence, difference=interval.mean, low=interval.low
+    )
 
 
 def long_run(
@@ -70,13 +74,13 @@ def long_run(
             "EX3", Gate.FAIL, "NaN or Inf among the logits; the cache must be reset.", cause="logits"
         )
     if warm_is_cold is False:
-        told = "A warm cache gives another greedy text than a cold one: reset the cache."
-        return observed("EX3", Gate.FAIL, told, cause="cache")
+        sentence = "A warm cache gives another greedy text than a cold one: reset the cache."
+        return observed("EX3", Gate.FAIL, sentence, cause="cache")
     drift = context_drift(distances)
     if drift.verdict is Gate.FAIL or (isinstance(trend, Trend) and trend.gate is Gate.FAIL):
         why = drift.evidence if drift.verdict is Gate.FAIL else trend.sentence()  # type: ignore[union-attr]
-        told = f"{why} This is the context, not the cache: a reset will not help; start a new chat."
-        return observed("EX3", Gate.REVIEW, told, cause="context")
+        sentence = f"{why} This is the context, not the cache: a reset will not help; start a new chat."
+        return observed("EX3", Gate.REVIEW, sentence, cause="context")
     if finite is None and warm_is_cold is None and drift.verdict is Gate.NOT_MEASURED:
         return unobserved("EX3", "neither logits, nor a canary, nor enough turns were seen")
     parts = [
@@ -93,8 +97,8 @@ def context_drift(distances: Sequence[Measure]) -> Observation:
     if len(scored) < 10:
         return unobserved("CD1", f"{len(scored)} measured turns; 10 are needed")
     rise = sum(scored[-5:]) / 5 - sum(scored[:5]) / 5
-    told = f"Mean ΔS of the last 5 turns is {rise:+.2f} against the first 5."
-    return observed("CD1", Gate.FAIL if rise > CONTEXT_RISE else Gate.PASS, told, rise=rise)
+    sentence = f"Mean ΔS of the last 5 turns is {rise:+.2f} against the first 5."
+    return observed("CD1", Gate.FAIL if rise > CONTEXT_RISE else Gate.PASS, sentence, rise=rise)
 
 
 def tool_schema(calls: int, parsed: int, valid: int, with_prose: int) -> Observation:
@@ -102,11 +106,11 @@ def tool_schema(calls: int, parsed: int, valid: int, with_prose: int) -> Observa
     if calls < 1:
         return unobserved("EX4", "no tool was called")
     parse, ok = parsed / calls, valid / calls
-    told = (
+    sentence = (
         f"Of {calls} calls {parsed} were JSON, {valid} fitted their schema, {with_prose} stood among prose."
     )
     seen = parse < PARSE_RATE or ok < VALID_RATE or with_prose > 0
-    return observed("EX4", Gate.FAIL if seen else Gate.PASS, told, parse_rate=parse, valid_rate=ok)
+    return observed("EX4", Gate.FAIL if seen else Gate.PASS, sentence, parse_rate=parse, valid_rate=ok)
 
 
 def json_of_modes(reference: tuple[int, int], mode: tuple[int, int]) -> Observation:
@@ -115,12 +119,14 @@ def json_of_modes(reference: tuple[int, int], mode: tuple[int, int]) -> Observat
     if not asked or not asked_before:
         return unobserved("V3", "no JSON was asked for")
     if before / asked_before < VALID_RATE:
-        told = (
+        sentence = (
             f"The reference itself gave {before} valid of {asked_before}: this model does not keep JSON form."
         )
-        return observed("V3", Gate.REVIEW, told, reference=before / asked_before, mode=after / asked)
-    told = f"{after} of {asked} JSON answers were valid; the reference had {before} of {asked_before}."
-    return observed("V3", Gate.FAIL if after / asked < VALID_RATE else Gate.PASS, told, mode=after / asked)
+        return observed("V3", Gate.REVIEW, sentence, reference=before / asked_before, mode=after / asked)
+    sentence = f"{after} of {asked} JSON answers were valid; the reference had {before} of {asked_before}."
+    return observed(
+        "V3", Gate.FAIL if after / asked < VALID_RATE else Gate.PASS, sentence, mode=after / asked
+    )
 
 
 def shards(
@@ -128,16 +134,18 @@ def shards(
 ) -> Observation:
     """EX5: the shard hash against the stored one, KL to the baseline against the floor, and a hang."""
     if canary_s is not None and canary_s > HANG_S:
-        told = f"A canary took {canary_s:.0f} s (limit {HANG_S:.0f} s): the devices wait for each other."
-        return observed("EX5", Gate.FAIL, told, canary_s=canary_s)
+        sentence = f"A canary took {canary_s:.0f} s (limit {HANG_S:.0f} s): the devices wait for each other."
+        return observed("EX5", Gate.FAIL, sentence, canary_s=canary_s)
     if before is None:
         return unobserved("EX5", "no baseline yet; this load becomes it")
     least = max(floor, LEAST_FLOOR)
     if drift is not None and drift.kl > FLOOR_FACTOR * least:
         limit = FLOOR_FACTOR * least
-        told = f"Mean KL to the baseline is {drift.kl:.4f} nats; {FLOOR_FACTOR:g} × floor is {limit:.4f}."
-        return observed("EX5", Gate.FAIL, told, kl=drift.kl, floor=floor)
+        sentence = f"Mean KL to the baseline is {drift.kl:.4f} nats; {FLOOR_FACTOR:g} × floor is {limit:.4f}."
+        return observed("EX5", Gate.FAIL, sentence, kl=drift.kl, floor=floor)
     if before != now:
-        told = "Devices, split or tensor parallelism changed since the baseline; compare the answers anew."
-        return observed("EX5", Gate.REVIEW, told, before=before, now=now)
+        sentence = (
+            "Devices, split or tensor parallelism changed since the baseline; compare the answers anew."
+        )
+        return observed("EX5", Gate.REVIEW, sentence, before=before, now=now)
     return observed("EX5", Gate.PASS, "Devices, split and backend are those of the baseline.", now=now)

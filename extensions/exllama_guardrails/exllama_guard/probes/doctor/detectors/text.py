@@ -9,6 +9,7 @@ from exllama_guard.core.snippets import Snippet, words
 from exllama_guard.core.turns import ClaimKind, ClaimSupport, FindingKind, Severity, TurnReport
 from exllama_guard.grounding import find_citations
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
+from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.repetition import TOPIC_LOSS, Repetition, repetition_of
 
 __all__ = [
@@ -22,13 +23,17 @@ _HEADER = re.compile(
 )
 _ENDS = re.compile(r"[.!?:;…。！？\"'”’)\]}>|*`]\s*$")
 _LEAK_WORDS = 8
+_LOW_COVERAGE = 0.50  # of the anchor; never above what the setting lets pass
 
 
-def observe_turn(turn: TurnReport) -> tuple[Observation, ...]:
-    """What one finished turn shows, seen or not seen."""
+def observe_turn(turn: TurnReport, limits: RetrievalLimits) -> tuple[Observation, ...]:
+    """What one finished turn shows, seen or not seen.
+
+    Near and far to the question are what the turn's own gate called so; `limits` hold for the anchor.
+    """
     return (
         _citations(turn),
-        _near_but_wrong(turn),
+        _near_but_wrong(turn, limits),
         _far(turn),
         _orphans(turn),
         _contradictions(turn),
@@ -58,24 +63,24 @@ def _citations(turn: TurnReport) -> Observation:
     if not turn.request.snippets or not _claims(turn):
         return unobserved("V1", "nothing was retrieved, or the answer claims nothing")
     count = len(turn.cited_ids)
-    told = f"The answer cites {count} of {len(turn.request.snippets)} snippets."
-    return observed("V1", Gate.PASS if count else Gate.REVIEW, told, cited=float(count))
+    sentence = f"The answer cites {count} of {len(turn.request.snippets)} snippets."
+    return observed("V1", Gate.PASS if count else Gate.REVIEW, sentence, cited=float(count))
 
 
-def _near_but_wrong(turn: TurnReport) -> Observation:
+def _near_but_wrong(turn: TurnReport, limits: RetrievalLimits) -> Observation:
     near, cover, anchor = turn.distances.gated, turn.coverage.coverage, turn.distances.context_anchor
     if isinstance(near, NotScored):
         return unobserved("V2", near)
     if turn.request.anchor is None:
         return unobserved("V2", "no anchor was given, so the right snippet is not known")
-    low = not isinstance(cover, NotScored) and cover < 0.50
-    far = not isinstance(anchor, NotScored) and anchor >= 0.60
-    told = (
+    low = not isinstance(cover, NotScored) and cover < min(_LOW_COVERAGE, limits.coverage_pass)
+    far = not isinstance(anchor, NotScored) and anchor >= limits.distance_fail
+    sentence = (
         f"ΔS(question, snippet) {near:.2f}, coverage {_shown(cover)}, ΔS(snippet, anchor) {_shown(anchor)}."
     )
-    seen = near <= 0.45 and (low or far)
+    seen = turn.distance_gate is Gate.PASS and (low or far)
     return observed(
-        "V2", Gate.FAIL if seen else Gate.PASS, told, distance=near, coverage=cover, anchor=anchor
+        "V2", Gate.FAIL if seen else Gate.PASS, sentence, distance=near, coverage=cover, anchor=anchor
     )
 
 
@@ -87,26 +92,28 @@ def _far(turn: TurnReport) -> Observation:
     value = turn.distances.gated
     if isinstance(value, NotScored):
         return unobserved("RT3", value)
-    gate = Gate.FAIL if value >= 0.60 else Gate.PASS
-    return observed("RT3", gate, f"ΔS(question, snippet) is {value:.2f}; the limit is 0.60.", distance=value)
+    far = turn.distance_gate is Gate.FAIL
+    called = "far" if far else "not far"
+    sentence = f"ΔS(question, snippet) is {value:.2f}: {called}, by the limits of the turn."
+    return observed("RT3", Gate.FAIL if far else Gate.PASS, sentence, distance=value)
 
 
 def _orphans(turn: TurnReport) -> Observation:
     if not _claims(turn) or not turn.request.snippets:
         return unobserved("RT1", "nothing was retrieved, or the answer claims nothing")
     orphans = [claim for claim in _failed(turn) if not _conflicts(claim)]
-    told = f"Sentences that lead to no snippet: {len(orphans)} of {_claims(turn)}."
-    return observed("RT1", Gate.FAIL if orphans else Gate.PASS, told, orphans=float(len(orphans)))
+    sentence = f"Sentences that lead to no snippet: {len(orphans)} of {_claims(turn)}."
+    return observed("RT1", Gate.FAIL if orphans else Gate.PASS, sentence, orphans=float(len(orphans)))
 
 
 def _contradictions(turn: TurnReport) -> Observation:
     if not _claims(turn) or not turn.request.snippets:
         return unobserved("IC1", "nothing was retrieved, or the answer claims nothing")
     against = [claim for claim in _failed(turn) if _conflicts(claim)]
-    told = f"Sentences that contradict a snippet: {len(against)} of {_claims(turn)}."
+    sentence = f"Sentences that contradict a snippet: {len(against)} of {_claims(turn)}."
     if against:
-        told += f" {_conflicts(against[0])[0]}"
-    return observed("IC1", Gate.FAIL if against else Gate.PASS, told, contradicted=float(len(against)))
+        sentence += f" {_conflicts(against[0])[0]}"
+    return observed("IC1", Gate.FAIL if against else Gate.PASS, sentence, contradicted=float(len(against)))
 
 
 def _failed(turn: TurnReport) -> list[ClaimSupport]:
@@ -127,8 +134,8 @@ def _headers(turn: TurnReport) -> Observation:
     if not cited:
         return unobserved("CH1", "the answer cites nothing")
     bad = [snippet.snippet_id for snippet in cited if _HEADER.search(snippet.text)]
-    told = f"Cited with a page header or footer inside: {', '.join(bad) or 'none'}."
-    return observed("CH1", Gate.REVIEW if bad else Gate.PASS, told, snippets=", ".join(bad))
+    sentence = f"Cited with a page header or footer inside: {', '.join(bad) or 'none'}."
+    return observed("CH1", Gate.REVIEW if bad else Gate.PASS, sentence, snippets=", ".join(bad))
 
 
 def _half_sentences(turn: TurnReport) -> Observation:
@@ -136,8 +143,8 @@ def _half_sentences(turn: TurnReport) -> Observation:
     if not cited:
         return unobserved("CH4", "the answer cites nothing")
     bad = [s.snippet_id for s in cited if not _ENDS.search(s.text) or s.text.lstrip()[:1].islower()]
-    told = f"Cited snippets that begin or end inside a sentence: {', '.join(bad) or 'none'}."
-    return observed("CH4", Gate.REVIEW if bad else Gate.PASS, told, snippets=", ".join(bad))
+    sentence = f"Cited snippets that begin or end inside a sentence: {', '.join(bad) or 'none'}."
+    return observed("CH4", Gate.REVIEW if bad else Gate.PASS, sentence, snippets=", ".join(bad))
 
 
 def _duplicates(turn: TurnReport) -> Observation:
@@ -147,9 +154,9 @@ def _duplicates(turn: TurnReport) -> Observation:
     again = sum(
         any(a and len(a & b) / len(a | b) > 0.9 for b in texts[:place]) for place, a in enumerate(texts)
     )
-    told = f"{again} of {len(texts)} snippets repeat another one."
+    sentence = f"{again} of {len(texts)} snippets repeat another one."
     gate = Gate.REVIEW if again / len(texts) > 0.15 else Gate.PASS
-    return observed("VF2", gate, told, share=again / len(texts))
+    return observed("VF2", gate, sentence, share=again / len(texts))
 
 
 def _two_sections(turn: TurnReport) -> Observation:
@@ -160,8 +167,8 @@ def _two_sections(turn: TurnReport) -> Observation:
     for claim in turn.support.claims:
         found = {c.snippet_id for c in find_citations(claim.text, turn.request.snippets)} - {None}
         mixed += len({section[name] for name in found if name in section}) > 1
-    told = f"{mixed} sentences cite snippets of different sections."
-    return observed("RP3", Gate.REVIEW if mixed else Gate.PASS, told, sentences=float(mixed))
+    sentence = f"{mixed} sentences cite snippets of different sections."
+    return observed("RP3", Gate.REVIEW if mixed else Gate.PASS, sentence, sentences=float(mixed))
 
 
 def loops(text: str) -> Observation:
@@ -175,8 +182,8 @@ def loops(text: str) -> Observation:
 def _loop(found: Repetition) -> Observation:
     inputs = {"count": float(found.loop_count), "repeated": found.repeated}
     if found.loop:
-        told = f"“{found.loop}” stands {found.loop_count} times within 64 words."
-        return observed("EC1", Gate.FAIL, told, **inputs)
+        sentence = f"“{found.loop}” stands {found.loop_count} times within 64 words."
+        return observed("EC1", Gate.FAIL, sentence, **inputs)
     return observed(
         "EC1", Gate.PASS, f"No phrase repeats; {found.repeated:.0%} of phrases occur twice.", **inputs
     )
@@ -186,8 +193,8 @@ def topic(loss: Measure) -> Observation:
     """EC2 from the rise of ΔS(sentence, question) within an answer."""
     if isinstance(loss, NotScored):
         return unobserved("EC2", loss)
-    told = f"ΔS to the question is {loss:+.2f} in the last third against the first."
-    return observed("EC2", Gate.REVIEW if loss > TOPIC_LOSS else Gate.PASS, told, rise=loss)
+    sentence = f"ΔS to the question is {loss:+.2f} in the last third against the first."
+    return observed("EC2", Gate.REVIEW if loss > TOPIC_LOSS else Gate.PASS, sentence, rise=loss)
 
 
 def system_prompt_leak(system_prompt: str, answer: str, known: str = "") -> Observation:

@@ -53,8 +53,8 @@ def observe_versions(installed: Installed) -> Observation:
     if warning := _sdpa(installed):
         return observed("PC3", Gate.REVIEW, warning, **inputs)
     named = ", ".join(f"{name} {version}" for name, version in installed.wheels.items()) or "no wheels"
-    told = f"torch {installed.torch} (CUDA {installed.cuda or 'none'}) and {named} fit each other."
-    return observed("PC3", Gate.PASS, told, **inputs)
+    sentence = f"torch {installed.torch} (CUDA {installed.cuda or 'none'}) and {named} fit each other."
+    return observed("PC3", Gate.PASS, sentence, **inputs)
 
 
 def _conflicts(name: str, version: str, installed: Installed) -> list[str]:
@@ -116,6 +116,8 @@ def observe_templates(prompt: str, written_by_people: tuple[str, ...] = ()) -> O
     """PC4 of a finished prompt."""
     left = unresolved(prompt, written_by_people)
     if left:
-        told = f"The finished prompt still holds {', '.join(left[:5])}; correct the template that writes it."
-        return observed("PC4", Gate.FAIL, told, variables=", ".join(left))
+        sentence = (
+            f"The finished prompt still holds {', '.join(left[:5])}; correct the template that writes it."
+        )
+        return observed("PC4", Gate.FAIL, sentence, variables=", ".join(left))
     return observed("PC4", Gate.PASS, "Every template variable of the prompt is filled.", variables="")

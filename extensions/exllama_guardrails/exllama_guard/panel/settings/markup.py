@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields
 
+from exllama_guard.core.html import Html, el
 from exllama_guard.panel.fitted import fitted_limit
 from exllama_guard.panel.forms import select, submit
-from exllama_guard.panel.html import Html, button, el
+from exllama_guard.panel.html import button
 from exllama_guard.panel.words import CHOICE_WORDS, SETTING_GROUPS, SETTING_HINTS
 from exllama_guard.settings import Settings, choices
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Spawn", "Tell"]
+__all__ = ["Spawn", "Notices"]
 
 Spawn = Callable[[Callable[[], None]], None]  # runs a job on a thread of its own and tells of what it raises
 
 
-class Tell(Protocol):
+class Notices(Protocol):
     """Where sentences for people go; the monitor has these three methods."""
 
     def record_event(self, kind: str, text: str) -> None:

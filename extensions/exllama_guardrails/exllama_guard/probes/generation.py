@@ -9,7 +9,7 @@ from typing import Protocol
 
 from exllama_guard.core.snippets import Snippet
 
-__all__ = ["DRAWN", "GREEDY", "Sampling", "Writer", "Written", "prompt_for"]
+__all__ = ["DRAWN", "GREEDY", "Sampling", "TextGenerator", "Generation", "prompt_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ GREEDY = Sampling(temperature=0.0, top_p=1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Generation:
     """One generation. `tokens` is 0 where the loader does not tell; `stopped`: it was cancelled half way."""
 
     text: str
@@ -42,7 +42,7 @@ class Written:
     stopped: bool = False
 
 
-class Writer(Protocol):
+class TextGenerator(Protocol):
     """One loaded model that writes. One call at a time."""
 
     @property
@@ -50,7 +50,7 @@ class Writer(Protocol):
         """Model, mode and loader: runs of another id are never taken for runs of this one."""
         ...
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
         """The reply to `text` as a user's message, in the model's own template.
 
         Raises:

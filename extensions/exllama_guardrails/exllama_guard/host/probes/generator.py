@@ -22,9 +22,9 @@ from exllama_guard.host.lifecycle.path import HostPath
 from exllama_guard.host.turn.observe import PROBE
 from exllama_guard.host.turn.own_reply import HOST_RAISES, own_reply
 from exllama_guard.lifecycle import Lifecycle, Turnstile
-from exllama_guard.probes import Sampling, Written
+from exllama_guard.probes import Generation, Sampling
 
-__all__ = ["HostWriter", "probe_state", "users_first"]
+__all__ = ["HostGenerator", "probe_state", "users_first"]
 
 _ENTER_S = 0.25  # one try for the lock; between two of them `cancel` is looked at
 _TRIES = 5
@@ -39,7 +39,7 @@ def users_first(cancel: threading.Event) -> None:
         cancel.wait(_AFTER_YOU_S)
 
 
-class HostWriter:
+class HostGenerator:
     """The model that the host has loaded."""
 
     def __init__(self, lifecycle: Callable[[], Lifecycle | None] = lambda: None) -> None:
@@ -60,7 +60,7 @@ class HostWriter:
         named = (model.name, hash_, model.loader, model.cache_type or "", model.quantisation or "", "host")
         return "|".join(named)
 
-    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Written:
+    def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
         """A reply through the host, as a user's message in a new chat would get it.
 
         A user's Stop ends whatever the host generates, so a probe's reply that it hit is written again.
@@ -74,7 +74,7 @@ class HostWriter:
                 users_first(cancel)
             turnstile = _entered(cancel)
             if turnstile is None:
-                return Written("", 0, 0.0, 0.0, stopped=True)
+                return Generation("", 0, 0.0, 0.0, stopped=True)
             try:
                 written, hit = _generated(prompt, state, cancel)
             finally:
@@ -100,7 +100,7 @@ def _entered(cancel: threading.Event) -> Turnstile | None:
     return None
 
 
-def _generated(prompt: str, state: dict[str, Any], cancel: threading.Event) -> tuple[Written, bool]:
+def _generated(prompt: str, state: dict[str, Any], cancel: threading.Event) -> tuple[Generation, bool]:
     """The reply, and whether somebody's Stop hit it."""
     try:
         made = own_reply(prompt, state, cancel)
@@ -109,7 +109,7 @@ def _generated(prompt: str, state: dict[str, Any], cancel: threading.Event) -> t
             f"The host could not generate ({type(error).__name__}: {str(error)[:120]}); its log says more."
         ) from error
     first_s = made.first_s or made.elapsed_s
-    written = Written(html.unescape(made.text), 0, first_s, made.elapsed_s, made.cancelled)
+    written = Generation(html.unescape(made.text), 0, first_s, made.elapsed_s, made.cancelled)
     return written, made.stopped and not made.cancelled
 
 

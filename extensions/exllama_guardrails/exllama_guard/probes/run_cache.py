@@ -12,9 +12,9 @@ from typing import Any
 
 from exllama_guard.core.private_file import replacing
 from exllama_guard.errors import UserError
-from exllama_guard.probes.writer import Sampling, Written
+from exllama_guard.probes.generation import Generation, Sampling
 
-__all__ = ["MOST_RUNS", "KeptRuns", "run_key"]
+__all__ = ["MOST_RUNS", "RunCache", "run_key"]
 
 MOST_RUNS = 10_000  # in one file; beyond, the older half is dropped when it is opened
 
@@ -25,7 +25,7 @@ def run_key(writer_id: str, text: str, sampling: Sampling, seed: int) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-class KeptRuns:
+class RunCache:
     """Generations by their key, in memory and, where a path is given, in a file that only its owner reads."""
 
     def __init__(self, path: Path | None = None) -> None:
@@ -35,7 +35,7 @@ class KeptRuns:
             UserError: The file cannot be read.
         """
         self._path = path
-        self._runs: dict[str, Written] = {}
+        self._runs: dict[str, Generation] = {}
         if path is not None and path.exists():
             try:
                 lines = path.read_bytes().splitlines()
@@ -49,11 +49,11 @@ class KeptRuns:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def get(self, key: str) -> Written | None:
+    def get(self, key: str) -> Generation | None:
         """The generation of `key`, or None."""
         return self._runs.get(key)
 
-    def add(self, key: str, run: Written) -> None:
+    def add(self, key: str, run: Generation) -> None:
         """Keeps a finished generation; one that was stopped half way is not kept.
 
         Raises:
@@ -95,7 +95,7 @@ def _replace(path: Path, lines: list[bytes]) -> None:
         ) from error
 
 
-def _read(line: bytes) -> tuple[str, Written] | None:
+def _read(line: bytes) -> tuple[str, Generation] | None:
     try:
         data = json.loads(line)
         return str(data["key"]), _written(data)
@@ -103,7 +103,7 @@ def _read(line: bytes) -> tuple[str, Written] | None:
         return None
 
 
-def _written(data: Mapping[str, Any]) -> Written:
-    return Written(
+def _written(data: Mapping[str, Any]) -> Generation:
+    return Generation(
         str(data["text"]), int(data["tokens"]), float(data["ttft_s"]), float(data["elapsed_s"])
     )  # fmt: skip
