@@ -95,7 +95,7 @@ def test_duplicate_keys_and_nan_in_a_line_are_faults_of_the_call(checked):
 
 
 def test_an_unusable_tool_refuses_its_calls_and_is_named(checked, capsys):
-    bad = [{"name": "f", "parameters": {"type": "dict"}}]
+    bad = [{"name": "f", "parameters": {"type": "thing"}}]
     status, lines = checked(['{"id": 1, "name": "f", "arguments": {}}'], bad)
     assert (status, lines[0]["valid"]) == (1, False)
     assert "f: The schema is not a valid JSON Schema" in capsys.readouterr().err
@@ -111,6 +111,20 @@ def test_explain_says_what_each_loader_enforces_and_why_not(tmp_path, capsys):
     assert "llama.cpp, enforce-always: enforced while decoding" in weather
     assert "uniqueItems" in rm
     assert "enforced while decoding\n" not in rm
+
+
+def test_explain_says_what_was_read_and_what_llama_cpp_passes_over(tmp_path, capsys):
+    half = {"type": "float", "multipleOf": 0.5}
+    tools = [{"name": "f", "parameters": {"type": "dict", "properties": {"n": half}}}]
+    (tmp_path / "tools.json").write_text(json.dumps(tools), encoding="utf-8")
+    assert lock.run(["--tools", str(tmp_path / "tools.json"), "--explain"]) == 0
+    out = capsys.readouterr().out
+    assert 'type "dict" is read as "object"' in out
+    assert 'type "float" is read as "number"' in out
+    assert "Transformers, enforce-calls: enforced while decoding" in out
+    (told,) = [line for line in out.splitlines() if "llama.cpp, enforce-calls" in line]
+    assert "checked before execution" in told
+    assert "multipleOf (/n)" in told
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"tools": []}', "5"])

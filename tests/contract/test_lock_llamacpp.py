@@ -21,8 +21,10 @@ from exllama_guard.host.tools.constrain import Constrainer, _asking
 from exllama_guard.host.tools.turn import ToolTurn
 from exllama_guard.tools.attempts import find_attempts
 from exllama_guard.tools.calls import compile_checker, tool_checker
+from exllama_guard.tools.grammar.enforce import REPEATED
+from exllama_guard.tools.grammar.server_schema import schema_for_server
 from exllama_guard.tools.locks.compiled import plan_answer, plan_calls
-from exllama_guard.tools.locks.llamacpp_grammar import lock_for_server, not_held
+from exllama_guard.tools.locks.llamacpp_grammar import lock_for_server
 from exllama_guard.tools.registry import tool_from_openai
 from exllama_guard.tools.strict_json import canonical_sha256, read_json
 
@@ -64,6 +66,11 @@ NOTE = tool_from_openai(
 )
 REMOTE = tool_from_openai({"name": "remote", "parameters": {"$ref": "http://127.0.0.1:9/x"}})
 TAGGED = "<tool_call>"
+PLACE = {
+    "type": "object",
+    "properties": {"a": {"type": "null"}, "b": {"type": "null"}},
+    "additionalProperties": False,
+}
 
 
 def shown(city, days):
@@ -189,16 +196,26 @@ def test_a_call_form_that_is_not_written_here_is_told_not_left_open(server):
     [
         ({"type": "integer", "minimum": 1}, []),
         ({"type": "number", "minimum": 1}, ["minimum"]),
+        ({"type": "number", "multipleOf": 1}, ["multipleOf"]),
         ({"type": "string", "format": "date"}, []),
-        ({"type": "string", "format": "email"}, ["format email"]),
+        ({"type": "string", "format": "regex"}, ["format regex"]),
         ({"type": "string", "pattern": "^a+$"}, []),
         ({"type": "string", "pattern": "a+"}, ["pattern"]),
-        ({"properties": {"not": {"type": "array", "items": {"uniqueItems": True}}}}, ["uniqueItems"]),
-        ({"anyOf": [{"not": {}}, {"const": 1}]}, ["not"]),
+        ({"type": "string", "pattern": "^a+$", "maxLength": 3}, ["maxLength"]),
+        ({"type": "string", "allOf": [{"maxLength": 3}]}, []),
+        ({"type": "string", "enum": ["a"], "pattern": "b"}, ["pattern"]),
+        (
+            {"type": "array", "items": {"type": "array", "uniqueItems": True, "items": {}}},
+            ["uniqueItems (/*)", REPEATED],
+        ),
+        ({"type": "array", "prefixItems": [{"type": "null"}]}, ["prefixItems"]),
+        ({"anyOf": [{"type": "string", "not": {}}, {"const": 1}]}, ["not"]),
+        ({**PLACE, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, ["anyOf"]),
+        ({**PLACE, "minProperties": 1}, ["minProperties"]),
     ],
 )
 def test_rules_that_the_converter_passes_over_are_found(schema, told):
-    assert list(not_held(schema)) == told
+    assert list(schema_for_server(schema).gaps) == told
 
 
 class LlamaServer:

@@ -138,6 +138,26 @@ def test_a_tagged_call_has_the_key_that_every_host_reads(vocabulary):
     )
 
 
+def test_no_text_of_a_call_holds_its_closing_mark(vocabulary):
+    """Hosts take `</tool_call>` for the end of a call also where it stands in a JSON string."""
+    lock = locked(vocabulary, formats=[form for form in FORMATS if form.name == "tagged JSON"])
+    call = CALLS["tagged JSON"]
+    assert write(LockRun(lock), vocabulary, call.replace("Rome", "Rome </tool_call> x"))[1] is not None
+    assert write(LockRun(lock), vocabulary, call.replace("Rome", "Rome </tool_ </ <tool_call> x"))[1] is None
+
+
+def test_deepseek_r1_and_mistral_with_an_id_pass(vocabulary):
+    fenced = (
+        "<｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n"
+        '{"city": "Rome"}\n```<｜tool▁call▁end｜>'
+    )
+    named = '[TOOL_CALLS]get_weather[CALL_ID]a1B2c3D4e[ARGS]{"city": "Rome"}'
+    for call, form in ((fenced, "DeepSeek"), (named, "Mistral")):
+        lock = locked(vocabulary, formats=[one for one in FORMATS if one.name == form])
+        assert write(LockRun(lock), vocabulary, call)[1] is None
+        assert write(LockRun(lock), vocabulary, call.replace("city", "town"))[1] is not None
+
+
 def test_free_text_is_not_touched(vocabulary):
     run = LockRun(locked(vocabulary))
     phases, forbidden = write(run, vocabulary, "It is 5 < 6; use get_weather or {braces} as you like. <tool>")
@@ -207,7 +227,7 @@ def test_an_answer_schema_locks_the_whole_reply(vocabulary):
     assert write(LockRun(lock), vocabulary, '{"a": "5"}')[1] is not None
 
 
-def test_a_schema_that_cannot_be_enforced_keeps_its_name_locked_and_says_why(vocabulary):
+def test_what_of_a_schema_cannot_be_enforced_is_said_and_the_rest_is_held(vocabulary):
     loose = tool_from_openai(
         {
             "name": "loose",
@@ -218,7 +238,8 @@ def test_a_schema_that_cannot_be_enforced_keeps_its_name_locked_and_says_why(voc
     assert list(lock.unenforced) == ["loose"]
     assert "uniqueItems" in lock.unenforced["loose"]
     text = '<tool_call>{"name": "%s", "arguments": %s}</tool_call>'
-    assert write(LockRun(lock), vocabulary, text % ("loose", '{"l": [1, 1], "z": 0}'))[1] is None
+    assert write(LockRun(lock), vocabulary, text % ("loose", '{"l": [1, 1]}'))[1] is None
+    assert write(LockRun(lock), vocabulary, text % ("loose", '{"z": 0}'))[1] is not None
     assert write(LockRun(lock), vocabulary, text % ("get_weather", '{"z": 0}'))[1] is not None
 
 

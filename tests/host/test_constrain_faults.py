@@ -26,7 +26,7 @@ def constrainer(monkeypatch):
     """One whose reply has a lock that nothing can be built from."""
     turn = ToolTurn(None, "page::c")
     made = Constrainer(lambda: turn, Patches(), lambda *_: None)
-    monkeypatch.setattr(made, "_lock", lambda: (turn, object()))
+    monkeypatch.setattr(made, "_lock", lambda: (turn, types.SimpleNamespace(holds_all=True)))
     made.turn = turn
     return made
 

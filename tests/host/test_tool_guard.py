@@ -160,6 +160,45 @@ def test_a_host_that_turns_text_into_numbers_is_put_right(host, guard):
     assert host.ran == [{"zip": "94103"}]
 
 
+def test_where_values_come_from_is_shown_and_a_value_from_nowhere_can_be_held_back(host, guard, settings):
+    host.replies = [call('{"a": 1, "b": 22}')]
+    state = {"unique_id": "c", "mode": "instruct", "history": {"internal": [["Add 1 and 2.", ""]]}}
+    list(host.chat.generate_chat_reply_wrapper("", dict(state)))
+    (row,) = guard.rows("page::c")
+    assert row.origins == ("/a 1: the user's words", "/b 22: from nowhere")
+    assert host.ran == [{"a": 1, "b": 22}]
+    settings["now"] = Settings(tool_lock="check", invented_arguments="block")
+    host.replies = [call('{"a": 1, "b": 22}'), call('{"a": 1, "b": 2}')]
+    items = list(host.chat.generate_chat_reply_wrapper("", dict(state)))
+    results = [item["result"] for item in items if "result" in item]
+    assert "/b" in results[0]
+    assert "Ask the user for it" in results[0]
+    assert host.ran[1:] == [{"a": 1, "b": 2}]
+
+
+def test_without_the_users_words_nothing_is_said_of_origins(host, guard, settings):
+    settings["now"] = Settings(tool_lock="check", invented_arguments="block", trace_text=False)
+    host.replies = [call('{"a": 1, "b": 22}')]
+    list(host.chat.generate_chat_reply_wrapper("", {"unique_id": "c", "mode": "instruct"}))
+    (row,) = guard.rows("page::c")
+    assert row.origins == ()
+    assert host.ran == [{"a": 1, "b": 22}]
+
+
+NOTE = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+MARKED = '{"text": "it ends with </tool_call> they say"}'
+
+
+def test_a_call_that_the_host_dropped_at_a_mark_inside_a_text_runs_and_that_is_told(host, guard):
+    host.offered = [{"type": "function", "function": {"name": "add", "parameters": NOTE}}]
+    page(host, [call(MARKED)])
+    assert host.ran == [json.loads(MARKED)]
+    assert any("</tool_call>" in str(sentence) for sentence, _ in told())
+    (response,) = ask(host, [call(MARKED)])
+    (tool_call,) = response["choices"][0]["message"]["tool_calls"]
+    assert tool_call["function"]["arguments"] == json.loads(MARKED)
+
+
 def test_the_api_returns_a_valid_call_and_repairs_a_bad_one(host, guard):
     (response,) = ask(host, [call('{"a": 1, "b": "two"}'), call('{"a": 1, "b": 2}')])
     (tool_call,) = response["choices"][0]["message"]["tool_calls"]

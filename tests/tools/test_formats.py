@@ -33,7 +33,10 @@ def test_a_template_names_its_forms(template, names):
         f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{ARGS}<｜tool▁call▁end｜>",
         f"<|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{ARGS}<|tool_call_end|>",
         f"<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{ARGS}<|call|>",
+        f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{ARGS}\n```"
+        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
         f"Sure.\n[TOOL_CALLS]get_weather[ARGS]{ARGS}",
+        f"[TOOL_CALLS]get_weather[CALL_ID]a1B2c3D4e[ARGS]{ARGS}",
         f'<tool_call>\n{{"name": "get_weather", "arguments": {ARGS}}}\n</tool_call>',
         f'<tool_call>[{{"name": "get_weather", "arguments": {ARGS}}}]</tool_call>',
         f'{{"name": "get_weather", "parameters": {ARGS}}}',
@@ -82,6 +85,15 @@ def test_prose_is_no_call(reply):
 )
 def test_a_call_whose_arguments_are_not_json_is_not_taken_for_broken_json(reply):
     assert find_attempts(reply, ["get_weather"]) == ()
+
+
+def test_a_closing_mark_inside_a_text_is_text_and_that_is_told():
+    call = '<tool_call>{"name": "note", "arguments": {"text": "ends with </tool_call> they say"}}</tool_call>'
+    first, second = find_attempts(call + " and " + call.replace(" </tool_call> they say", ""), ["note"])
+    assert not first.broken
+    assert json.loads(first.arguments) == {"text": "ends with </tool_call> they say"}
+    assert "</tool_call>" in first.repaired
+    assert (second.broken, second.repaired) == (False, "")
 
 
 def test_two_calls_in_one_envelope_are_two():

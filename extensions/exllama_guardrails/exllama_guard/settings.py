@@ -57,6 +57,8 @@ class Settings:
     # Tools: off, check (before a call runs), enforce-calls (free text until a call starts, then only what
     # its schema allows), enforce-always (the whole reply is a call). Free text stays free by default.
     tool_lock: str = "enforce-calls"
+    # A value in a call that stands neither in the chat nor in the schema: show (in the Tools tab) or block.
+    invented_arguments: str = "show"
     # A JSON Schema that every answer must fit, as text; empty: none.
     answer_schema: str = ""
     # What happens to an answer with this verdict: show, annotate, repair or refuse (docs/acting.md). Nothing
@@ -159,6 +161,7 @@ _ACTIONS = ("show", "annotate", "repair", "refuse")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "tool_lock": ("off", "check", "enforce-calls", "enforce-always"),
+    "invented_arguments": ("show", "block"),
     "on_fail": _ACTIONS,
     "on_review": _ACTIONS,
 }

@@ -156,15 +156,25 @@ def _explain(tools: Sequence[Tool]) -> int:
             unusable += 1
             print(f"  blocked on every loader: {error}")
             continue
-        enforced = _enforced(tool)
-        for loader in (one.name for one in LOADERS if one.lock is not LockPlace.NOWHERE):
+        for reading in tool.readings:
+            print(f"  {reading}")
+        here, server = _left_to_the_check(tool), _left_by_llama_cpp(tool)
+        for loader in (one for one in LOADERS if one.lock is not LockPlace.NOWHERE):
+            left = server if loader.lock is LockPlace.REQUEST else here
             for mode in (LockMode.ENFORCE_CALLS, LockMode.ENFORCE_ALWAYS):
-                print(f"  {loader}, {mode.value}: {promise_on(loader, mode, enforced)}")
+                print(f"  {loader.name}, {mode.value}: {promise_on(loader.name, mode, left)}")
     return 1 if unusable else 0
 
 
-def _enforced(tool: Tool) -> str:
-    """Why the tool's schema cannot be enforced by any loader, or an empty string."""
+def _left_by_llama_cpp(tool: Tool) -> str:
+    """What the server's own converter passes over; what it refuses shows at run time only."""
+    from exllama_guard.tools.locks import server_reason
+
+    return server_reason(tool)
+
+
+def _left_to_the_check(tool: Tool) -> str:
+    """Why not all of the tool's schema is enforced by loaders in this process, or an empty string."""
     from exllama_guard.tools.locks import byte_vocabulary, compile_reason
 
     try:

@@ -110,7 +110,7 @@ class Evidence:
         return sum(self._rarity[term] for term in wanted & near) / total
 
     def known(self, text: str) -> float:
-        """Share [0, 1] of the telling terms of `text` (numbers, four letters and more) that stand anywhere."""
+        """Share [0, 1] of the telling terms of `text` (numbers, four letters and more) that stand there."""
         telling = {
             term for term in terms_of(text) if len(term) >= _TELLING or term[0].isdigit() or term > _WIDE
         }

@@ -115,7 +115,7 @@ SETTING_GROUPS = (
     ("Models", ("embedder", "verifier", "reader")),
     ("Knowledge folder", ("knowledge_folder", "knowledge_snippets")),
     ("After a model load", ("warmup", "warmup_limit_s", "rotation", "rotation_tokens")),
-    ("Tools", ("tool_lock",)),
+    ("Tools", ("tool_lock", "invented_arguments")),
     ("Traces", ("traces", "trace_text", "trace_folder", "trace_file_bytes", "trace_files_kept")),
 )
 
@@ -131,6 +131,7 @@ CHOICE_WORDS = {
     "annotate": "annotate: one line under the answer",
     "repair": "repair: one new try from the snippets",
     "refuse": "refuse: what is missing instead",
+    "block": "block: the call does not run, the model is told why",
 }
 
 SETTING_HINTS = {
@@ -172,6 +173,10 @@ SETTING_HINTS = {
     "rotation": ("Rotate the cache", "Empties the KV cache between answers; never inside one."),
     "rotation_tokens": ("Rotate after", "Tokens read and written since the last time."),
     "tool_lock": ("Tool calls", "What happens to a call that does not fit its tool's schema."),
+    "invented_arguments": (
+        "Values from nowhere",
+        "A value in a call that stands neither in the chat nor in the tool's schema.",
+    ),
     "traces": ("Write traces", "One line a turn, in a file only you can read."),
     "trace_text": ("With texts", "Off: only hashes and numbers are written."),
     "trace_folder": ("Trace folder", "Empty: a folder in the host's user data."),

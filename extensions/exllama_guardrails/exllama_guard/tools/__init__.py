@@ -13,13 +13,17 @@ from exllama_guard.tools.calls import (
     tool_checker,
 )
 from exllama_guard.tools.ledger import AnswerOutcome, CallRecord, ToolLedger, ToolRow, may_see
-from exllama_guard.tools.messages import closed_error, refusal_text, repair_message
+from exllama_guard.tools.messages import closed_error, refusal_text, repair_message, unsourced_error
+from exllama_guard.tools.origins import ArgumentOrigin, CallSources, Origin, origins_of
 from exllama_guard.tools.promise import LockMode, Promise, promise_of
 from exllama_guard.tools.registry import Tool, ToolLock, ToolLocks, ToolState, ToolStatus, tool_from_openai
 from exllama_guard.tools.strict_json import canonical_sha256, json_spans, read_json
 
 __all__ = [
     "AnswerOutcome",
+    "ArgumentOrigin",
+    "CallSources",
+    "Origin",
     "Attempt",
     "CallError",
     "CallRecord",
@@ -42,6 +46,7 @@ __all__ = [
     "find_attempts",
     "json_spans",
     "may_see",
+    "origins_of",
     "promise_of",
     "prose_beside",
     "read_json",
@@ -50,5 +55,6 @@ __all__ = [
     "restore_text",
     "tool_checker",
     "tool_from_openai",
+    "unsourced_error",
     "without_thinking",
 ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from exllama_guard.tools.grammar.formats import FORMATS, THINKING
+from exllama_guard.tools.grammar.formats import FORMATS, THINKING, CallFormat
 from exllama_guard.tools.strict_json import json_spans, read_json
 
 __all__ = ["Attempt", "find_attempts", "prose_beside", "restore_text", "without_thinking"]
@@ -36,6 +36,7 @@ class Attempt:
     arguments: str
     start: int
     broken: bool  # the text is not one strict JSON object, or names no tool
+    repaired: str = ""  # what other readers stumble over, where this reading went on behind it
 
 
 def without_thinking(text: str) -> str:
@@ -61,7 +62,7 @@ def find_attempts(reply: str, names: Sequence[str]) -> tuple[Attempt, ...]:
         if form.head is not None:
             found = _all_headed(text, form.head)
         elif form.body is not None:
-            found = [attempt for match in form.body.finditer(text) for attempt in _enveloped(match)]
+            found = _enveloped_calls(text, form)
         if found:
             return tuple(found)
     bare = [name for name in names if name]
@@ -166,9 +167,24 @@ def _headed(rest: str, match: re.Match[str]) -> Attempt:
     return Attempt(match["name"].strip(), arguments, match.start(), not _is_object(arguments))
 
 
-def _enveloped(match: re.Match[str]) -> list[Attempt]:
+def _enveloped_calls(text: str, form: CallFormat) -> list[Attempt]:
+    """The calls in all envelopes of `text`. A closing mark inside a JSON string is text, not the end."""
+    found: list[Attempt] = []
+    position = 0
+    while form.body is not None and (match := form.body.search(text, position)) is not None:
+        body, position, repaired = match["body"], max(match.end(), match.start() + 1), ""
+        whole = next(json_spans(text[match.start("body") :]), None) if form.closing in text else None
+        if form.closing and whole is not None and whole[1] > len(body) and not read_json(body.strip()).ok:
+            body = text[match.start("body") :][: whole[1]]
+            position = match.start("body") + whole[1]
+            repaired = f"{form.closing} stood inside one of its texts"
+        found += [replace(attempt, repaired=repaired) for attempt in _enveloped(body, match.start())]
+    return found
+
+
+def _enveloped(body: str, start: int) -> list[Attempt]:
     """The calls in an envelope: one `{"name", "arguments"}`, several on lines, or a list."""
-    body = match["body"].strip()
+    body = body.strip()
     if body.startswith("<") or "<arg_key>" in body or not re.search(r"[{\[]", body):
         return []  # tags inside: another format
     read = read_json(body)
@@ -178,11 +194,11 @@ def _enveloped(match: re.Match[str]) -> list[Attempt]:
         between = re.sub(r"\s", "", "".join(_gaps(body, spans)))
         if len(spans) < 2 or between:
             named = _NAME.search(body)
-            return [Attempt(named[1] if named else "", body, match.start(), True)]
-        return [_from_object(body[start:end], match.start()) for start, end in spans]
+            return [Attempt(named[1] if named else "", body, start, True)]
+        return [_from_object(body[begin:end], start) for begin, end in spans]
     if len(items) == 1 and isinstance(items[0], dict):
-        return [_from_object(json.dumps(items[0]), match.start())]
-    return [_from_object(json.dumps(item), match.start()) for item in items]
+        return [_from_object(json.dumps(items[0]), start)]
+    return [_from_object(json.dumps(item), start) for item in items]
 
 
 def _from_object(text: str, start: int) -> Attempt:

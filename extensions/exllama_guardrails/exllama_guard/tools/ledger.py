@@ -12,6 +12,7 @@ from enum import Enum
 from exllama_guard.core.measures import Measure, NotScored, Reason
 from exllama_guard.core.turns import Reader
 from exllama_guard.tools.calls import CallVerdict
+from exllama_guard.tools.origins import ArgumentOrigin
 from exllama_guard.tools.promise import Promise
 from exllama_guard.tools.registry import ToolState, ToolStatus
 
@@ -43,6 +44,7 @@ class CallRecord:
     arguments: str | None = None
     violation: str = ""
     codes: tuple[str, ...] = ()  # of the violations, as docs/tools.md names them
+    origins: tuple[ArgumentOrigin, ...] = ()  # of the values; empty where the chat was not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class ToolRow:
     promise: str
     changes: tuple[str, ...] = ()
     note: str = ""
+    origins: tuple[str, ...] = ()  # of the last call's values, one line each
 
 
 def may_see(chat: str, reader: Reader) -> bool:
@@ -82,7 +85,13 @@ class ToolLedger:
         self._answers: OrderedDict[str, deque[AnswerOutcome]] = OrderedDict()
 
     def add_call(
-        self, chat: str, verdict: CallVerdict, *, executed: bool, arguments: str | None
+        self,
+        chat: str,
+        verdict: CallVerdict,
+        *,
+        executed: bool,
+        arguments: str | None,
+        origins: tuple[ArgumentOrigin, ...] = (),
     ) -> CallRecord:
         """Keeps one call and gives its record."""
         first = verdict.errors[0] if verdict.errors else None
@@ -98,6 +107,7 @@ class ToolLedger:
             arguments,
             violation,
             tuple(error.code for error in verdict.errors),
+            origins,
         )
         with self._guard:
             _of(self._calls, chat).append(record)
@@ -142,7 +152,8 @@ class ToolLedger:
                 if own
                 else NotScored(Reason.NOT_ENOUGH_DATA, "no call of this tool yet")
             )
-            note = "appeared in mid-chat" if status.late else ""
+            notes = ["appeared in mid-chat"] if status.late else []
+            note = "; ".join([*notes, *status.tool.readings])
             rows.append(
                 ToolRow(
                     status.tool.name,
@@ -154,9 +165,14 @@ class ToolLedger:
                     str(promise(status)) if status.state is ToolState.LOCKED else "blocked",
                     tuple(str(change) for change in status.changes),
                     status.reason or note,
+                    tuple(map(_traced, own[-1].origins)) if own else (),
                 )
             )
         return tuple(rows)
+
+
+def _traced(found: ArgumentOrigin) -> str:
+    return f"{found.path} {found.value}: {found.origin.value}".replace(" :", ":")
 
 
 def _of(table: OrderedDict[str, deque], chat: str) -> deque:  # type: ignore[type-arg]

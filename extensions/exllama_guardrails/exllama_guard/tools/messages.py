@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from exllama_guard.tools.calls import CallError, CallVerdict
+from exllama_guard.tools.origins import ArgumentOrigin
 
-__all__ = ["closed_error", "refusal_text", "repair_message"]
+__all__ = ["closed_error", "refusal_text", "repair_message", "unsourced_error"]
 
 
 def closed_error(limit: int | None) -> CallError:
@@ -18,6 +19,17 @@ def closed_error(limit: int | None) -> CallError:
         f"a call that ends before the reply's limit{most}",
         "one that was closed there, so its last value may be cut or made up",
         "Write shorter arguments, or raise the most tokens that a reply may have.",
+    )
+
+
+def unsourced_error(found: ArgumentOrigin) -> CallError:
+    """Why a call that fits its schema may not run: one of its values stands nowhere."""
+    return CallError(
+        "no_source",
+        found.path,
+        "a value that the user, a tool's result, a snippet or the schema names",
+        found.value,
+        "Nothing said so far holds this value. Ask the user for it, or look it up with a tool.",
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from exllama_guard.tools.grammar.dialect import read_schema
 from exllama_guard.tools.strict_json import MAX_DEPTH, canonical_json, canonical_sha256
 
 __all__ = [
@@ -30,7 +31,11 @@ MAX_SCHEMA_CHARS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool: what the model is told about it. `problem` says why its definition cannot be used."""
+    """One tool: what the model is told about it. `problem` says why its definition cannot be used.
+
+    `parameters` is the schema as it is used: dialects are read as JSON Schema, and `readings` says what was
+    read; `parameters_json` and the hash are of what was offered.
+    """
 
     name: str
     description: str
@@ -38,6 +43,7 @@ class Tool:
     sha256: str  # 64 hex digits over name, description and parameters
     parameters: Mapping[str, Any] = field(compare=False, hash=False, repr=False)
     problem: str = ""
+    readings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +95,12 @@ def tool_from_openai(definition: object) -> Tool:
     problem = _problem(name, parameters)
     name, description = str(name or ""), str(description)
     if problem:
-        parameters = {}
         text, digest = "{}", canonical_sha256([name, description, repr(definition)])
-    else:
-        text = canonical_json(parameters)
-        digest = canonical_sha256([name, description, parameters])
-    return Tool(name, description, text, digest, dict(parameters), problem)
+        return Tool(name, description, text, digest, {}, problem)
+    read = read_schema(parameters)
+    text = canonical_json(parameters)
+    digest = canonical_sha256([name, description, parameters])
+    return Tool(name, description, text, digest, read.schema, "", read.readings)
 
 
 def tool_changes(before: Tool, after: Tool) -> tuple[ToolChange, ...]:

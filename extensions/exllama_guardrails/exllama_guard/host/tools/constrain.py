@@ -91,7 +91,7 @@ class Constrainer:
         lock = self._server_lock(plan, server)
         if lock is None:
             return payload
-        turn.held_by(None, None)
+        turn.held_by(None, None, whole=lock.holds_all)
         kept = {key: value for key, value in payload.items() if key not in ("grammar", "json_schema")}
         return {**kept, **lock.fields}
 
@@ -139,7 +139,7 @@ class Constrainer:
         end = b"" if ids is None else _bytes_of(lock, ids[0, -256:].tolist())
         limit = kwargs.get("max_new_tokens")
         filter_ = filter_for_exllamav3(lock, tokenizer, end, limit=limit)
-        turn.held_by(filter_, limit)
+        turn.held_by(filter_, limit, whole=lock.holds_all)
         return {**kwargs, "filters": [*(kwargs.get("filters") or []), filter_]}
 
     @guarded(lambda self, generator, args, kwargs: kwargs)
@@ -158,7 +158,7 @@ class Constrainer:
         ids = kwargs.get("input_ids", args[0] if args else None)
         limit = None if ids is None else turn.reply.room(int(ids.shape[-1]))
         filter_ = filter_for_exllamav2(lock, generator, limit=limit)
-        turn.held_by(filter_, limit)
+        turn.held_by(filter_, limit, whole=lock.holds_all)
         return {**kwargs, "filters": [*(kwargs.get("filters") or []), filter_]}
 
 

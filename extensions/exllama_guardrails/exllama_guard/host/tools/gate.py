@@ -72,9 +72,9 @@ class ToolGate:
         """While a reply grows: on the page whatever the host sees; for the API only valid calls."""
         if self._services.mode() is LockMode.OFF:
             return calls
-        if turn.exhausted or not calls:
+        if turn.exhausted:
             return []
-        calls = turn.reread(answer, calls)
+        calls = turn.reread(answer, calls) if calls else turn.repaired_calls(answer)
         if not turn.is_api:
             return calls
         good = []
@@ -95,7 +95,7 @@ class ToolGate:
             return calls
         if turn.exhausted:
             return []
-        calls = turn.reread(answer, calls or [])
+        calls = turn.reread(answer, calls) if calls else turn.repaired_calls(answer)
         if not calls:
             for attempt in turn.broken_attempts(answer):
                 function = {"name": attempt.name or BROKEN_NAME, "arguments": attempt.arguments}
@@ -108,9 +108,19 @@ class ToolGate:
         @functools.wraps(original)
         def execute_tool(func_name: str, arguments: Any, executors: Any) -> Any:  # noqa: ANN401 - the host's
             refusal, clean = self._admit(func_name, arguments)
-            return refusal if refusal is not None else original(func_name, clean, executors)
+            if refusal is not None:
+                return refusal
+            result = original(func_name, clean, executors)
+            self._note_result(result)
+            return result
 
         return execute_tool
+
+    @guarded(lambda self, result: None)
+    def _note_result(self, result: object) -> None:
+        turn = current_turn()
+        if turn is not None:
+            turn.note_result(result)
 
     @guarded(_unchecked)
     def _admit(self, name: str, arguments: object) -> tuple[str | None, object]:

@@ -20,6 +20,7 @@ from exllama_guard.host.patches import Patches
 from exllama_guard.host.tools import api as tool_api
 from exllama_guard.host.tools.answers import answer_schema, judge, usable_schema
 from exllama_guard.host.tools.gate import ToolGate
+from exllama_guard.host.tools.known import known_in_chat
 from exllama_guard.host.tools.reply import ReplyLock, current_turn, following
 from exllama_guard.host.tools.turn import Asked, Services, ToolTurn, blocked_key
 from exllama_guard.host.turn.reader import current_identity
@@ -40,7 +41,9 @@ class ToolGuard:
         self.locks = ToolLocks()
         self.ledger = ToolLedger()
         self._patches = Patches()
-        self._services = Services(self.locks, self.ledger, self.mode, self._keeps_text, report)
+        self._services = Services(
+            self.locks, self.ledger, self.mode, self._keeps_text, report, self._blocks_invented
+        )
         self._gate = ToolGate(self._services)
         self.reply_lock = ReplyLock(settings, self.mode, self._patches)
 
@@ -53,6 +56,9 @@ class ToolGuard:
 
     def _keeps_text(self) -> bool:
         return self._settings().trace_text
+
+    def _blocks_invented(self) -> bool:
+        return self._settings().invented_arguments == "block"
 
     def rows(self, chat: str) -> tuple[ToolRow, ...]:
         """The table of a chat's tools."""
@@ -195,6 +201,7 @@ class ToolGuard:
             turn, own = ToolTurn(self._services, tool_api.reply_key(state, text)), True
         if turn is not None:
             turn.begin_reply(begun=bool(continued))
+            turn.knows(known_in_chat(_argument(original, "text", args, kwargs), state))
             self.reply_lock.prepare(turn, state)
         return turn, own
 

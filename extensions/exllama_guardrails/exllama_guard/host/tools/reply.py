@@ -121,7 +121,7 @@ class ReplyLock:
         if turn is not None and outcome is not None and outcome.lock is not None:
             limit = turn.reply.room(len(input_ids[0]))
             processor = LockProcessor(outcome.lock, limit)
-            turn.held_by(processor, limit)
+            turn.held_by(processor, limit, whole=outcome.lock.holds_all)
             processors.append(processor)
 
     @guarded(lambda self, turn: None)

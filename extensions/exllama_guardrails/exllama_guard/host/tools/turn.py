@@ -12,11 +12,14 @@ from exllama_guard.host.guard import guarded
 from exllama_guard.tools import (
     MAX_REPAIR_ROUNDS,
     AnswerOutcome,
+    ArgumentOrigin,
     Attempt,
     CallError,
+    CallSources,
     CallVerdict,
     Checker,
     LockMode,
+    Origin,
     Tool,
     ToolLedger,
     ToolLocks,
@@ -26,12 +29,14 @@ from exllama_guard.tools import (
     closed_error,
     compile_checker,
     find_attempts,
+    origins_of,
     read_json,
     refusal_text,
     repair_message,
     restore_text,
     tool_checker,
     tool_from_openai,
+    unsourced_error,
 )
 from exllama_guard.tools.locks import LockPlan, Outcome
 
@@ -49,6 +54,7 @@ class Services:
     mode: Callable[[], LockMode]
     keep_text: Callable[[], bool]
     report: Callable[[str | None, str], None]  # None takes back what was told under a key
+    blocks_invented: Callable[[], bool] = lambda: False  # a call with a value from nowhere does not run
     checkers: dict[str, Checker | SchemaError] = field(default_factory=dict)  # by the tool's hash
 
     def checker(self, tool: Tool) -> Checker:
@@ -104,7 +110,7 @@ class Reply:
     outcome: Outcome | None = None
     processor: Any = None  # the lock as the loader has it, where it is in this process
     limit: int | None = None  # most tokens, where the lock was told
-    enforced: bool = False  # the loader holds it to the lock while it writes
+    enforced: bool = False  # the loader holds it to the whole of its schema while it writes
     closed_call: tuple[str, str | None] | None = None  # name and arguments' hash
 
     @property
@@ -133,7 +139,7 @@ class Answer:
 class ToolTurn:
     """One turn, over all rounds of its tool loop. Used by one reply, on one thread at a time.
 
-    What others know of it are values (`asked`, `reply`, `answer`), which only its methods replace.
+    What others know of it are values (`asked`, `reply`, `answer`, `sources`), which only its methods replace.
     """
 
     def __init__(self, services: Services, chat: str, asked: Asked = Asked()) -> None:
@@ -141,6 +147,7 @@ class ToolTurn:
         self.chat = chat
         self.is_api = chat.startswith("api:")
         self.asked, self.reply, self.answer = asked, Reply(), Answer()
+        self.sources = CallSources("")  # what was known; without the user's words no origin is told
         self.statuses: dict[str, ToolStatus] = {}
         self.refused: list[Refusal] = []
         self.rounds = 0
@@ -172,9 +179,18 @@ class ToolTurn:
         """Takes the compiled lock, or why there is none."""
         self.reply = replace(self.reply, outcome=outcome)
 
-    def held_by(self, processor: Any, limit: int | None) -> None:  # noqa: ANN401 - one of the loaders'
-        """Notes that the loader holds the reply to its lock; None: in a process of its own."""
-        self.reply = replace(self.reply, processor=processor, limit=limit, enforced=True)
+    def held_by(
+        self,
+        processor: Any,  # noqa: ANN401 - one of the loaders'
+        limit: int | None,
+        *,
+        whole: bool = True,
+    ) -> None:
+        """Notes what holds the reply to its lock; None: the loader, in a process of its own.
+
+        Without `whole` the lock leaves a part of the schema to the check: the reply may still miss it.
+        """
+        self.reply = replace(self.reply, processor=processor, limit=limit, enforced=whole)
 
     # --- its answer under a schema ----------------------------------------------------------------------
 
@@ -237,7 +253,26 @@ class ToolTurn:
         verdict = check_call(name, arguments, status, checker, known=known)
         if verdict.valid and self.is_closed(verdict):
             return replace(verdict, errors=(closed_error(self.reply.limit),))
+        if verdict.valid and self._services.blocks_invented():
+            unsourced = [found for found in self._origins(verdict) if found.origin is Origin.NOWHERE]
+            return replace(verdict, errors=tuple(map(unsourced_error, unsourced)))
         return verdict
+
+    def knows(self, sources: CallSources) -> None:
+        """Takes what is known when the reply starts: its calls may take their values from it."""
+        self.sources = sources
+
+    def note_result(self, result: object) -> None:
+        """A tool's result, from which later calls may take their values."""
+        text = result if isinstance(result, str) else json.dumps(result, default=str)
+        self.sources = replace(self.sources, results=(*self.sources.results, text))
+
+    def _origins(self, verdict: CallVerdict) -> tuple[ArgumentOrigin, ...]:
+        """Where each value of a call comes from; empty where the chat is not known."""
+        status = self.statuses.get(verdict.name)
+        if status is None or not self.sources.user or not isinstance(verdict.arguments, Mapping):
+            return ()
+        return origins_of(verdict.arguments, status.tool.parameters, self.sources)
 
     def refuse(self, verdict: CallVerdict, arguments: object) -> str:
         """Records a refused call; gives the message for the model."""
@@ -342,6 +377,17 @@ class ToolTurn:
             entry for entry in find_attempts(answer, known) if entry.broken or entry.name not in known
         )
 
+    def repaired_calls(self, answer: str) -> list[dict[str, Any]]:
+        """Calls of known tools in `answer` that the host dropped at a mark inside one of their texts."""
+        out = []
+        for attempt in find_attempts(answer, tuple(self.statuses)):
+            if attempt.repaired and not attempt.broken and attempt.name in self.statuses:
+                told = f"A call of the tool '{attempt.name}' was read to its end although {attempt.repaired}."
+                self._services.report(told, f"repaired:{self.chat}:{attempt.name}")
+                function = {"name": attempt.name, "arguments": read_json(attempt.arguments).value}
+                out.append({"type": "function", "function": function})
+        return out
+
     def _blocked(self, status: ToolStatus | None) -> str:
         if status is None:
             return "it is unknown."
@@ -378,4 +424,7 @@ class ToolTurn:
 
     def _record(self, verdict: CallVerdict, text: str, *, executed: bool) -> None:
         kept = text if self._services.keep_text() else None
-        self._services.ledger.add_call(self.chat, verdict, executed=executed, arguments=kept)
+        origins = self._origins(verdict)
+        if kept is None:
+            origins = tuple(replace(found, value="") for found in origins)
+        self._services.ledger.add_call(self.chat, verdict, executed=executed, arguments=kept, origins=origins)

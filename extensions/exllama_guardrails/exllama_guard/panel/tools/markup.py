@@ -50,7 +50,8 @@ def _tool(row: ToolRow, chat: str) -> Html:
 
 def _more(row: ToolRow, chat: str) -> Html | None:
     if not row.changes:
-        return el("p", row.note, cls="eg-note") if row.note else None
+        note = el("p", row.note, cls="eg-note") if row.note else None
+        return join(note, _origins(row)) if note or row.origins else None
     return el(
         "div",
         el("p", row.note),
@@ -58,6 +59,14 @@ def _more(row: ToolRow, chat: str) -> Html | None:
         button("Accept the change", "accept", data_chat=chat, data_tool=row.name),
         cls="eg-drift",
     )
+
+
+def _origins(row: ToolRow) -> Html | None:
+    """Where each value of the last call comes from."""
+    if not row.origins:
+        return None
+    lines = [el("li", el("code", line)) for line in row.origins]
+    return el("div", el("p", "The last call's values", cls="eg-note"), el("ul", lines, cls="eg-changes"))
 
 
 def answers(rows: AnswerRows | None, schema: str) -> Html:

@@ -46,6 +46,8 @@ class CallFormat:
     body: re.Pattern[str] | None = None
     per_tool_triggers: Callable[[str], tuple[str, ...]] | None = None
     loose_end: str = ""  # closes a call whose arguments are not JSON
+    longer: str = ""  # what an optional part of the form, once begun, adds to a call's shortest end
+    closing: str = ""  # a mark that readers take for the call's end wherever it stands, also in a JSON string
 
     def loose_call(self, out: LarkWriter, tool: Tool) -> str:
         """The rule of a call of `tool` with a locked name and open arguments, for a checked-only tool.
@@ -105,6 +107,25 @@ def _between(
         return out.rule("call", f"{head} {out.arguments(tool)} {tail}")
 
     return call
+
+
+def _deepseek(out: LarkWriter, tool: Tool) -> str:
+    """As V3.1 writes it, NAME sep JSON, and as R1 and V3 do: function sep NAME, then JSON in a fence."""
+    name, ws = out.text(_plain(tool, "DeepSeek")), out.ws()
+    begin, sep, end = map(out.mark, ("<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"))
+    arguments = out.arguments(tool)
+    plain = f"{name} {sep} {ws} {arguments}"
+    fenced = f"{out.text('function')} {sep} {name} {out.text(chr(10) + '```json' + chr(10))} {arguments} "
+    fenced += out.text(chr(10) + "```")
+    return out.rule("call", f"{begin} {ws} ({plain} | {fenced}) {ws} {end}")
+
+
+def _mistral(out: LarkWriter, tool: Tool) -> str:
+    """NAME [ARGS] JSON, with or without a [CALL_ID] of nine letters and digits between."""
+    name, ws = out.text(_plain(tool, "Mistral")), out.ws()
+    identity = f"({out.mark('[CALL_ID]')} {out.pattern('[A-Za-z0-9]{9}')})?"
+    head = f"{out.mark('[TOOL_CALLS]')} {ws} {name} {identity} {out.mark('[ARGS]')} {ws}"
+    return out.rule("call", f"{head} {out.arguments(tool)}")
 
 
 def _channel(out: LarkWriter, tool: Tool) -> str:
@@ -235,8 +256,12 @@ FORMATS: tuple[CallFormat, ...] = (
         "DeepSeek",
         ("tool▁call▁begin", "tool▁calls▁begin"),
         ("<｜tool▁call▁begin｜>",),
-        _between("<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>", "DeepSeek"),
-        head=re.compile(r"<｜tool▁call▁begin｜>\s{0,20}(?P<name>\S{1,256}?)\s{0,20}<｜tool▁sep｜>\s*"),
+        _deepseek,
+        longer="function\n```json\n\n```",
+        head=re.compile(
+            r"<｜tool▁call▁begin｜>\s{0,20}(?:function\s{0,20}<｜tool▁sep｜>\s{0,20}(?=[^\s{]))?"
+            r"(?P<name>[^\s<]{1,256}?)\s{0,20}(?:<｜tool▁sep｜>|\n)\s{0,20}(?:```(?:json)?\s*)?"
+        ),
     ),
     CallFormat(
         "Kimi",
@@ -276,8 +301,12 @@ FORMATS: tuple[CallFormat, ...] = (
         "Mistral",
         ("[TOOL_CALLS]",),
         ("[TOOL_CALLS]",),
-        _between("[TOOL_CALLS]", "[ARGS]", "", "Mistral"),
-        head=re.compile(r"\[TOOL_CALLS\]\s{0,20}(?P<name>\S{1,256}?)\s{0,20}\[ARGS\]\s*"),
+        _mistral,
+        longer="[CALL_ID]a1B2c3D4e",
+        head=re.compile(
+            r"\[TOOL_CALLS\]\s{0,20}(?P<name>[^\s\[]{1,256}?)\s{0,20}"
+            r"(?:\[CALL_ID\]\s{0,20}[^\s\[]{0,64}\s{0,20})?\[ARGS\]\s*"
+        ),
     ),
     CallFormat(
         "tagged JSON",
@@ -285,6 +314,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("<tool_call>",),
         _tagged("tool_call"),
         body=re.compile(r"<tool_call>(?P<body>.*?)(?:</tool_call>|\Z)", re.DOTALL),
+        closing="</tool_call>",
     ),
     CallFormat(
         "tagged JSON (function_call)",
@@ -292,6 +322,7 @@ FORMATS: tuple[CallFormat, ...] = (
         ("<function_call>",),
         _tagged("function_call"),
         body=re.compile(r"<function_call>(?P<body>.*?)(?:</function_call>|\Z)", re.DOTALL),
+        closing="</function_call>",
     ),
     CallFormat(
         "Python call",

@@ -77,7 +77,8 @@ class LarkWriter:
         """A JSON value that fits `schema`."""
         return self.rule(
             "json",
-            "%json " + json.dumps({**enforceable(schema), "x-guidance": JSON_STYLE}, ensure_ascii=False),
+            "%json "
+            + json.dumps({**enforceable(schema).schema, "x-guidance": JSON_STYLE}, ensure_ascii=False),
         )
 
     def arguments(self, tool: Tool) -> str:

@@ -6,7 +6,7 @@ from exllama_guard.tools.locks.cache import LockCache, Outcome
 from exllama_guard.tools.locks.compiled import CompiledLock, LockPlan, compile_reason, plan_answer, plan_calls
 from exllama_guard.tools.locks.exllamav2_filter import filter_for_exllamav2
 from exllama_guard.tools.locks.exllamav3_filter import filter_for_exllamav3
-from exllama_guard.tools.locks.llamacpp_grammar import Ask, ServerLock, lock_for_server
+from exllama_guard.tools.locks.llamacpp_grammar import Ask, ServerLock, lock_for_server, server_reason
 from exllama_guard.tools.locks.transformers_processor import LockProcessor
 from exllama_guard.tools.locks.vocabulary import (
     Vocabulary,
@@ -32,6 +32,7 @@ __all__ = [
     "lock_for_server",
     "plan_answer",
     "plan_calls",
+    "server_reason",
     "vocabulary_from_exllamav3",
     "vocabulary_from_file",
     "vocabulary_from_transformers",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from exllama_guard.tools.locks.vocabulary import Vocabulary
 
-__all__ = ["NO_TOKENS", "holding", "running_on"]
+__all__ = ["NO_TOKENS", "completing", "holding", "running_on"]
 
 NO_TOKENS: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
@@ -45,6 +45,18 @@ def holding(
         ]
         out.append(_refused(vocabulary, prototype, trigger, held))
     return np.unique(np.concatenate(out))
+
+
+def completing(vocabulary: Vocabulary, marks: Sequence[bytes]) -> dict[bytes, npt.NDArray[np.int64]]:
+    """Ids of tokens with which a mark is complete, by the beginning of it that must stand before them."""
+    out: dict[bytes, set[int]] = {}
+    for mark in marks:
+        whole = {token for token, text in enumerate(vocabulary.tokens) if mark in text}
+        out.setdefault(b"", set()).update(whole - set(vocabulary.specials.values()))
+        for matched in range(1, len(mark)):
+            found = {token for _, token in vocabulary.starting_with(mark[matched:])}
+            out.setdefault(mark[:matched], set()).update(found)
+    return {begun: np.array(sorted(ids), dtype=np.int64) for begun, ids in out.items() if ids}
 
 
 def _refused(

@@ -13,17 +13,27 @@ import numpy.typing as npt
 
 from exllama_guard.errors import SchemaError
 from exllama_guard.tools.grammar.closed import close_schema
+from exllama_guard.tools.grammar.enforce import enforceable
 from exllama_guard.tools.grammar.formats import THINKING, CallFormat, formats_for_template
 from exllama_guard.tools.grammar.lark import LarkWriter
 from exllama_guard.tools.grammar.least import longest_piece
-from exllama_guard.tools.locks.bans import NO_TOKENS, holding, running_on
+from exllama_guard.tools.locks.bans import NO_TOKENS, completing, holding, running_on
 from exllama_guard.tools.locks.ending import shortest_end
 from exllama_guard.tools.locks.vocabulary import Vocabulary
 from exllama_guard.tools.registry import Tool
 from exllama_guard.tools.strict_json import canonical_sha256
 
-__all__ = ["CompiledLock", "LockPlan", "compile_plan", "compile_reason", "plan_answer", "plan_calls"]
+__all__ = [
+    "ANSWER",
+    "CompiledLock",
+    "LockPlan",
+    "compile_plan",
+    "compile_reason",
+    "plan_answer",
+    "plan_calls",
+]
 
+ANSWER = ""  # in the place of a tool's name
 # llguidance's own defaults refuse a schema that would stall a reply; a megabyte of schema stays below them.
 _LOG_LEVEL = 0
 # Places in triggers that are worked out beforehand, some 0.1 ms each; the rest on first need.
@@ -72,10 +82,12 @@ def plan_answer(schema: Mapping[str, Any], template: str) -> LockPlan:
 class CompiledLock:
     """A compiled grammar with what starts it.
 
-    `unenforced` names the tools whose arguments stay open while decoding, with the reason. `margin` is about
+    `unenforced` names the tools of whose schema not all is held while decoding, with the reason; ANSWER
+    stands for an answer's schema. `margin` is about
     by how many tokens one token can make the shortest end of a reply longer; `again` is how many one more
     call takes at least where the reply may go on with one, else 0; `text_ends` end texts that may hold
-    anything. `_bans` is filled on first need under `_guard`: tokens that complete a trigger and run on into
+    anything. `closing_bans` complete a closing mark, which no text may hold. `_bans` is filled on first need
+    under `_guard`: tokens that complete a trigger and run on into
     what is forbidden.
     """
 
@@ -90,8 +102,14 @@ class CompiledLock:
     text_ends: tuple[bytes, ...]
     prototype: Any = field(repr=False)  # llguidance.LLMatcher in its first state
     mid_bans: npt.NDArray[np.int64] = field(repr=False)
+    closing_bans: Mapping[bytes, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _bans: dict[tuple[bytes, int], npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether whatever is written fits: nothing is left to the check."""
+        return not self.unenforced
 
     def matcher(self) -> Any:  # noqa: ANN401 - llguidance.LLMatcher
         """A matcher of its own in the first state; the grammar is not compiled again."""
@@ -120,14 +138,12 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
             raise SchemaError(fault)
         out = LarkWriter(vocabulary.special_id)
         grammar = out.grammar(f"{out.ws()} {out.json(plan.answer_schema)}")
-        return _finish(plan, vocabulary, grammar, (), {}, ())
+        reason = enforceable(plan.answer_schema).reason
+        return _finish(plan, vocabulary, grammar, (), {ANSWER: reason} if reason else {}, ())
     if not plan.tools:
         raise SchemaError("There is no tool to lock.")
-    unenforced: dict[str, str] = {}
-    for tool in plan.tools:
-        reason = compile_reason(tool, vocabulary)
-        if reason:
-            unenforced[tool.name] = reason
+    faults = {tool.name: _fault_of_tool(tool, vocabulary) for tool in plan.tools}
+    unenforced = {name: fault for name, fault in faults.items() if fault}
     out = LarkWriter(vocabulary.special_id)
     calls: list[str] = []
     triggers: list[str] = []
@@ -142,6 +158,8 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
         raise SchemaError(
             "No call format of this model can carry these tools: " + "; ".join(unenforced.values())
         )
+    left = {tool.name: enforceable(_schema_of(tool)).reason for tool in plan.tools}
+    unenforced = {**{name: reason for name, reason in left.items() if reason}, **unenforced}
     any_call = out.rule("anycall", " | ".join(calls))
     start = f"{out.ws()} {any_call} ({out.ws()} {any_call})* {out.ws()}" if plan.always else any_call
     grammar, starts = out.grammar(start), tuple(dict.fromkeys(triggers))
@@ -149,12 +167,18 @@ def compile_plan(plan: LockPlan, vocabulary: Vocabulary) -> CompiledLock:
 
 
 def compile_reason(tool: Tool, vocabulary: Vocabulary) -> str:
-    """Why the tool's schema cannot be enforced while decoding, in one sentence; empty when it can."""
-    if tool.problem:
-        return tool.problem
+    """Why not all of the tool's schema is enforced while decoding, in one sentence; empty when all is."""
+    return _fault_of_tool(tool, vocabulary) or enforceable(_schema_of(tool)).reason
+
+
+def _fault_of_tool(tool: Tool, vocabulary: Vocabulary) -> str:
+    return tool.problem or _fault_of_schema(_schema_of(tool), vocabulary)
+
+
+def _schema_of(tool: Tool) -> dict[str, Any]:
     schema = close_schema(tool.parameters)
     schema.setdefault("type", "object")
-    return _fault_of_schema(schema, vocabulary)
+    return schema
 
 
 def _one_call(out: LarkWriter, call_format: CallFormat, tool: Tool, unenforced: dict[str, str]) -> str:
@@ -204,6 +228,7 @@ def _finish(
         ends,
         prototype,
         NO_TOKENS,
+        completing(vocabulary, [form.closing.encode() for form in plan.formats if form.closing]),
     )
     if not plan.always:
         lock.mid_bans = holding(vocabulary, prototype, starts)
@@ -215,7 +240,8 @@ def _finish(
 def _margin(plan: LockPlan, vocabulary: Vocabulary) -> int:
     schemas = [plan.answer_schema or {}, *(tool.parameters for tool in plan.tools)]
     longest = max(map(longest_piece, schemas), key=len)
-    return max(len(vocabulary.ll_tokenizer.tokenize_str(text)) for text in (_ESCAPE, longest)) + _SPARE
+    texts = (_ESCAPE, longest, *(form.longer for form in plan.formats))
+    return max(len(vocabulary.ll_tokenizer.tokenize_str(text)) for text in texts) + _SPARE
 
 
 def _fault(grammar: str, vocabulary: Vocabulary) -> str:

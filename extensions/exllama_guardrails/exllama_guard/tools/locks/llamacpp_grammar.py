@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from exllama_guard.errors import SchemaError
 from exllama_guard.tools.grammar.closed import close_schema
+from exllama_guard.tools.grammar.enforce import HeldSchema
 from exllama_guard.tools.grammar.formats import BARE, CallFormat
-from exllama_guard.tools.locks.compiled import LockPlan
+from exllama_guard.tools.grammar.server_schema import schema_for_server
+from exllama_guard.tools.locks.compiled import ANSWER, LockPlan
 from exllama_guard.tools.registry import Tool
 
-__all__ = ["Ask", "ServerLock", "lock_for_server", "not_held"]
+__all__ = ["Ask", "ServerLock", "lock_for_server", "server_reason"]
 
 # Sends one body to the server's /completion and gives its answer; raises SchemaError where it is refused.
 Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -31,16 +33,6 @@ _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|[a-zA-Z][a-zA-Z0-9-
 _TAGS = {"tagged JSON": "tool_call", "tagged JSON (function_call)": "function_call"}
 _OPENED = r'(?:\{(?:"(?:n(?:a(?:m(?:e"?)?)?)?)?)?)?'  # as far as a token may run on past the tag
 
-# Keywords that the server's converter reads (common/json-schema-to-grammar.cpp, 2026); it passes over others.
-_MAPS = frozenset({"properties", "$defs", "definitions"})
-_LISTS = frozenset({"anyOf", "allOf", "prefixItems"})
-_SINGLES = frozenset({"items", "additionalProperties"})
-_HELD = _MAPS | _LISTS | _SINGLES
-_HELD |= {"type", "required", "enum", "const", "$ref", "minItems", "maxItems", "minLength", "maxLength"}
-_HELD |= {"$schema", "$id", "$comment", "description", "title", "default", "examples", "deprecated"}
-_INTEGER_LIMITS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
-_FORMATS = frozenset({"date", "time", "date-time", "uuid"})
-
 
 @dataclass(frozen=True, slots=True)
 class ServerLock:
@@ -48,6 +40,11 @@ class ServerLock:
 
     fields: Mapping[str, Any]
     unenforced: Mapping[str, str]
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether whatever is written fits: nothing is left to the check."""
+        return not self.unenforced
 
 
 def lock_for_server(plan: LockPlan, ask: Ask) -> ServerLock:
@@ -57,24 +54,21 @@ def lock_for_server(plan: LockPlan, ask: Ask) -> ServerLock:
         SchemaError: The server cannot hold a reply to any of it; the message says why.
     """
     if plan.answer_schema is not None:
-        return ServerLock(_tried({"grammar": converted(plan.answer_schema, ask)}, ask), {})
+        answer = schema_for_server(plan.answer_schema)
+        left = {ANSWER: _reason(answer)} if answer.reason else {}
+        return ServerLock(_tried({"grammar": converted(answer.schema, ask)}, ask), left)
     unenforced: dict[str, str] = {}
     held: list[tuple[Tool, str]] = []
     for tool in plan.tools:
-        schema = close_schema(tool.parameters)
-        schema.setdefault("type", "object")
+        schema = schema_for_server(_schema_of(tool))
         try:
-            grammar = converted(schema, ask)
+            grammar = converted(schema.schema, ask)
         except SchemaError as error:
             unenforced[tool.name] = str(error)
             continue
         held.append((tool, grammar))
-        loose = sorted(set(not_held(schema)))
-        if loose:
-            unenforced[tool.name] = (
-                f"llama.cpp holds a reply to all of its schema but {', '.join(loose)}, which is checked "
-                "before the call runs."
-            )
+        if schema.reason:
+            unenforced[tool.name] = _reason(schema)
     if not held:
         raise SchemaError("; ".join(unenforced.values()) or "There is no tool to lock.")
     rules = [_BLANKS]
@@ -99,31 +93,19 @@ def converted(schema: Mapping[str, Any], ask: Ask) -> str:
     return grammar
 
 
-def not_held(schema: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
-    """Rules in a schema that the server's converter passes over."""
-    if not isinstance(schema, Mapping):
-        return
-    for key, value in schema.items():
-        if key in _MAPS and isinstance(value, Mapping):
-            parts = list(value.values())
-        elif key in _LISTS and isinstance(value, list):
-            parts = value
-        else:
-            parts = [value] if key in _SINGLES else []
-        for part in parts:
-            yield from not_held(part)
-        if not _is_held(key, value, schema):
-            yield f"format {value}" if key == "format" else key
+def server_reason(tool: Tool) -> str:
+    """What of the tool's schema a reply is not held to on llama.cpp, in one sentence; else empty."""
+    return _reason(schema_for_server(_schema_of(tool)))
 
 
-def _is_held(key: str, value: object, schema: Mapping[str, Any]) -> bool:
-    if key in _INTEGER_LIMITS:
-        return schema.get("type") == "integer"
-    if key == "format":
-        return value in _FORMATS
-    if key == "pattern":
-        return str(value).startswith("^") and str(value).endswith("$")
-    return key in _HELD
+def _schema_of(tool: Tool) -> dict[str, Any]:
+    schema = close_schema(tool.parameters)
+    schema.setdefault("type", "object")
+    return schema
+
+
+def _reason(held: HeldSchema) -> str:
+    return f"llama.cpp: {held.reason}" if held.reason else ""
 
 
 def _tried(fields: dict[str, Any], ask: Ask) -> dict[str, Any]:

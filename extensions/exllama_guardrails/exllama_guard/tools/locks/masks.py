@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from exllama_guard.tools.locks.vocabulary import Vocabulary
 
-__all__ = ["Mask", "keep_exponent_short", "set_bits"]
+__all__ = ["Mask", "keep_exponent_short", "keep_marks_out", "set_bits"]
 
 Mask = npt.NDArray[np.int32]
 
@@ -41,5 +42,35 @@ def keep_exponent_short(mask: Mask, recent: bytes, vocabulary: Vocabulary) -> No
         return
     shorter = mask.copy()
     set_bits(shorter, vocabulary.digit_runs[2 - len(exponent[1])], False)
+    if shorter.any():
+        mask[:] = shorter
+
+
+# Letters that no JSON outside a string begins or goes on with: where one may come, a text is being written.
+_LETTERS = (b"z", b"q", b"X")
+
+
+def keep_marks_out(
+    mask: Mask, recent: bytes, bans: Mapping[bytes, npt.NDArray[np.int64]], vocabulary: Vocabulary
+) -> None:
+    """Forbids what would complete a closing mark inside a text: hosts take it for the end of the call.
+
+    So a text that should hold the mark cannot be written (docs/tools.md).
+
+    Args:
+        mask: What the grammar allows; changed in place.
+        recent: The last bytes written.
+        bans: Ids of tokens that complete a mark, by what of it must stand before them.
+        vocabulary: The tokens.
+    """
+    begun = [tokens for beginning, tokens in bans.items() if recent.endswith(beginning)]
+    if not begun:
+        return
+    letters = [token for token in map(vocabulary.token_of, _LETTERS) if token is not None]
+    if not any(mask[letter >> 5] >> (letter & 31) & 1 for letter in letters):
+        return
+    shorter = mask.copy()
+    for tokens in begun:
+        set_bits(shorter, tokens, False)
     if shorter.any():
         mask[:] = shorter

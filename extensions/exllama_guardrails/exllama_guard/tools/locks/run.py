@@ -10,9 +10,12 @@ import numpy as np
 
 from exllama_guard.tools.locks.closing import Closer
 from exllama_guard.tools.locks.compiled import CompiledLock
-from exllama_guard.tools.locks.masks import Mask, keep_exponent_short, set_bits
+from exllama_guard.tools.locks.masks import Mask, keep_exponent_short, keep_marks_out, set_bits
 
 __all__ = ["LockRun", "Phase"]
+
+
+_RECENT_BYTES = 32  # more than the longest closing mark
 
 
 class Phase(str, Enum):
@@ -110,7 +113,7 @@ class LockRun:
         if self._opening is not None and self._feed_opening(token, text):
             return
         self.locked_tokens += 1
-        self._recent = (self._recent + text)[-6:]
+        self._recent = (self._recent + text)[-_RECENT_BYTES:]
         if not self._matcher.consume_token(token):
             self._break(f"the sampler chose {text!r}, which the lock forbids")
         elif self._matcher.is_stopped():
@@ -149,6 +152,8 @@ class LockRun:
                 buffer.fill(-1)
                 return buffer
             keep_exponent_short(buffer, self._recent, self._lock.vocabulary)
+            if self._lock.closing_bans:
+                keep_marks_out(buffer, self._recent, self._lock.closing_bans, self._lock.vocabulary)
         if self._opening is not None:
             for opening, _ in self._lock.thinking:
                 if opening.startswith(self._opening):
