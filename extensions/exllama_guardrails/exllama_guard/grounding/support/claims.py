@@ -24,6 +24,12 @@ _KINDS = {
 
 _GOES_ON = re.compile(r"\b(?:but|however|aber|jedoch|mais|pero|mas|ma|maar|но)\b", re.IGNORECASE)
 _MARKS = " .!?*"
+# "I am sorry, I cannot answer that": nothing is said of the documents, unless an amount is
+_DECLINES = re.compile(
+    r"\W{0,3}(?:i(?:'m| am) (?:sorry|afraid)[,.]? )?(?:but )?i (?:can(?:no|')t|can't|am unable to|do not|don't)"
+    r" (?:answer|help|know|say|do)\b[^\d]{0,60}\Z",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ def pieces_of(answer: str, language: str = "en") -> tuple[Piece, ...]:
         kind, absent = _KINDS[one.kind], one.absent
         if _GOES_ON.search(absent):  # "I'm not sure, but the limit is 42" states something
             kind, absent = ClaimKind.CLAIM, ""
+        if kind is ClaimKind.CLAIM and _DECLINES.match(one.text.replace("’", "'")):
+            kind = ClaimKind.REFUSAL
         if absent.strip(_MARKS) == one.text.strip(_MARKS):  # "I don't know" says nothing of the documents
             absent = ""
         words = () if kind is ClaimKind.CODE else words_of(one.text)
