@@ -26,7 +26,7 @@ _GOES_ON = re.compile(r"\b(?:but|however|aber|jedoch|mais|pero|mas|ma|maar|но)
 _MARKS = " .!?*"
 # "I am sorry, I cannot answer that": nothing is said of the documents, unless an amount is
 _DECLINES = re.compile(
-    r"\W{0,3}(?:i(?:'m| am) (?:sorry|afraid)[,.]? )?(?:but )?i (?:can(?:no|')t|can't|am unable to|do not|don't)"
+    r"\W{0,3}(?:i(?:'m| am) (?:sorry|afraid)[,.]? )?(?:but )?i (?:cannot|can't|am unable to|do not|don't)"
     r" (?:answer|help|know|say|do)\b[^\d]{0,60}\Z",
     re.IGNORECASE,
 )
