@@ -51,8 +51,8 @@ def pieces_of(answer: str, language: str = "en") -> tuple[Piece, ...]:
         kind, absent = _KINDS[one.kind], one.absent
         if _GOES_ON.search(absent):  # "I'm not sure, but the limit is 42" states something
             kind, absent = ClaimKind.CLAIM, ""
-        if kind is ClaimKind.CLAIM and _DECLINES.match(one.text.replace("’", "'")):
-            kind = ClaimKind.REFUSAL
+        if kind in (ClaimKind.CLAIM, ClaimKind.REFUSAL) and _DECLINES.match(one.text.replace("’", "'")):
+            kind, absent = ClaimKind.REFUSAL, ""
         if absent.strip(_MARKS) == one.text.strip(_MARKS):  # "I don't know" says nothing of the documents
             absent = ""
         words = () if kind is ClaimKind.CODE else words_of(one.text)
