@@ -186,7 +186,7 @@ def _not_held(case: Case, found: Found) -> Fact | None:
         found.rivals
         and stands_in_place(found)
         and column_is_meant(case, found, found.rivals[0][1])
-        and not is_multiple(found)
+        and not _scaled(case, found)
         and not asks_for_a_sum(case.plain)
     ):
         fact = conflict(case, found, found.rivals[0][1], kind_of(value), min(0.9, 0.35 + found.rivals[0][0]))
@@ -204,6 +204,12 @@ def _not_held(case: Case, found: Found) -> Fact | None:
         _absent_reason(case, found),
         0.6,
     )
+
+
+def _scaled(case: Case, found: Found) -> bool:
+    """Whether a multiple of what stands there may be meant: only where something else is counted as well."""
+    counted = len(case.values) > 1 or bool(values_of(case.question, case.language))
+    return counted and is_multiple(found)
 
 
 def _absent_reason(case: Case, found: Found) -> str:

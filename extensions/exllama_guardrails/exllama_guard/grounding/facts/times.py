@@ -16,6 +16,10 @@ _ZONE = r"(?:\s?\(?(?P<z>UTC|GMT|CEST|CET|EST|EDT|PST|PDT|CST|CDT|MST|BST|IST|JS
 _WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
 _WORD = "|".join(_WORDS)
 _DAYPART_EN = r"(?:\s(?:in the|at)\s(?P<part>morning|afternoon|evening|night))?"
+_AT = "|".join(
+    rf"(?<=\b{verb} at )"
+    for verb in "open opens close closes start starts begin begins leave leaves arrive arrives".split()
+)
 _PARTS = {
     "morning": 0, "afternoon": 1, "evening": 1, "night": 1, "上午": 0, "早上": 0, "凌晨": 0, "下午": 1, "晚上": 1,
     "午前": 0, "午後": 1, "오전": 0, "오후": 1, "सुबह": 0, "दोपहर": 1, "शाम": 1, "रात": 1, "صباحا": 0, "مساء": 1,
@@ -34,12 +38,13 @@ _TIMES = tuple(
         rf"(?P<ph>सुबह|दोपहर|शाम|रात)(?: (?:के )?)?{_HOUR}(?::{_MINUTE})?(?:\s?बजे)?",
         rf"(?<![\w:.,]){_HOUR}(?::{_MINUTE})?\s?बजे",
         rf"(?<![\w:.,/$€£])(?P<n>{_WORD}|\d{{1,2}}) (?:o'clock){_DAYPART_EN}",
+        rf"(?:{_AT})(?P<n>{_WORD}|1[0-2]|[1-9])(?![\w%]|[:.,-]\w| (?:percent|per|a|an)\b)",
         rf"\b(?P<rel>half|quarter|(?:five|ten|twenty|twenty-five)(?: minutes?)?|\d{{1,2}} minutes?) (?P<dir>past|to|after|before) (?P<n>{_WORD}|\d{{1,2}})(?![\w:])(?! (?:minutes|hours|days|percent|weeks|months|years|points|%)){_DAYPART_EN}",
         r"\b(?P<named>noon|midday|midnight|mittags|mitternacht|midi|minuit|mediodía|medianoche|mezzogiorno|mezzanotte|meio-dia|meia-noite)\b",
     )
 )
 _WORDS_OF_TIME = frozenset(
-    "am pm a p uhr o clock h past to after before noon midday midnight mittags mitternacht midi minuit mezzogiorno mezzanotte".split()
+    "open opens close closes start starts begin begins leave leaves arrive arrives am pm a p uhr o clock h past to after before noon midday midnight mittags mitternacht midi minuit mezzogiorno mezzanotte".split()
 ) - {"a", "to", "after", "before"} | {"quarter", "half"}
 _NOON = frozenset(("noon", "midday", "mittags", "midi", "mediodía", "mezzogiorno", "meio-dia"))
 _AFTER = re.compile(

@@ -238,10 +238,11 @@ class AnswerScorer:
                 self._scored[piece.text] = replace(self._scored[piece.text], read=word)
         return True
 
-    def features_of(self, claim: str) -> dict[str, float]:
-        """What the joint model weighs of a claim that was scored; empty for one that was not."""
-        one = self._scored.get(claim)
-        return one.joint_features() if one is not None else {}
+    def weighed(self, answer: str) -> dict[Span, tuple[str, dict[str, float]]]:
+        """By place, each scored statement of `answer` without its markup, and what is weighed of it."""
+        _, pieces = self._pieces(answer)
+        scored = ((piece, self._scored.get(piece.text)) for piece in pieces)
+        return {piece.span: (piece.text, one.joint_features()) for piece, one in scored if one is not None}
 
     def _pieces(self, answer: str) -> tuple[str, tuple[Piece, ...]]:
         plain = without_markup(answer, self._snippets)
@@ -396,8 +397,8 @@ def _undecided(scored: _Scored) -> bool:
 
 
 def _must_be_seen(finding: Finding) -> bool:
-    """Whether a gap keeps a statement from passing: amounts are weighed by the joint model instead."""
-    return finding.severity is Severity.GAP and finding.kind not in (FindingKind.NUMBER, FindingKind.DATE)
+    """Whether a finding keeps a statement from passing."""
+    return finding.severity is Severity.GAP
 
 
 def _has_number(piece: Piece) -> bool:
