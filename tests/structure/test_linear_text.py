@@ -34,7 +34,7 @@ from exllama_guard.probes.doctor.detectors import text as detect_text
 from exllama_guard.probes.measures import agreement, paraphrase, repetition
 from exllama_guard.report.markdown import as_markdown
 from exllama_guard.report.values import Line, Report
-from exllama_guard.sources import attachments, injected, knowledge_split, knowledge_text, marked_block
+from exllama_guard.sources import attachments, injected, knowledge_split, knowledge_text, marked_block, pieces
 from exllama_guard.tools import attempts as tool_attempts
 from exllama_guard.tools import strict_json as json_strict
 from exllama_guard.trace import secrets
@@ -231,6 +231,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "without marked blocks": marked_block.without_blocks,
     "a block written": lambda body: marked_block.format_block((make_snippet(body, position=0),)),
     "attachments": attachments.in_prompt,
+    "sources in a prompt": lambda body: pieces.pieces_of(body, {"internal": [[body, body]]}, continued=body),
     "injected text": lambda body: injected.injected_snippets(body, (), ()),
     "question of a prompt": question_of_prompt,
     "sentences of a document": knowledge_split.sentence_spans,

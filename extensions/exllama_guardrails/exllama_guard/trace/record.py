@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exllama_guard.core.measures import Gate, NotScored, Zone
-from exllama_guard.core.snippets import Offsets, Origin, Snippet, content_hash
+from exllama_guard.core.snippets import Offsets, Origin, Snippet, Trust, content_hash, trust_of
 from exllama_guard.core.turns import (
     NO_RELEVANCE,
     Acted,
@@ -57,6 +57,7 @@ class TraceSnippet:
     score: float | None = None
     index_hash: str | None = None
     analyzer: str | None = None  # None in lines from before it was kept
+    trust: Trust | None = None  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,11 @@ def _trace_snippet(snippet: Snippet) -> TraceSnippet:
 
 
 def _snippet(snippet: TraceSnippet) -> Snippet:
-    kept = {"derived": frozenset(snippet.derived), "text": snippet.text or ""}
+    kept = {
+        "derived": frozenset(snippet.derived),
+        "text": snippet.text or "",
+        "trust": snippet.trust or trust_of(snippet.origin),
+    }
     return Snippet(**(_same(snippet, _OF_SNIPPET) | kept))
 
 
