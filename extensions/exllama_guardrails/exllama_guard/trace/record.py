@@ -95,6 +95,7 @@ class TraceRecord:
     relevance: Relevance | None = None  # None in lines from before it was measured
     acted: Acted | None = None  # what was done because of the verdict; None where nothing was to be done
     extensions: tuple[str, ...] | None = None  # the host's other extensions that were on; None: not known
+    about_snippets: tuple[Finding, ...] = ()  # places in snippets that speak to the model; () in older lines
 
 
 def _names(*types: type[DataclassInstance]) -> tuple[str, ...]:
@@ -199,6 +200,7 @@ def _without_text(record: TraceRecord) -> TraceRecord:
         verdict=replace(record.verdict, reasons=()),
         relevance=_bare(record.relevance),
         acted=_bare_acted(record.acted),
+        about_snippets=tuple(_bare_finding(finding) for finding in record.about_snippets),
     )
 
 
