@@ -35,7 +35,8 @@ _HEAD = (
     "<script>try { if (sessionStorage.getItem('eg-open') === null) sessionStorage.setItem('eg-open', '1'); }"
     " catch { /* storage is closed to this page */ }"
     " setInterval(() => { const ask = document.querySelector('#model-ask');"
-    " if (ask && !document.hidden && document.querySelector('#model-line .busy')) ask.click(); }, 1000);</script>"
+    " if (ask && !document.hidden && document.querySelector('#model-line .busy')) ask.click(); }, 1000);"
+    "</script>"
 )
 _RELOAD = "() => { setTimeout(() => location.reload(), 2500); }"
 
@@ -128,7 +129,7 @@ def _top(loading: ModelLoading) -> None:
             elem_id="title",
         )
         line = gr.HTML(lambda: _model_line(loading), elem_id="model-line")
-        # Asked by the page's script while the model loads; a timer of Gradio would hold a connection for good.
+        # Asked by the page's script while the model loads; Gradio's timer would hold a connection for good.
         asked = gr.Button("Model", elem_id="model-ask")
         asked.click(lambda: _model_line(loading), None, line, queue=False, show_progress="hidden")
 
