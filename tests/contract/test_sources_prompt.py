@@ -11,6 +11,7 @@ from exllama_guard.sources.attachments import Attachment, attachment_snippets, f
 from exllama_guard.sources.collect import Gathered, collect_snippets
 from exllama_guard.sources.injected import injected_snippets, unaccounted
 from exllama_guard.sources.marked_block import format_block
+from exllama_guard.sources.pieces import pieces_of
 from exllama_guard.sources.tool_results import tool_snippets
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +47,10 @@ def _history(**entries):
     return {"internal": [["What does the fence do?", ""]], "metadata": entries}
 
 
+def _attached(prompt, history):
+    return attachment_snippets(pieces_of(prompt, history).attachments)
+
+
 NOTES = "The warm-up fence runs ten tokens.\n\nTitle\n=====\nIt is repeated until two ratios agree."
 
 
@@ -55,7 +60,7 @@ def test_attachments_are_read_from_the_prompt_with_the_history_deciding_where_th
         {"name": "A page", "type": "text/html", "url": "https://example.org/a", "content": "On fences."},
         {"name": "cat.png", "type": "image", "image_data": "data:"},
     ]
-    notes, page = attachment_snippets(ATTACHED, _history(user_0={"attachments": attached}))
+    notes, page = _attached(ATTACHED, _history(user_0={"attachments": attached}))
     assert (notes.text, notes.section_id, notes.origin) == (NOTES, "notes.txt", Origin.ATTACHMENT)
     assert notes.source_url.startswith("sha256:")
     assert "source_url" in notes.derived
@@ -77,14 +82,14 @@ def test_an_attachment_that_the_host_cut_to_fit_is_given_as_far_as_the_model_saw
     content = "A long text that goes on. " * 20
     prompt = f"user\nQ?\n\nATTACHMENTS:\n\nName: a.txt\nContents:\n\n=====\n{content[:200]}<|im_end|>\n"
     history = _history(user_0={"attachments": [{"name": "a.txt", "type": "text/plain", "content": content}]})
-    (snippet,) = attachment_snippets(prompt, history)
+    (snippet,) = _attached(prompt, history)
     assert snippet.text == content[:200].strip()
 
 
 def test_a_long_attachment_becomes_passages_with_exact_offsets():
     content = "The fence waits for two equal runs, and then it lets the request pass. " * 40
     prompt = f"ATTACHMENTS:\n\nName: a.txt\nContents:\n\n=====\n{content}\n=====\n\n"
-    snippets = attachment_snippets(prompt, {})
+    snippets = _attached(prompt, {})
     assert len(snippets) >= 4
     assert len({snippet.source_url for snippet in snippets}) == 1
     for snippet in snippets:

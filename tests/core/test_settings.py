@@ -44,6 +44,17 @@ def test_each_mistake_is_named_and_changes_nothing(values, says):
     assert settings == Settings()
 
 
+LONG = "x" * 10_000_000
+
+
+@pytest.mark.parametrize("name", ["distance_pass", "tool_lock", "turns_kept", LONG])
+@pytest.mark.parametrize("value", [LONG, [LONG], {LONG: 1}, 10**4_000], ids=["text", "list", "map", "number"])
+def test_a_value_of_ten_megabytes_is_not_echoed(name, value):
+    settings, (problem,) = changed(Settings(), {name: value})
+    assert len(problem) < 300
+    assert settings == Settings()
+
+
 def test_whole_numbers_are_taken_for_numbers_and_none_where_it_is_meant():
     settings, problems = changed(Settings(), {"distance_fail": 1, "support_pass": None})
     assert (settings.distance_fail, problems) == (1.0, ())

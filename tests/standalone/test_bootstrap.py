@@ -22,7 +22,8 @@ from exllama_guard.standalone.environment import (
 )
 from exllama_guard.standalone.launch import commands, main, parser
 from exllama_guard.standalone.loading import ModelLoading
-from exllama_guard.standalone.run import Options, _user_settings, check_paths, free_port, options_of
+from exllama_guard.standalone.run import Options, check_paths, free_port, options_of
+from exllama_guard.standalone.settings_file import read_settings
 from exllama_guard.standalone.webui_install import command_line, install_files, webui_python
 
 
@@ -251,17 +252,62 @@ def test_a_folder_that_is_no_webui_is_one_sentence(tmp_path, capsys):
     assert "no TextGen WebUI" in capsys.readouterr().err
 
 
+DEFAULTS = {
+    "seed": -1,
+    "stream": True,
+    "temperature": 0.0,
+    "mode": "instruct",
+    "selected_tools": [],
+    "split": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[" * 3_000 + "]" * 3_000, "nests too many brackets"),
+        ("seed: " + "[" * 3_000 + "]" * 3_000, "nests too many brackets"),
+        ("seed: three", "seed in .* must be a whole number"),
+        ("stream: 1", "stream in .* must be true or false"),
+        ("temperature: [1]", "temperature in .* must be a number"),
+        ("mode: 3", "mode in .* must be text"),
+        ("selected_tools: x", "selected_tools in .* must be a list"),
+        ("3: x", "3 in .* must be a name"),
+        ("seed: 2024-99-99 99:99:99\nseed: [", "cannot be read"),
+        ("day: 2024-02-31", "cannot be read"),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_one_sentence(tmp_path, text, told):
+    (tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(UserError, match=told) as error:
+        read_settings(tmp_path / "settings.yaml", DEFAULTS)
+    assert len(str(error.value)) < 600
+
+
+def test_a_setting_of_ten_megabytes_is_not_echoed(tmp_path):
+    (tmp_path / "settings.yaml").write_text("? " + "x" * 10_000_000 + "\n: 3\nseed: " + "y" * 10_000_000)
+    with pytest.raises(UserError) as error:
+        read_settings(tmp_path / "settings.yaml", DEFAULTS)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("text", ["temperature: 1", "seed:", "anything: [1]", "split: 3"])
+def test_settings_that_fit_are_taken(tmp_path, text):
+    (tmp_path / "settings.yaml").write_text(text)
+    read_settings(tmp_path / "settings.yaml", DEFAULTS)
+
+
 @pytest.mark.parametrize(("text", "read"), [("", {}), ("# nothing\n", {}), ("seed: 3\n", {"seed": 3})])
 def test_the_users_settings_are_read(tmp_path, text, read):
     (tmp_path / "settings.yaml").write_text(text)
-    assert _user_settings(tmp_path / "settings.yaml") == read
+    assert read_settings(tmp_path / "settings.yaml", DEFAULTS) == read
 
 
 @pytest.mark.parametrize(("text", "kind"), [("- seed\n- 3\n", "list"), ("seed\n", "str"), ("3", "int")])
 def test_settings_that_are_no_names_with_values_are_told_of_and_not_passed_over(tmp_path, text, kind):
     (tmp_path / "settings.yaml").write_text(text)
     with pytest.raises(UserError, match=f"holds a {kind} instead"):
-        _user_settings(tmp_path / "settings.yaml")
+        read_settings(tmp_path / "settings.yaml", DEFAULTS)
 
 
 @pytest.mark.skipif(find_spec("torchao") is None, reason="torchao, which warns at import, is not here")

@@ -53,6 +53,26 @@ def test_pages_of_others_may_not_even_post(origin):
     assert asked([(b"host", "127.0.0.1:7861"), (b"origin", origin)])[0]["status"] == 403
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://127.0.0.1:8000",
+        "http://127.0.0.1",
+        "http://localhost:7861",
+        "http://127.0.0.1:99999",
+        "x://127.0.0.1:7861",
+    ],
+)
+def test_pages_of_other_programs_on_this_machine_may_not_post(origin):
+    assert asked([(b"host", "127.0.0.1:7861"), (b"origin", origin)])[0]["status"] == 403
+    assert asked([(b"host", "127.0.0.1:7861"), (b"origin", origin)], "websocket")[0]["code"] == 1008
+
+
+def test_a_standard_port_may_be_left_out():
+    assert asked([(b"host", "localhost:80"), (b"origin", "http://localhost")]) == ["passed"]
+    assert asked([(b"host", "localhost"), (b"origin", "https://localhost:443")]) == ["passed"]
+
+
 def test_no_or_two_names_are_refused():
     assert asked([])[0]["status"] == 403
     assert asked([(b"host", "127.0.0.1"), (b"Host", "example.org")])[0]["status"] == 403

@@ -23,7 +23,7 @@ from exllama_guard.acting import texts as acting_texts
 from exllama_guard.core import snippets as records
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.snippets import Span, make_snippet
-from exllama_guard.grounding import citations, passages, relevance, reply_text
+from exllama_guard.grounding import addressed, citations, passages, relevance, reply_text
 from exllama_guard.grounding.support import claims, clock, dates, language, markup, quantities, text
 from exllama_guard.grounding.support.answer_checks import citation_findings
 from exllama_guard.grounding.support.scorer import AnswerScorer
@@ -34,7 +34,7 @@ from exllama_guard.probes.doctor.detectors import text as detect_text
 from exllama_guard.probes.measures import agreement, paraphrase, repetition
 from exllama_guard.report.markdown import as_markdown
 from exllama_guard.report.values import Line, Report
-from exllama_guard.sources import attachments, injected, knowledge_split, knowledge_text, marked_block
+from exllama_guard.sources import attachments, injected, knowledge_split, knowledge_text, marked_block, pieces
 from exllama_guard.tools import attempts as tool_attempts
 from exllama_guard.tools import strict_json as json_strict
 from exllama_guard.trace import secrets
@@ -231,6 +231,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "without marked blocks": marked_block.without_blocks,
     "a block written": lambda body: marked_block.format_block((make_snippet(body, position=0),)),
     "attachments": attachments.in_prompt,
+    "what speaks to the model": lambda body: addressed.addressed_findings((make_snippet(body, position=0),)),
+    "sources in a prompt": lambda body: pieces.pieces_of(body, {"internal": [[body, body]]}, continued=body),
     "injected text": lambda body: injected.injected_snippets(body, (), ()),
     "question of a prompt": question_of_prompt,
     "sentences of a document": knowledge_split.sentence_spans,

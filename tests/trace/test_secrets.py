@@ -22,6 +22,11 @@ def _some(length, letters=string.ascii_letters + string.digits):
     return "".join(_CHOOSE.choice(letters) for _ in range(length - 2)) + "a1"
 
 
+_URL = string.ascii_letters + string.digits + "_-"
+_HEX = string.digits + "abcdef"
+_LONG = "\n".join(_some(64) for _ in range(200)) + "\nabcd12=="
+_PEM = "-----BEGIN {0}-----\n{1}\n-----END {0}-----"
+
 # (what stands around it, the secret): made here, none was ever issued.
 SECRETS = [
     ("{}", "sk-" + _some(48)),
@@ -57,6 +62,47 @@ SECRETS = [
     ("pwd={}", "p4ssw0rd"),
     ("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----", _some(400)),
     ("-----BEGIN OPENSSH PRIVATE KEY-----\n{}", _some(300)),
+    ("{}", "gsk_" + _some(52)),
+    ("{}", "nvapi-" + _some(64, _URL)),
+    ("{}", "xai-" + _some(80)),
+    ("{}", "r8_" + _some(37)),
+    ("{}", "hvs." + _some(95, _URL)),
+    ("{}", "GOCSPX-" + _some(28, _URL)),
+    ("{}", "dckr_pat_" + _some(27, _URL)),
+    ("{}", "shpat_" + _some(32, _HEX)),
+    ("{}", "shpss_" + _some(32, _HEX)),
+    ("{}", "tskey-auth-" + _some(12) + "-" + _some(32)),
+    ("{}", "whsec_" + _some(32)),
+    ("{}", "lin_api_" + _some(40)),
+    ("{}", "pplx-" + _some(48)),
+    ("{}", "ntn_" + _some(46, string.digits)),
+    ("{}", "dapi" + _some(32, _HEX)),
+    ("{}", "rubygems_" + _some(48, _HEX)),
+    ("{}", "glsa_" + _some(32) + "_" + _some(8, _HEX)),
+    ("{}", "sntryu_" + _some(64, _HEX)),
+    ("{}", "PMAK-" + _some(24, _HEX) + "-" + _some(34, _HEX)),
+    ("{}", "AGE-SECRET-KEY-1" + "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2),
+    ("{}", "AC" + _some(32, _HEX)),
+    ("{}", "SK" + _some(32, _HEX)),
+    ("bot {}", _some(9, string.digits)[:7] + "12:AA" + _some(33, _URL)),
+    ("{}", "M" + _some(23) + "." + _some(6) + "." + _some(27, _URL)),
+    ("https://hooks.slack.com/services/{}", f"T{_some(10)}/B{_some(10)}/{_some(24)}"),
+    ("https://discord.com/api/webhooks/{}", f"{_some(18, string.digits)}/{_some(68, _URL)}"),
+    ("https://{}@example.org/x.git", _some(40)),
+    ("datadog: {}", _some(40, _HEX)),
+    ('"zendesk" => "{}"', _some(40)),
+    ("Passwort: {}", "Geh3im!"),
+    ("Passwort={}", "sommer2024"),
+    ("пароль: {}", "zima-2024!"),
+    ("密码：{}", "abc12345"),
+    ('password: "{}"', "two words"),
+    ("password: {}\n", "two words"),
+    ("The password: {}\r\nNext line.", "correct horse battery staple"),
+    (_PEM.format("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A1B2C\n\n{}"), _LONG),
+    (_PEM.format("ENCRYPTED PRIVATE KEY", "{}"), _LONG),
+    ("key: |\n  -----BEGIN PRIVATE KEY-----\n  {}\n", _LONG.replace("\n", "\n  ")),
+    ('"-----BEGIN PRIVATE KEY-----\\n{}\\n"', _LONG.replace("\n", "\\n")),
+    ("{}\n-----END PRIVATE KEY-----", "\n" + _LONG),
     ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n{}\n-----END PGP PRIVATE KEY BLOCK-----", _some(300)),
 ]
 HARMLESS = [
@@ -77,6 +123,17 @@ HARMLESS = [
     "cache_key = user_settings_page",
     "The token `<|im_end|>` ends a turn; token=<|im_end|>",
     "SG. is short for Singapore",
+    "API-reference-documentation-for-developers",
+    "The password: it must have eight characters.",
+    "password: must be changed\nat once",
+    "Passwort: erforderlich",
+    "https://git@github.com/owner/name.git and ssh://deploy@example.org",
+    "jira: see the board of 2024",
+    "okta: the sign-on of the company",
+    "10:30 or 12345678:short",
+    "A key ends with the line -----END PRIVATE KEY----- and no other.",
+    "A key begins with the line -----BEGIN PRIVATE KEY----- and goes on in base64.",
+    "sat.com is a site; pat.example is another-one-of-those-sites.",
 ]
 
 

@@ -102,7 +102,7 @@ def changed(settings: Settings, values: Mapping[str, object]) -> tuple[Settings,
     problems: list[str] = []
     for name, value in values.items():
         if name not in hints:
-            problems.append(f"There is no setting '{name}'; check its spelling in settings.yaml.")
+            problems.append(f"There is no setting {_shown(name)}; check its spelling in settings.yaml.")
             continue
         try:
             usable[name] = _checked(name, value, hints[name])
@@ -157,6 +157,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "relevance_limit": (0.0, 1.0),
 }
 
+_MOST_SHOWN = 80  # characters of a value in a message
+
 _ACTIONS = ("show", "annotate", "repair", "refuse")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -181,6 +183,14 @@ _PLAIN_WORDS: dict[object, str] = {
 }
 
 
+def _shown(value: object) -> str:
+    """A value as a message shows it: its beginning where it is long."""
+    if isinstance(value, str):
+        value = value[: _MOST_SHOWN + 1]  # before `repr`, which would copy ten megabytes
+    shown = repr(value)
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}… (shortened)"
+
+
 def _checked(name: str, value: object, hint: object) -> object:
     """`value` in the field's type and range.
 
@@ -194,14 +204,19 @@ def _checked(name: str, value: object, hint: object) -> object:
         value = float(value)
     if type(value) not in accepted:
         wanted = " or ".join(_PLAIN_WORDS[kind] for kind in accepted)
-        raise UserError(f"Setting '{name}' is {value!r}; it must be {wanted}. The value before is kept.")
+        raise UserError(
+            f"Setting '{name}' is {_shown(value)}; it must be {wanted}. The value before is kept."
+        )
     if name in _CHOICES and value not in _CHOICES[name]:
         wanted = ", ".join(_CHOICES[name])
-        raise UserError(f"Setting '{name}' is {value!r}, not one of {wanted}. The value before is kept.")
+        raise UserError(
+            f"Setting '{name}' is {_shown(value)}, not one of {wanted}. The value before is kept."
+        )
     if name in _RANGES and isinstance(value, (int, float)):
         low, high = _RANGES[name]
         if not low <= value <= high:
+            limits = f"{low}..{high}"
             raise UserError(
-                f"Setting '{name}' is {value}; it must lie in {low}..{high}. The value before is kept."
+                f"Setting '{name}' is {_shown(value)}; it must lie in {limits}. The value before is kept."
             )
     return value

@@ -24,6 +24,27 @@ class Origin(str, Enum):
     PASTED = "pasted"
 
 
+class Trust(str, Enum):
+    """Who vouches for a snippet's text, in the words that the panel shows."""
+
+    YOURS = "yours"  # a file that you attached or keep in the knowledge folder, a text that you pasted
+    PROGRAM = "from a program"  # another extension or a program retrieved it
+    MESSAGE = "in a message"  # it stands in a message, in a form that anyone can write
+    OUTSIDE = "from outside"  # a web page, or what a tool gave back
+
+
+_TRUST_OF = {
+    Origin.ATTACHMENT: Trust.YOURS,
+    Origin.WEB_SEARCH: Trust.OUTSIDE,
+    Origin.TOOL_RESULT: Trust.OUTSIDE,
+    Origin.SUPERBOOGA: Trust.PROGRAM,
+    Origin.MARKED_BLOCK: Trust.MESSAGE,
+    Origin.HANDED_OVER: Trust.PROGRAM,
+    Origin.KNOWLEDGE: Trust.YOURS,
+    Origin.PASTED: Trust.YOURS,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Half-open range [start, end) of characters, 0 <= start <= end."""
@@ -63,6 +84,7 @@ class Snippet:
     score: float | None = None
     index_hash: str | None = None
     analyzer: str | None = None  # what its index was made with, such as the id of an embedding model
+    trust: Trust = Trust.YOURS
 
 
 def count_tokens(text: str) -> int:
@@ -85,6 +107,11 @@ def content_hash(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
+def trust_of(origin: Origin) -> Trust:
+    """How far a text of this origin is to be trusted, where nothing more is known of it."""
+    return _TRUST_OF[origin]
+
+
 def make_snippet(
     text: str,
     *,
@@ -97,6 +124,7 @@ def make_snippet(
     score: float | None = None,
     index_hash: str | None = None,
     analyzer: str | None = None,
+    trust: Trust | None = None,
 ) -> Snippet:
     """A snippet whose missing contract fields are derived deterministically and marked as derived.
 
@@ -111,6 +139,7 @@ def make_snippet(
         score: The retriever's own score, if it has one.
         index_hash: Hash of the index that it was retrieved from, if there is one.
         analyzer: What that index was made with, such as the id of an embedding model.
+        trust: Who vouches for it; by its origin where missing.
     """
     text = encodable(text)
     given = {
@@ -132,6 +161,7 @@ def make_snippet(
         score=score,
         index_hash=index_hash,
         analyzer=analyzer,
+        trust=trust or trust_of(origin),
     )
 
 

@@ -34,6 +34,7 @@ class FindingKind(str, Enum):
     DISAGREEMENT = "snippets disagree"
     VERIFIER = "verifier"
     NOT_FOUND = "not found"
+    ADDRESSED = "speaks to the model"
 
 
 class Severity(str, Enum):
@@ -295,6 +296,7 @@ class TurnReport:
     notes: tuple[str, ...] = ()
     relevance: Relevance = NO_RELEVANCE
     acted: Acted | None = None  # None: the setting is "show" and nothing was to be done
+    about_snippets: tuple[Finding, ...] = ()  # places in snippets that speak to the model or are not seen
     beside: int = 0  # other replies that ran while this one did; not kept in traces
 
     @property

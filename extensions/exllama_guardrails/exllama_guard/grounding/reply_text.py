@@ -16,6 +16,7 @@ _THINKING = (
     ("[THINK]", "[/THINK]"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
 )
+_ANY_TAG = re.compile("|".join(re.escape(tag) for tags in _THINKING for tag in tags))
 _ANSWER_MARK = re.compile(
     r"\A\s*(?:<\|start\|>assistant)?(?:<\|channel\|>final<\|message\|>|<\|content\|>|<\|START_RESPONSE\|>)"
 )
@@ -52,6 +53,12 @@ def answer_of(reply: str) -> str:
                 break
     text = _ANSWER_MARK.sub("", text)
     return text if text == reply else text.lstrip()
+
+
+def written_parts(reply: str) -> tuple[str, ...]:
+    """A reply whole, and each piece between its thinking tags, none blank: a template may show some only."""
+    parts = (part.strip() for part in (reply, *_ANY_TAG.split(reply)))
+    return tuple(dict.fromkeys(part for part in parts if part))
 
 
 def _word_from(text: str, at: int) -> int:

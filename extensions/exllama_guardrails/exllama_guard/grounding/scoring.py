@@ -13,6 +13,7 @@ from exllama_guard.core.turns import (
     NO_RELEVANCE,
     AnchorKind,
     Coverage,
+    Finding,
     Finish,
     Relevance,
     Severity,
@@ -21,6 +22,7 @@ from exllama_guard.core.turns import (
     TurnRequest,
     Verdict,
 )
+from exllama_guard.grounding.addressed import addressed_findings
 from exllama_guard.grounding.citations import find_citations
 from exllama_guard.grounding.coverage import measure_coverage
 from exllama_guard.grounding.relevance import measure_relevance
@@ -61,6 +63,7 @@ def score_turn(
         request.question, answer, request.snippets, cited=cited, anchor=anchor, embedder=embedder
     )
     gate = distance_gate(distances.gated, limits.distance_pass, limits.distance_fail)
+    about = addressed_findings(request.snippets) if finish is not Finish.STREAMING else ()
     relevance = NO_RELEVANCE
     if finish is not Finish.STREAMING and isinstance(support.support, float):
         relevance = measure_relevance(
@@ -76,11 +79,12 @@ def score_turn(
         support=support,
         zone=zone_of(distances.gated),
         distance_gate=gate,
-        verdict=_verdict(support, gate, relevance, finish),
+        verdict=_verdict(support, gate, relevance, finish, about),
         elapsed_s=time.perf_counter() - started,
         time_to_first_token_s=time_to_first_token_s,
         notes=tuple(notes),
         relevance=relevance,
+        about_snippets=about,
     )
 
 
@@ -123,7 +127,9 @@ def _anchor(request: TurnRequest, support: SupportReport) -> tuple[Snippet | Non
     return anchor, AnchorKind.PROXY if anchor else None
 
 
-def _verdict(support: SupportReport, distance: Gate, relevance: Relevance, finish: Finish) -> Verdict:
+def _verdict(
+    support: SupportReport, distance: Gate, relevance: Relevance, finish: Finish, about: Sequence[Finding]
+) -> Verdict:
     """Grounded rests on support (docs/measures.md).
 
     A far retrieval, or an answer beside the question, turns a pass into a review. What decided stands first.
@@ -139,6 +145,7 @@ def _verdict(support: SupportReport, distance: Gate, relevance: Relevance, finis
     reasons = doubts + reasons if lowered else reasons + doubts
     if finish in (Finish.STOPPED, Finish.DISCONNECTED, Finish.FAILED):
         reasons.append("The reply ended early; only the text so far was checked.")
+    reasons += [finding.message for finding in about]
     return Verdict(gate, tuple(dict.fromkeys(reasons)))
 
 

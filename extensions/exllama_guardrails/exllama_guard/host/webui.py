@@ -33,6 +33,7 @@ __all__ = [
     "user_data_dir",
 ]
 
+_MOST_NAME = 60  # characters of a name that is shown
 _PREFIX = "exllama_guardrails-"  # of our keys in settings.yaml
 
 _TEXT_HOOKS = (
@@ -67,9 +68,11 @@ def unknown_settings(known: Collection[str]) -> tuple[str, ...]:
     The host gives an extension only the names that its `params` have; a misspelt one it drops in silence.
     """
     settings = getattr(shared_module(), "settings", None) or {}
-    names = (str(key).removeprefix(_PREFIX) for key in settings if str(key).startswith(_PREFIX))
+    keys = (key for key in settings if isinstance(key, str) and key.startswith(_PREFIX))
+    names = (key.removeprefix(_PREFIX) for key in keys)
     sentences = []
     for name in sorted(name for name in names if name not in known):
+        name = name if len(name) <= _MOST_NAME else f"{name[:_MOST_NAME]}…"
         meant = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {_PREFIX}{meant[0]}?" if meant else "the README says where all settings are."
         sentences.append(f"There is no setting {_PREFIX}{name} (settings.yaml); {hint}")

@@ -279,7 +279,7 @@
     turn: (el) => { state.turn = el.dataset.turn; state.claim = ""; show("turn"); },
     reveal: (el) => el.setAttribute("aria-expanded", String(panel().classList.toggle("eg-reveal"))),
     latest: () => { state.turn = ""; state.claim = ""; changedView(); },
-    page: (el) => { state.filter.page = Number(el.dataset.page); changedView(); },
+    page: (el) => { if (el.getAttribute("aria-disabled") === "true") return; state.filter.page = Number(el.dataset.page); changedView(); },
     export: (el) => act("export", { kind: el.dataset.kind }),
     "reset-settings": (el) => { clean(el); act("reset-settings"); },
     "copy-prompt": () => copy(promptText()),

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exllama_guard.core.snippets import Offsets, Origin, Snippet, content_hash, make_snippet
+from exllama_guard.core.snippets import Offsets, Origin, Snippet, Trust, content_hash, make_snippet
 from exllama_guard.grounding import split_passages
 
 __all__ = ["snippets_of"]
 
 
 def snippets_of(
-    content: str, *, section: str | None, url: str | None, origin: Origin, first: int
+    content: str,
+    *,
+    section: str | None,
+    url: str | None,
+    origin: Origin,
+    first: int,
+    trust: Trust | None = None,
 ) -> tuple[Snippet, ...]:
     """Snippets of `content` in order, each with the exact characters [start, end) that it has there.
 
@@ -21,6 +27,7 @@ def snippets_of(
         url: Address; None where the source gives none, then the hash of the whole content stands in.
         origin: Where the text came from.
         first: Number of snippets found before it; gives the ids.
+        trust: Who vouches for it; by its origin where missing.
     """
     source = url or content_hash(content)
     missing = frozenset() if url else frozenset({"source_url"})
@@ -34,6 +41,7 @@ def snippets_of(
                 source_url=source,
                 offsets=Offsets(span.start, span.end),
                 origin=origin,
+                trust=trust,
             )
             for index, span in enumerate(split_passages(content))
         )

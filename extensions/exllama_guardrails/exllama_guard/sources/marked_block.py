@@ -165,7 +165,7 @@ def _read(lines: Sequence[str]) -> tuple[tuple[Snippet, ...], tuple[str, ...]]:
 
 def _snippet(position: int, header: re.Match[str], text: str, problems: list[str]) -> Snippet:
     given = {name: _value(value) for name, value in _FIELD.findall(header.group(2))}
-    name = str(_value(header.group(1)))
+    name = _string(header.group(1))
     return make_snippet(
         text,
         position=position,
@@ -178,12 +178,17 @@ def _snippet(position: int, header: re.Match[str], text: str, problems: list[str
 
 
 def _value(written: str) -> str | int:
-    if written.startswith('"'):
-        try:
-            return str(json.loads(written, strict=False))
-        except json.JSONDecodeError:
-            return written.strip('"')
-    return int(written) if written.isdecimal() else written
+    """A field's value: a string, or a number of at most 18 digits."""
+    return _string(written) if written.startswith('"') else int(written)
+
+
+def _string(written: str) -> str:
+    if not written.startswith('"'):
+        return written
+    try:
+        return str(json.loads(written, strict=False))
+    except json.JSONDecodeError:
+        return written.strip('"')
 
 
 def _text(value: str | int | None) -> str | None:

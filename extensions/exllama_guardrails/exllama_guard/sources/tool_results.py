@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from exllama_guard.core.snippets import Origin, Snippet
 from exllama_guard.sources.cut import snippets_of
+from exllama_guard.sources.history import objects_in, rows_of, tool_sequences
 
 __all__ = ["ToolResult", "results", "tool_snippets"]
 
@@ -39,31 +40,29 @@ def tool_snippets(prompt: str, history: Mapping[str, Any], *, first: int = 0) ->
 
 
 def _of_page(history: Mapping[str, Any]) -> Iterator[ToolResult]:
-    metadata = history.get("metadata") or {}
-    for key, entry in metadata.items():
-        if not str(key).startswith("assistant_") or not isinstance(entry, Mapping):
-            continue
+    for sequence in tool_sequences(history):
         names: dict[str, str] = {}
-        for item in entry.get("tool_sequence") or ():
-            names.update(_called(item.get("tool_calls")))
+        for item in sequence:
+            names.update((str(call["id"]), name) for call, name in _called(item) if call.get("id"))
             if item.get("role") == "tool":
                 yield names.get(str(item.get("tool_call_id")), "tool"), str(item.get("content") or "")
 
 
 def _of_api(history: Mapping[str, Any]) -> Iterator[ToolResult]:
     names: dict[str, str] = {}
-    for row in history.get("internal") or ():
+    for row in rows_of(history):
         meta = row[3] if len(row) > 3 and isinstance(row[3], Mapping) else {}
-        names.update(_called(meta.get("tool_calls")))
+        names.update((str(call["id"]), name) for call, name in _called(meta) if call.get("id"))
         if len(row) > 2 and isinstance(row[2], str) and row[2]:
             yield names.get(str(meta.get("tool_call_id")), "tool"), row[2]
 
 
-def _called(calls: Iterable[Mapping[str, Any]] | None) -> Iterator[tuple[str, str]]:
-    for call in calls or ():
-        name = (call.get("function") or {}).get("name")
-        if call.get("id") and name:
-            yield str(call["id"]), str(name)
+def _called(message: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Each call of a message with the name of its function."""
+    for call in objects_in(message.get("tool_calls")):
+        function = call.get("function")
+        if isinstance(function, Mapping) and function.get("name"):
+            yield call, str(function["name"])
 
 
 def _stands_in(prompt: str, content: str) -> bool:
@@ -79,7 +78,7 @@ def _as_written_again(prompt: str, content: str) -> bool:
     """Whether a template parsed the result as JSON and wrote it in its own way."""
     try:
         value = json.loads(content)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return any(
         json.dumps(value, ensure_ascii=escaped, separators=separators) in prompt

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from exllama_guard.core.terminal import plain_streams
 from exllama_guard.errors import UserError
 from exllama_guard.standalone.environment import (
     FOLDER_VARIABLE,
@@ -35,6 +36,11 @@ def main(extension: Path, argv: Sequence[str]) -> int:
     """Exit status of the command that `argv` names, of the embedded default where it names none."""
     for name in _ALARMING:
         logging.getLogger(name).setLevel(logging.ERROR)
+    with plain_streams():
+        return _run(extension, argv)
+
+
+def _run(extension: Path, argv: Sequence[str]) -> int:
     try:
         if argv and not argv[0].startswith("-"):
             return _command(extension, argv[0], argv[1:])

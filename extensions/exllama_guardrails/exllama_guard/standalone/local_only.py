@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["LOCAL_NAMES", "LocalOnly"]
 
+_PORTS = {"http": 80, "https": 443}
 LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Scope = MutableMapping[str, Any]
@@ -47,8 +48,23 @@ def _is_local(scope: Scope) -> bool:
     return (
         len(hosts) == 1
         and _name_in(f"//{hosts[0]}") in LOCAL_NAMES
-        and all(_name_in(origin) in LOCAL_NAMES for origin in origins)
+        and all(_is_same(origin, hosts[0]) for origin in origins)
     )
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Whether a page of `origin` was itself served by `host`: another port is another program's page."""
+    try:
+        asking = urlsplit(origin)
+        standard = _PORTS.get(asking.scheme)
+        served = urlsplit(f"//{host}")
+        return (
+            standard is not None
+            and asking.hostname == served.hostname
+            and (asking.port or standard) == (served.port or standard)
+        )
+    except ValueError:
+        return False
 
 
 def _name_in(address: str) -> str | None:

@@ -33,7 +33,10 @@ _MOST_NAMED = 9  # documents in the welcome
 # The panel is what this page is for: it is open until its reader folds it.
 _HEAD = (
     "<script>try { if (sessionStorage.getItem('eg-open') === null) sessionStorage.setItem('eg-open', '1'); }"
-    " catch { /* storage is closed to this page */ }</script>"
+    " catch { /* storage is closed to this page */ }"
+    " setInterval(() => { const ask = document.querySelector('#model-ask');"
+    " if (ask && !document.hidden && document.querySelector('#model-line .busy')) ask.click(); }, 1000);"
+    "</script>"
 )
 _RELOAD = "() => { setTimeout(() => location.reload(), 2500); }"
 
@@ -60,7 +63,7 @@ def build_page(loading: ModelLoading) -> Page:
     }
     in_blocks, in_launch = ({"fill_width": True}, style) if _GRADIO >= 6 else (style, {})
     shared.gradio.clear()
-    with gr.Blocks(title="ExLlama Guardrails", analytics_enabled=False, **in_blocks) as blocks:
+    with _Blocks(title="ExLlama Guardrails", analytics_enabled=False, **in_blocks) as blocks:
         _top(loading)
         with gr.Tabs():
             with gr.Tab("Chat"), gr.Row(equal_height=False):
@@ -73,6 +76,18 @@ def build_page(loading: ModelLoading) -> Page:
                 _session()
     shared.gradio["interface"] = blocks
     return Page(blocks, in_launch)
+
+
+class _Blocks(gr.Blocks):
+    """Blocks whose page holds no connection: a browser allows six for all tabs of one address.
+
+    Gradio's heartbeat would hold one a tab, only to forget a session's values sooner after its tab is closed.
+    """
+
+    def get_config_file(self) -> Any:  # noqa: ANN401 - Gradio's, whose type has another name in each version
+        config = super().get_config_file()
+        config["connect_heartbeat"] = False
+        return config
 
 
 def _welcome() -> str:
@@ -113,7 +128,10 @@ def _top(loading: ModelLoading) -> None:
             f"<h1>ExLlama Guardrails</h1><p>A stand-in for TextGen WebUI{small}</p>",
             elem_id="title",
         )
-        gr.HTML(lambda: _model_line(loading), every=1, elem_id="model-line")
+        line = gr.HTML(lambda: _model_line(loading), elem_id="model-line")
+        # Asked by the page's script while the model loads; Gradio's timer would hold a connection for good.
+        asked = gr.Button("Model", elem_id="model-ask")
+        asked.click(lambda: _model_line(loading), None, line, queue=False, show_progress="hidden")
 
 
 def _model_line(loading: ModelLoading) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from exllama_guard.errors import UserError
 from exllama_guard.standalone.places import DOCUMENTS, EXTENSION
+from exllama_guard.standalone.settings_file import read_settings
 
 if TYPE_CHECKING:
     from exllama_guard.standalone.loading import ModelLoading
@@ -94,7 +95,8 @@ def boot(options: Options) -> ModelLoading:
 
     shared.user_data_dir = options.user_data
     options.user_data.mkdir(parents=True, exist_ok=True)
-    shared.settings.update(_user_settings(options.user_data / "settings.yaml"))
+    file = options.user_data / "settings.yaml"
+    shared.settings.update(read_settings(file, shared.settings))
     shared.settings.setdefault(f"{EXTENSION.name}-knowledge_folder", str(options.documents))
     extensions.available_extensions[:] = extensions.find_extensions(EXTENSION.parent)
     shared.args.extensions = [EXTENSION.name]
@@ -125,28 +127,6 @@ def check_paths(options: Options) -> None:
         )
     if not options.documents.expanduser().is_dir():
         raise UserError(f"There is no folder {options.documents}; --docs takes a folder of .md, .txt, .pdf.")
-
-
-def _user_settings(path: Path) -> dict[str, Any]:
-    """The settings.yaml of the user, {} without one or with an empty one.
-
-    Raises:
-        UserError: It is not YAML, or not one `name: value` a line.
-    """
-    if not path.exists():
-        return {}
-    import yaml
-
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); correct it or move it away.") from error
-    if not isinstance(loaded, dict | None):
-        raise UserError(
-            f"{path} holds a {type(loaded).__name__} instead of one `name: value` a line; "
-            "correct it or move it away."
-        )
-    return loaded or {}
 
 
 def free_port(wanted: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,9 +16,10 @@ from exllama_guard.errors import TraceError
 from exllama_guard.trace.line import from_line, to_line
 from exllama_guard.trace.record import TraceRecord, record_of
 
-_PATTERN = "traces-*.jsonl"
-# Windows would write \r\n for \n without O_BINARY.
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+_NAME = re.compile(r"traces-([0-9]{1,40})\.jsonl")
+# Windows would write \r\n for \n without O_BINARY. A link that somebody planted is not followed; Windows has
+# no such flag, there only the look before stands in the way.
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ class TraceWriter:
         path = self._current(len(line))
         handle = os.open(path, _APPEND, 0o600)
         try:
-            if _ends_cut(path):
+            _made_private(handle)
+            if _ends_cut(handle):
                 line = b"\n" + line
             written = os.write(handle, line)
             if written != len(line):
@@ -80,10 +84,10 @@ class TraceWriter:
             os.close(handle)
 
     def _current(self, more_bytes: int) -> Path:
-        if self._path is None or not self._path.exists():
+        if self._path is None or not _is_ours(self._path):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             existing = trace_files(self._folder)
-            self._path = existing[-1] if existing else self._new_path()
+            self._path = existing[-1] if existing and _is_ours(existing[-1]) else self._new_path()
         if self._path.exists() and self._path.stat().st_size + more_bytes > self._file_bytes:
             self._path = self._new_path()
             for old in trace_files(self._folder)[: -(self._files_kept - 1) or None]:
@@ -94,27 +98,47 @@ class TraceWriter:
     def _new_path(self) -> Path:
         """A name that sorts after every name in the folder, also when the clock went back."""
         stamp = f"traces-{time.time_ns():020d}.jsonl"
-        last = next(reversed(trace_files(self._folder)), None)
-        if last is not None and stamp <= last.name:
-            number = int(last.stem.removeprefix("traces-")) + 1
-            stamp = f"traces-{number:020d}.jsonl"
+        names = [path.name for path in _named(self._folder)]
+        last = max(names, default="")
+        if stamp <= last:
+            stamp = f"traces-{int(last.removeprefix('traces-').removesuffix('.jsonl')) + 1:020d}.jsonl"
         return self._folder / stamp
 
 
-def _ends_cut(path: Path) -> bool:
-    """True when the file has content and does not end with a line end."""
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
+def _is_ours(path: Path) -> bool:
+    """Whether a file may be written on: it is there, no link, has one name only, and its owner runs this."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    mine = getattr(os, "geteuid", lambda: status.st_uid)()
+    return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and status.st_uid == mine
+
+
+def _made_private(handle: int) -> None:
+    """Takes everybody else's rights from the open file; the mode of one that was there before is not kept."""
+    if os.name != "nt" and stat.S_IMODE(os.fstat(handle).st_mode) != 0o600:
+        os.fchmod(handle, 0o600)
+
+
+def _ends_cut(handle: int) -> bool:
+    """True when the open file has content and does not end with a line end."""
+    if os.lseek(handle, 0, os.SEEK_END) == 0:
+        return False
+    os.lseek(handle, -1, os.SEEK_END)
+    return os.read(handle, 1) != b"\n"
 
 
 def trace_files(folder: Path) -> list[Path]:
-    """The folder's trace files, oldest first; [] where there is no folder."""
+    """The folder's trace files, oldest first; [] where there is no folder. Links and pipes are none."""
+    return [path for path in _named(folder) if stat.S_ISREG(path.lstat().st_mode)]
+
+
+def _named(folder: Path) -> list[Path]:
+    """Everything in the folder that is named like a trace file, whatever it is, in order."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.glob(_PATTERN) if path.stem.removeprefix("traces-").isdigit())
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
 def read_lines(path: Path) -> Iterator[TraceLine]:

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exllama_guard.core.measures import Gate, NotScored, Zone
-from exllama_guard.core.snippets import Offsets, Origin, Snippet, content_hash
+from exllama_guard.core.snippets import Offsets, Origin, Snippet, Trust, content_hash, trust_of
 from exllama_guard.core.turns import (
     NO_RELEVANCE,
     Acted,
@@ -57,6 +57,7 @@ class TraceSnippet:
     score: float | None = None
     index_hash: str | None = None
     analyzer: str | None = None  # None in lines from before it was kept
+    trust: Trust | None = None  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class TraceRecord:
     relevance: Relevance | None = None  # None in lines from before it was measured
     acted: Acted | None = None  # what was done because of the verdict; None where nothing was to be done
     extensions: tuple[str, ...] | None = None  # the host's other extensions that were on; None: not known
+    about_snippets: tuple[Finding, ...] = ()  # places in snippets that speak to the model; () in older lines
 
 
 def _names(*types: type[DataclassInstance]) -> tuple[str, ...]:
@@ -174,7 +176,11 @@ def _trace_snippet(snippet: Snippet) -> TraceSnippet:
 
 
 def _snippet(snippet: TraceSnippet) -> Snippet:
-    kept = {"derived": frozenset(snippet.derived), "text": snippet.text or ""}
+    kept = {
+        "derived": frozenset(snippet.derived),
+        "text": snippet.text or "",
+        "trust": snippet.trust or trust_of(snippet.origin),
+    }
     return Snippet(**(_same(snippet, _OF_SNIPPET) | kept))
 
 
@@ -194,6 +200,7 @@ def _without_text(record: TraceRecord) -> TraceRecord:
         verdict=replace(record.verdict, reasons=()),
         relevance=_bare(record.relevance),
         acted=_bare_acted(record.acted),
+        about_snippets=tuple(_bare_finding(finding) for finding in record.about_snippets),
     )
 
 

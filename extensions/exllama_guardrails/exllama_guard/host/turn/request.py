@@ -85,8 +85,6 @@ def opening_of(
         started_at_s=time.time(),
         system_prompt=_system_prompt(state) if is_chat else "",
     )
-    others = [str(state[name]) for name in _TEXTS if state.get(name)]
-    others += [asked.answer_prefix] if asked.answer_prefix else []
     gathered = Gathered(
         prompt=prompt,
         history=_copied(note.history or state.get("history") or {}),
@@ -94,9 +92,11 @@ def opening_of(
         handed_over=handed,
         knowledge=note.knowledge,
         lookup=monitor.knowledge.lookup if monitor.knowledge is not None else _unknown,
-        other_texts=tuple(others),
+        other_texts=tuple(str(state[name]) for name in _TEXTS if state.get(name)),
         templates=webui.templates(state),
         look_for_injected=bool(webui.active_text_extensions()),
+        user_text=note.question or "",
+        continued=asked.answer_prefix,
     )
     return Opening(request, gathered, note.history or {})
 
@@ -132,6 +132,7 @@ def _copied(history: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "internal": list(history.get("internal") or ()),
         "metadata": dict(history.get("metadata") or {}),
+        "messages": list(history.get("messages") or ()),
     }
 
 

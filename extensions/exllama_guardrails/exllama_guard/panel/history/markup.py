@@ -80,12 +80,18 @@ def _pager(page: HistoryPage) -> Html:
     last = page.page + 1 >= page.pages
     return el(
         "nav",
-        button("Newer", "page", data_page=page.page - 1, disabled=first),
+        _turner("Newer", page.page - 1, first),
         el("span", f"Page {page.page + 1} of {page.pages}, {page.total} turns", cls="eg-note"),
-        button("Older", "page", data_page=page.page + 1, disabled=last),
+        _turner("Older", page.page + 1, last),
         cls="eg-pager",
         aria_label="Pages of the history",
     )
+
+
+def _turner(name: str, page: int, is_end: bool) -> Html:
+    """A button that turns pages; at the end it stays reachable, so that the keyboard is not lost there."""
+    disabled = "true" if is_end else None
+    return button(name, "page", data_page=page, data_kind=name.lower(), aria_disabled=disabled)
 
 
 def _table(rows: Sequence[HistoryRow]) -> Html:

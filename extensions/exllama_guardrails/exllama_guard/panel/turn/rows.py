@@ -236,7 +236,7 @@ def snippet_rows(report: TurnReport) -> tuple[SnippetRow, ...]:
                 snippet_id=snippet.snippet_id,
                 source=snippet.source_url,
                 section=snippet.section_id,
-                origin=snippet.origin.value,
+                origin=f"{snippet.origin.value}, {snippet.trust.value}",
                 tokens=snippet.tokens,
                 to_question=number(question),
                 to_answer=number(answer),
