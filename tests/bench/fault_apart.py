@@ -23,7 +23,7 @@ def _page(folder: Path) -> None:
     path.write_text("<!DOCTYPE html>\n<html><body>403 Forbidden</body></html>\n" * 40)
 
 
-def _cut(name: str, share: float) -> Any:  # noqa: ANN401
+def _cut(name: str, share: float) -> Any:
     def make(place: Path) -> Path | None:
         path = place if place.is_file() else place / name
         data = path.read_bytes()
@@ -102,20 +102,20 @@ def _no_merges(folder: Path) -> None:
     edit_json(folder, "tokenizer.json", lambda data: data["model"].update(merges=[]))
 
 
-def _template(text: str) -> Any:  # noqa: ANN401
+def _template(text: str) -> Any:
     def make(folder: Path) -> None:
         (folder / "chat_template.jinja").write_text(text)
 
     return make
 
 
-def _nan_blocks(reader: Any) -> None:  # noqa: ANN401
+def _nan_blocks(reader: Any) -> None:
     tensor = next(t for t in reader.tensors if t.name == "blk.4.ffn_up.weight")
     raw = tensor.data.reshape(-1)
     raw[0:2] = [0xFF, 0x7E]  # the first block's scale as float16 NaN
 
 
-def _kv_heads(reader: Any) -> None:  # noqa: ANN401
+def _kv_heads(reader: Any) -> None:
     field = reader.fields["llama.attention.head_count_kv"]
     field.parts[field.data[0]][0] = 9
 
