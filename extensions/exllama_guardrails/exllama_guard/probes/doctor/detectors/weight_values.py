@@ -44,7 +44,8 @@ def observe_values(layout: Layout) -> Observation:
         return unobserved(
             "W2", "no plain weights whose values could be read; packed ones are read by their loader"
         )
-    most = max(1024, min(_VALUES, _ALL_VALUES // len(plain)))
+    total = sum(tensor.size for tensor in plain.values())
+    most = _VALUES if total <= _ALL_VALUES else max(1024, _ALL_VALUES // len(plain))
     looks = {name: _look(tensor, most) for name, tensor in plain.items()}
     shares = [min(1.0, most / max(t.size, 1)) for t in plain.values()]
     for problem in (_not_finite, _zero, _copied, _scaled):
@@ -188,7 +189,7 @@ def observe_values_beside(layout: Layout, reference: Layout) -> Observation:
             f"{reference.tensors[name].shape}: these are two models, or one of them is damaged."
         )
         return observed("W2", Gate.REVIEW, sentence, cause="shape")
-    apart = {name: value for name, value in _apart(layout, reference, shared)}
+    apart = dict(_apart(layout, reference, shared))
     usual = median(apart.values())
     other = sorted((n for n in apart if apart[n] > max(_OTHER, 3 * usual)), key=lambda n: -apart[n])
     if not other:
