@@ -200,14 +200,14 @@ def _other_magic(path: Path) -> Path:
 
 
 def _scalar(key: str, value: object) -> Make:
-    def change(reader: Any) -> None:  # noqa: ANN401
+    def change(reader: Any) -> None:
         field = reader.fields[key]
         field.parts[field.data[0]][0] = value
 
     return gguf_copy(change)
 
 
-def _zero_gguf(reader: Any) -> None:  # noqa: ANN401
+def _zero_gguf(reader: Any) -> None:
     for tensor in reader.tensors:
         if tensor.name.startswith("blk.11.ffn"):
             tensor.data[:] = 0

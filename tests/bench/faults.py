@@ -153,7 +153,9 @@ def table(rows: list[dict[str, Any]]) -> None:
     ):
         n = len(part)
         print(f"\n{title}: found {interval(sum(r['found'] for r in part), n)}, named ", end="")
-        print(f"{interval(sum(r['named'] for r in part), n)}, harmful {interval(sum(r['harmful'] for r in part), n)}")
+        print(
+            f"{interval(sum(r['named'] for r in part), n)}, harmful {interval(sum(r['harmful'] for r in part), n)}"
+        )
     for kind in KIND_OF_KINDS:
         part = [row for row in faults if row["kind"] == kind]
         print(f"  {kind}: found {interval(sum(r['found'] for r in part), len(part))}")
@@ -161,7 +163,9 @@ def table(rows: list[dict[str, Any]]) -> None:
     clean = [row for row in rows if "alarm" in row]
     print(f"false alarms on good ones: {interval(sum(row['alarm'] for row in clean), len(clean))}")
     for row in clean:
-        print(f"  {row['id']}: {'ALARM ' + row['text'] if row['alarm'] else 'clean'}, exit {row['status']}, {row['seconds']:.0f} s")
+        print(
+            f"  {row['id']}: {'ALARM ' + row['text'] if row['alarm'] else 'clean'}, exit {row['status']}, {row['seconds']:.0f} s"
+        )
 
 
 def chosen(names: Iterable[str], only: str) -> list[str]:
@@ -173,7 +177,9 @@ def main() -> None:
     """Makes and examines what is asked for, or prints the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
-    parser.add_argument("--gemma", type=Path, help="the GGUF of Gemma 3 270M; without it, its faults are left out")
+    parser.add_argument(
+        "--gemma", type=Path, help="the GGUF of Gemma 3 270M; without it, its faults are left out"
+    )
     parser.add_argument("--set", choices=("kinds", "apart", "good", "tiny"), default="kinds")
     parser.add_argument("--only", default="", help="a pattern that the names must match")
     parser.add_argument("--always", action="store_true", help="let the model read also what its files show")

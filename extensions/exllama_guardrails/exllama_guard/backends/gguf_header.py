@@ -1,4 +1,4 @@
-"""A GGUF file's header: metadata and places of tensors, read in one go (the format's specification, version 3).
+"""A GGUF file's header: metadata and places of tensors, read in one go (the format's version 3).
 
 The `gguf` package reads a vocabulary of 262,144 words in a minute; a look at a file must not take that.
 """

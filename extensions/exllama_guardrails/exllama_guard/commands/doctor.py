@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _status(checkup: Checkup) -> int:
-    """2 where the weights cannot be read, or where a promised look was not made and nothing else was found."""
+    """2 where the weights cannot be read, or a promised look was not made and nothing else was found."""
     unreadable = next(
         (one.evidence for one in checkup.found if one.symptom.id == "W1" and one.inputs.get("unreadable")), ""
     )

@@ -1,4 +1,4 @@
-"""The doctor's reading test: a model reads plain English, without each layer, with other bases, beside another."""
+"""The doctor's reading test: plain English, without each layer, with other bases, beside another model."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from exllama_guard.probes.doctor.detectors.files import (
     tokenizer_pair,
     weights_unreadable,
 )
-from exllama_guard.probes.doctor.own_text import weights_are_whole
 from exllama_guard.probes.doctor.reading import BUDGET_S, Budget, Opener, Reading, Say
 from exllama_guard.probes.doctor.reading_layers import not_finite_in, observe_layers, rows_of_pairs
 from exllama_guard.probes.doctor.reading_rope import LONG_TOKENS, observe_positions
 from exllama_guard.probes.doctor.symptoms import Observation, unobserved
+from exllama_guard.probes.doctor.word_forms import tokenizer_belongs
 from exllama_guard.probes.measures.fixed_text import LONG_ENGLISH, PLAIN_ENGLISH
 from exllama_guard.probes.measures.logit_drift import logit_drift
 
@@ -118,7 +118,7 @@ def _alone(model: Reading, budget: Budget, say: Say) -> Iterator[Observation]:
         with model.alone():
             damaged = rows_of_pairs(model, ids, nll, budget)
     if verdict.verdict is Gate.FAIL:
-        yield from _unreadable(model, ids, nll, verdict, damaged, budget, say)
+        yield from _unreadable(model, nll, damaged, budget)
         return
     yield budget.priced(verdict, "reading")
     if damaged is None:
@@ -158,26 +158,21 @@ def _broken(model: Reading, ids: Sequence[int], budget: Budget) -> Iterator[Obse
 
 def _unreadable(
     model: Reading,
-    ids: tuple[int, ...],
     nll: float,
-    verdict: Observation,
     damaged: Observation | None,
     budget: Budget,
-    say: Say,
 ) -> Iterator[Observation]:
     """Plain English is not recognised: the tokenizer's fault, or the weights'."""
     if damaged is not None:
         yield budget.priced(damaged, "reading")
         yield unobserved("PC1", "the weights are damaged; repair them first")
     else:
-        say("looking whether the model understands its own text")
-        with model.alone():
-            whole = weights_are_whole(model, model.opening_ids() or ids[:1], budget)
-        if whole is False:
+        belongs = tokenizer_belongs(model)
+        if belongs:
             yield budget.priced(weights_unreadable(nll), "reading")
             yield unobserved("PC1", "the weights are damaged; repair them first")
         else:
-            yield budget.priced(plain_english(nll, weights_whole=whole), "reading")
+            yield budget.priced(plain_english(nll, belongs=belongs), "reading")
     yield unobserved("PC5", "the model does not read plain English with any base")
 
 

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exllama_guard.backends import Layout, quantisation, read_json, read_layout, versions_of
+from exllama_guard.backends import (
+    Layout,
+    quantisation,
+    read_json,
+    read_layout,
+    versions_of,
+    weight_files_or_none,
+)
 from exllama_guard.core.measures import Gate
 from exllama_guard.probes.doctor.detectors.files import (
     highest_id,
@@ -51,7 +58,7 @@ _EXTENSIONS = {"exllamav2": "exllamav2_ext", "exllamav3": "exllamav3_ext"}
 
 
 def observe_files(path: Path, loader: str = "") -> tuple[Observation, ...]:
-    """PC5, PC1, PC4, P1, P2, W1 and W2 from a folder's files or from a GGUF; `loader`: the host's, where known."""
+    """PC5, PC1, PC4, P1, P2, W1 and W2 from a folder's files or a GGUF; `loader`: the host's, if known."""
     if path.is_file():
         return _of_gguf(path)
     config = read_json(path / "config.json")
@@ -74,7 +81,8 @@ def _no_configuration(folder: Path) -> Observation:
         )
     elif (folder / "config.json").is_file():
         sentence = (
-            f"config.json in {folder.name} cannot be read: it is cut short or damaged. Copy it again from the "
+            f"config.json in {folder.name} cannot be read: it is cut short or damaged. Copy it "
+            "again from the "
             "model's source."
         )
     else:
@@ -109,6 +117,9 @@ def _of_folder(folder: Path, config: Mapping[str, Any], loader: str) -> tuple[Ob
 def _weights(
     layout: Layout, shape: Shape, method: str, folder: Path | None, text: Mapping[str, Any]
 ) -> tuple[Observation, ...]:
+    if folder is not None and not weight_files_or_none(folder):
+        why = f"There are no weights (model.safetensors) in {folder.name}: copy them from the model's source."
+        return (observed("W1", Gate.FAIL, why, unreadable=why), unobserved("W2", "there are no weights"))
     extra = _whole(text.get("num_nextn_predict_layers")) or 0
     found = [observe_weight_files(layout, shape, method, extra)]
     if folder is not None and (folder / "adapter_config.json").is_file():

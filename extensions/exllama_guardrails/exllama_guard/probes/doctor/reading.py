@@ -1,4 +1,4 @@
-"""What the doctor reads through: a model that tells log-probabilities, a time budget, and the price of each look."""
+"""What the doctor reads through: a model that tells log-probabilities, a time budget, the price of a look."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class InsideView(Protocol):
     @property
     def n_layers(self) -> int:
         """Layers of the stack."""
+        ...
+
+    def embeddings(self, ids: Sequence[int]) -> FloatArray:
+        """Rows of the embedding, shape (ids, width)."""
         ...
 
     def bases(self) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""The layers of a model while it reads: where it is not finite, and which layer it would read better without."""
+"""A model's layers while it reads: where it is not finite, which layer it would read better without."""
 
 from __future__ import annotations
 
@@ -124,7 +124,9 @@ def _judged(
 def _flow(trace: Trace, layer: int) -> str:
     """What the profile shows of the layer."""
     grown = float(trace.norms[layer + 1] / max(float(trace.norms[layer]), 1e-9))
-    return f" (it changes the length of a state {grown:.2f} times, cosine to its input {trace.turns[layer + 1]:.2f})"
+    return (
+        f" (it changes a state's length {grown:.2f} times, cosine to its input {trace.turns[layer + 1]:.2f})"
+    )
 
 
 def _order(
@@ -168,7 +170,8 @@ def rows_of_pairs(model: Reading, ids: tuple[int, ...], nll: float, budget: Budg
         other = float(-logs.mean())
         if nll - other > 0.5:
             sentence = (
-                f"The rows of q_proj and k_proj are in the order of another format (rotary pairs permuted): in "
+                "The rows of q_proj and k_proj are in the order of another format (rotary pairs "
+                "permuted): in "
                 f"the other order plain English costs {other:.2f} nats a token instead of {nll:.2f}. The "
                 "weights were converted wrongly: take them again from the model's source, or convert them "
                 "anew with a current converter."

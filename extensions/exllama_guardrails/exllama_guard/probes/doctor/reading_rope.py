@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from exllama_guard.core.measures import NotScored
+from exllama_guard.core.measures import NotScored, Reason
 from exllama_guard.probes.doctor.detectors.files import BETTER_NATS, rope_fit, window_fit
 from exllama_guard.probes.doctor.reading import Budget, InsideView, Reading
 from exllama_guard.probes.doctor.shape import DEFAULT_ROPE
@@ -52,41 +52,56 @@ def _bases(
     budget: Budget,
     say: Say,
 ) -> tuple[Observation, str]:
-    """The configured base and the others on the first tokens; the text is read on with those that may be better."""
+    """All bases on the first tokens; the text is read on with those that may be better."""
     others = [base for base in BASES if abs(base / configured - 1.0) > 0.05]
     first = ids[:FIRST_TOKENS]
-    read: dict[float, float] = {}
-    for base in (configured, *others):
-        if budget.cancel.is_set():
-            return unobserved("PC5", "stopped by the user"), ""
-        if not budget.left_s():
-            return _shortened(len(first), "no base could be tried on more")
-        say(f"reading {len(first)} tokens with rope_theta {base:g}{f' ({kind} attention)' if kind else ''}")
-        value = _nll(model, inside.with_base(kind, base), first, budget)
-        if isinstance(value, NotScored):
-            return unobserved("PC5", value), ""
-        read[base] = value
+    read = _each(model, inside, kind, (configured, *others), first, budget, say)
+    if isinstance(read, NotScored):
+        return unobserved("PC5", read), ""
+    if len(read) <= len(others):
+        return _shortened(len(first), "not every base could be tried")
     left = [base for base in others if read[base] < read[configured] + _WORSE_NATS]
-    clear = {base: read[base] for base in others if base not in left}
     if not left or len(ids) <= len(first):
         return rope_fit(configured, read, len(first), kind), ""
     needed_s = budget.token_s * len(ids) * (1 + len(left))
     if needed_s > budget.left_s():
-        best = min(read, key=lambda base: read[base])
-        if read[configured] - read[best] > BETTER_NATS:
+        if read[configured] - min(read.values()) > BETTER_NATS:
             return rope_fit(configured, read, len(first), kind), ""
         return _shortened(len(first), f"{len(ids)} tokens would take {needed_s:.0f} s")
-    long: dict[float, float] = {}
-    for base in (configured, *left):
-        say(f"reading {len(ids)} tokens with rope_theta {base:g}")
+    long = _each(model, inside, kind, (configured, *left), ids, budget, say)
+    if isinstance(long, NotScored):
+        return unobserved("PC5", long), ""
+    if len(long) <= len(left):
+        return _shortened(len(first), "not every base could be read on")
+    # What the first tokens ruled out stays in the numbers, by its distance there.
+    ruled_out = {
+        base: long[configured] + read[base] - read[configured] for base in others if base not in left
+    }
+    return rope_fit(configured, {**long, **ruled_out}, len(ids), kind), ""
+
+
+def _each(
+    model: Reading,
+    inside: InsideView,
+    kind: str,
+    bases: tuple[float, ...],
+    ids: tuple[int, ...],
+    budget: Budget,
+    say: Say,
+) -> dict[float, float] | NotScored:
+    """Nats a token with each base; fewer of them where the time is over."""
+    read: dict[float, float] = {}
+    for base in bases:
+        if budget.cancel.is_set():
+            return NotScored(Reason.STOPPED)
+        if not budget.left_s():
+            break
+        say(f"reading {len(ids)} tokens with rope_theta {base:g}{f' ({kind} attention)' if kind else ''}")
         value = _nll(model, inside.with_base(kind, base), ids, budget)
         if isinstance(value, NotScored):
-            return unobserved("PC5", value), ""
-        long[base] = value
-    # What the first tokens ruled out stays in the numbers, by its distance there.
-    for base, nll in clear.items():
-        long[base] = long[configured] + nll - read[configured]
-    return rope_fit(configured, long, len(ids), kind), ""
+            return value
+        read[base] = value
+    return read
 
 
 def _shortened(tokens: int, why: str) -> tuple[Observation, str]:

@@ -11,7 +11,21 @@ __all__ = ["Shape", "bases_of", "shape_of_config", "shape_of_gguf", "text_part"]
 DEFAULT_ROPE = 10_000.0  # what loaders take where a configuration says nothing
 # Whose projections are named q_proj, k_proj, up_proj and have the shapes that their configuration says.
 PLAIN_FAMILIES = frozenset(
-    ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "stablelm", "smollm3", "olmo", "olmo2", "granite"]
+    [
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "gemma3_text",
+        "stablelm",
+        "smollm3",
+        "olmo",
+        "olmo2",
+        "granite",
+    ]
 )
 _TIED = frozenset(["gemma", "gemma2", "gemma3", "gemma3_text", "smollm3", "cohere", "cohere2", "phi4flash"])
 

@@ -52,6 +52,12 @@ class Inside:
         """Layers of the stack."""
         return len(self._layers)
 
+    def embeddings(self, ids: Sequence[int]) -> FloatArray:
+        """Rows of the embedding as float32, shape (ids, width)."""
+        rows = self._model.get_input_embeddings().weight.detach()[list(ids)]
+        found: FloatArray = rows.float().cpu().numpy()
+        return found
+
     # --- positions ---
 
     def bases(self) -> dict[str, float]:
@@ -134,7 +140,7 @@ class Inside:
 
     @contextlib.contextmanager
     def without(self, layer: int, inputs: Sequence[torch.Tensor]) -> Iterator[None]:
-        """The layer hands on what it was given; `inputs` of `trace` on the same text spare the layers before."""
+        """The layer hands on what it was given; `inputs` of `trace` on the same text spare those before."""
         with contextlib.ExitStack() as undo:
             for place in range(layer):
                 undo.enter_context(_forward(self._layers[place], _given))

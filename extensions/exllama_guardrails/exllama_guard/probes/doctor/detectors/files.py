@@ -117,7 +117,8 @@ def rope_pair(ours: Mapping[str, float], theirs: Mapping[str, float], where: str
         if abs(mine / other - 1.0) > 0.01:
             layers = f" in layers of {kind} attention" if kind else ""
             sentence = (
-                f"The model has rope_theta {mine:g}, the reference {other:g}{layers} ({where}): one of them is "
+                f"The model has rope_theta {mine:g}, the reference {other:g}{layers} ({where}): "
+                "one of them is "
                 "wrong. Take the value of the model's own source."
             )
             return observed("PC5", Gate.FAIL, sentence, base=mine, reference=other)
@@ -166,7 +167,8 @@ def rope_fit(configured: float, nll: Mapping[float, float], tokens: int, kind: s
         )
         return observed("PC5", Gate.FAIL, sentence, configured=configured, kind=kind, **inputs)
     sentence = (
-        f"rope_theta {configured:g}{where} reads {tokens} tokens of plain English at {nll[configured]:.2f} nats "
+        f"rope_theta {configured:g}{where} reads {tokens} tokens of plain English at "
+        f"{nll[configured]:.2f} nats "
         f"a token; no other base is better by {BETTER_NATS:g}."
     )
     return observed("PC5", Gate.PASS, sentence, configured=configured, kind=kind, **inputs)
@@ -178,7 +180,8 @@ def window_fit(configured: int, nll: Mapping[int, float], tokens: int) -> Observ
     inputs = {f"nll_at_window_{window}": value for window, value in nll.items()}
     if nll[configured] - nll[best] > BETTER_NATS:
         sentence = (
-            f"With its sliding window of {configured} tokens plain English costs {nll[configured]:.2f} nats a "
+            f"With its sliding window of {configured} tokens plain English costs "
+            f"{nll[configured]:.2f} nats a "
             f"token, with {best} only {nll[best]:.2f}: the model's window was lost or changed. Take "
             f"sliding_window from the config.json of the model's own source; {best} fits best."
         )
@@ -190,7 +193,8 @@ def window_fit(configured: int, nll: Mapping[int, float], tokens: int) -> Observ
 def not_finite(where: str, layer: float | None) -> Observation:
     """W2 from reading: NaN or infinite probabilities, and from which layer on."""
     sentence = (
-        f"Not finite: what the model computes is NaN or infinite{' ' + where if where else ''}. The weights are "
+        f"Not finite: what the model computes is NaN or infinite{' ' + where if where else ''}. "
+        "The weights are "
         "damaged, or overflow in this precision: download them again from the model's source, or load the "
         "model in bfloat16 or float32."
     )
@@ -198,10 +202,10 @@ def not_finite(where: str, layer: float | None) -> Observation:
 
 
 def weights_unreadable(nll: float) -> Observation:
-    """W2 from reading: neither plain English nor the model's own text means anything to it."""
+    """W2 from reading: plain English means nothing to the model, although its tokens are its own."""
     sentence = (
-        f"Plain English costs {nll:.1f} nats a token (SmolLM2-135M: 2.8), and the model does not understand "
-        "its own text either: the weights are damaged, or config.json is another model's (layers, heads, "
+        f"Plain English costs {nll:.1f} nats a token (SmolLM2-135M: 2.8), and the tokenizer is the "
+        "model's own: the weights are damaged, or config.json is another model's (layers, heads, "
         "activation, scales). Download both again from the model's source."
     )
     return observed("W2", Gate.FAIL, sentence, cause="unreadable", nll=nll)
@@ -211,7 +215,8 @@ def filled_by_loader(names: Sequence[str]) -> Observation:
     """W1 from loading: tensors that the files lack, so that they hold random numbers."""
     sentence = (
         f"{len(names)} tensors are missing from the files and were filled with random numbers "
-        f"({', '.join(names[:3])}): download the model's files again from its source, and take config.json and "
+        f"({', '.join(names[:3])}): download the model's files again from its source, and take "
+        "config.json and "
         "weights from one place."
     )
     return observed("W1", Gate.FAIL, sentence, filled=float(len(names)))
@@ -239,7 +244,7 @@ def vocabulary(vocab_size: int | None, highest_id: int | None) -> Observation:
     )
 
 
-def plain_english(nll: Measure, *, weights_whole: bool | None = None) -> Observation:
+def plain_english(nll: Measure, *, belongs: bool | None = None) -> Observation:
     """PC1 from reading: NLL a token of plain English. Only a foreign tokenizer or damage is this bad."""
     if isinstance(nll, NotScored):
         return unobserved("PC1", nll)
@@ -247,8 +252,9 @@ def plain_english(nll: Measure, *, weights_whole: bool | None = None) -> Observa
         return not_finite("", None)
     if nll > UNREADABLE_NATS:
         cause = (
-            "the tokenizer is another model's: the model understands its own text. Copy the tokenizer's files"
-            if weights_whole
+            "the tokenizer is another model's, as a word and its capitalised form are nothing alike to this "
+            "model. Copy the tokenizer's files"
+            if belongs is False
             else "the tokenizer is another model's, or the weights are damaged. Copy both again"
         )
         sentence = (

@@ -1,4 +1,4 @@
-"""Detectors of a model's prompt by its files: the chat template (PC4), start and end tokens (P1), context (P2)."""
+"""Detectors of a prompt by a model's files: chat template (PC4), start and end tokens (P1), context (P2)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,23 @@ _OWN = "take the template of the model's own source"
 _MARKER = re.compile(r"<\|[^|<>\s]{2,30}\|>|<(?:start|end)_of_turn>|\[/?INST\]")
 # Tokens that open or close a turn in the families of today; a model that has one was made for chats with it.
 _TURNS = frozenset(
-    ["<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<|start_header_id|>", "<|eot_id|>", "<|end|>", "<|user|>", "<|assistant|>", "<|turn|>", "[INST]", "[/INST]", "<|start_of_role|>", "<|end_of_role|>", "<|START_OF_TURN_TOKEN|>"]
+    [
+        "<|im_start|>",
+        "<|im_end|>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<|start_header_id|>",
+        "<|eot_id|>",
+        "<|end|>",
+        "<|user|>",
+        "<|assistant|>",
+        "<|turn|>",
+        "[INST]",
+        "[/INST]",
+        "<|start_of_role|>",
+        "<|end_of_role|>",
+        "<|START_OF_TURN_TOKEN|>",
+    ]
 )
 _TURN_ENDS = frozenset(["<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|end|>", "<|END_OF_TURN_TOKEN|>"])
 _CHAT_NAME = re.compile(r"(?i)(?<![a-z])(?:instruct|chat|it)(?![a-z])")
@@ -53,7 +69,8 @@ def _no_template(facts: PromptFacts) -> Observation:
     why = f"its replies end with {ends[0]}" if ends else "its name says so"
     sentence = (
         f"There is no chat template, and this model was made for chats ({why}): the loader takes a general "
-        "one. Copy chat_template.jinja (or the chat_template of tokenizer_config.json) from the model's source."
+        "one. Copy chat_template.jinja (or the chat_template of tokenizer_config.json) from the "
+        "model's source."
     )
     return observed("PC4", Gate.REVIEW, sentence)
 
@@ -159,7 +176,8 @@ def _disagree(facts: PromptFacts) -> Observation | None:
         if id_ is not None and ids and id_ not in ids:
             told = ", ".join(map(str, sorted(ids)))
             sentence = (
-                f"The tokenizer's {what} is {text} (id {id_}), the configuration names {told}: loaders disagree "
+                f"The tokenizer's {what} is {text} (id {id_}), the configuration names {told}: "
+                "loaders disagree "
                 "on which counts. Take all files from the model's own source."
             )
             return observed("P1", Gate.REVIEW, sentence)
@@ -178,7 +196,8 @@ def context_length(tokens: int | None, base: float | None, scaled: bool, window:
         sentence = (
             f"A context of {tokens} tokens is claimed. RoPE base {base:g} tells about {reach:.0f} positions "
             "apart, and no scaling (rope_scaling) is set: either the context is not this model's or its "
-            "scaling was lost. Take max_position_embeddings and rope_scaling from the model's own source, and "
+            "scaling was lost. Take max_position_embeddings and rope_scaling from the model's "
+            "own source, and "
             "load it with a shorter context until then."
         )
         return observed("P2", Gate.REVIEW, sentence, **inputs)

@@ -45,7 +45,8 @@ def _clash(tokenizer: Mapping[str, Any]) -> str:
     if not bad:
         return ""
     return (
-        f"The added tokens are shifted: {len(bad)} of them have ids of other words ({bad[0].get('content')} has "
+        f"The added tokens are shifted: {len(bad)} of them have ids of other words "
+        f"({bad[0].get('content')} has "
         f"{bad[0].get('id')}, which is {words[bad[0].get('id')]!r})."
     )
 
@@ -85,7 +86,8 @@ def _round_trip(path: Path) -> Observation:
     if "".join(text.casefold().split()) == "".join(_TEXT.casefold().split()):
         return observed("PC1", Gate.PASS, "A text comes back from the tokenizer as it was.")
     sentence = (
-        f"A text does not come back from the tokenizer: {_TEXT[:24]!r} became {text[:40]!r}. Its decoder (the "
+        f"A text does not come back from the tokenizer: {_TEXT[:24]!r} became {text[:40]!r}. Its "
+        "decoder (the "
         f"byte form of its words) was lost or is another one's. {_SOURCE}"
     )
     return observed("PC1", Gate.FAIL, sentence)

@@ -1,4 +1,4 @@
-"""Detectors of the values in weight files (W2): not finite, zero, copied, of another scale; and beside others."""
+"""Detectors of the values in weight files (W2): not finite, zero, copied, of another scale, another's."""
 
 from __future__ import annotations
 

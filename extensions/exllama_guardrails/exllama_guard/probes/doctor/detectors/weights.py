@@ -219,7 +219,8 @@ def measurement_fits(measurement: Mapping[str, object], shape: Shape) -> Observa
     if not layers or shape.layers is None or layers == set(range(shape.layers)):
         return None
     sentence = (
-        f"measurement.json measures {len(layers)} layers and {shape.source} tells {shape.layers}: it is another "
+        f"measurement.json measures {len(layers)} layers and {shape.source} tells "
+        f"{shape.layers}: it is another "
         "model's, and a conversion with it would choose wrong bits. Measure this model anew."
     )
     return observed("W1", Gate.REVIEW, sentence)
