@@ -118,7 +118,7 @@ def _alone(model: Reading, budget: Budget, say: Say) -> Iterator[Observation]:
         with model.alone():
             damaged = rows_of_pairs(model, ids, nll, budget)
     if verdict.verdict is Gate.FAIL:
-        yield from _unreadable(model, nll, damaged, budget)
+        yield from _unreadable(model, ids, nll, damaged, budget, say)
         return
     yield budget.priced(verdict, "reading")
     if damaged is None:
@@ -158,9 +158,11 @@ def _broken(model: Reading, ids: Sequence[int], budget: Budget) -> Iterator[Obse
 
 def _unreadable(
     model: Reading,
+    ids: tuple[int, ...],
     nll: float,
     damaged: Observation | None,
     budget: Budget,
+    say: Say,
 ) -> Iterator[Observation]:
     """Plain English is not recognised: the tokenizer's fault, or the weights'."""
     if damaged is not None:
@@ -169,7 +171,10 @@ def _unreadable(
     else:
         belongs = tokenizer_belongs(model)
         if belongs:
-            yield budget.priced(weights_unreadable(nll), "reading")
+            with model.alone():
+                layers, _ = observe_layers(model, ids, budget, say)
+            named = layers.verdict is Gate.FAIL
+            yield budget.priced(layers if named else weights_unreadable(nll), "reading")
             yield unobserved("PC1", "the weights are damaged; repair them first")
         else:
             yield budget.priced(plain_english(nll, belongs=belongs), "reading")
