@@ -13,6 +13,7 @@ from exllama_guard.backends.files import (
     tokenizer_hash,
     weight_files_or_none,
 )
+from exllama_guard.backends.layout import Layout, Tensor
 from exllama_guard.backends.llama_cpp import LlamaCppBackend
 from exllama_guard.backends.loaded import (
     LoadedModel,
@@ -25,7 +26,7 @@ from exllama_guard.backends.loaded import (
 from exllama_guard.backends.logits import forced_logprobs
 from exllama_guard.backends.start_token import start_ids
 from exllama_guard.backends.transformers import TransformersBackend
-from exllama_guard.backends.weights import Layout, Tensor, read_layout
+from exllama_guard.backends.weights import read_layout
 
 __all__ = [
     "ExLlamaV2Backend",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from exllama_guard.backends.gguf_header import GgufTensor, read_header
-from exllama_guard.backends.weights import Layout, Tensor
+from exllama_guard.backends.layout import Layout, Tensor
 from exllama_guard.core.measures import FloatArray
 
 __all__ = ["read_gguf"]

@@ -7,17 +7,18 @@ translated, and its values are put back as they were before llama.cpp's converte
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from exllama_guard.backends.files import read_json, weight_files_or_none
+from exllama_guard.backends.gguf_weights import read_gguf
+from exllama_guard.backends.layout import Layout, Tensor
 from exllama_guard.core.measures import FloatArray
 
-__all__ = ["Layout", "Tensor", "read_layout", "unreadable_file"]
+__all__ = ["read_layout", "unreadable_file"]
 
 _AGAIN = "download the file again from the model's source"
 _NUMPY = {
@@ -36,38 +37,10 @@ _NUMPY = {
 _MOST_HEADER_BYTES = 100_000_000  # what the safetensors library itself allows
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One tensor. `read` gives at most so many of its values, evenly taken rows, as float32."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str  # as the file names it: F16, BF16, I32, Q4_1 ...
-    file: str
-    read: Callable[[int], FloatArray]
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """All tensors by name. `unreadable`: one sentence a file that cannot be read; `missing`: shards."""
-
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    unreadable: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)  # of a GGUF, under its own keys
-
-
 def read_layout(path: Path) -> Layout:
     """The tensors of a folder's safetensors files or of a GGUF file; empty for other kinds of weights."""
     files = weight_files_or_none(path)
     if path.is_file() and path.suffix == ".gguf":
-        from exllama_guard.backends.gguf_weights import read_gguf
-
         return read_gguf(path, unreadable_file(path))
     tensors: dict[str, Tensor] = {}
     unreadable = [sentence for file in files if (sentence := unreadable_file(file))]
