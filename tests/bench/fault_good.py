@@ -26,7 +26,7 @@ def _halves(folder: Path) -> None:
         chosen = names[part::2]
         save_file({name: tensors[name] for name in chosen}, folder / file, {"format": "pt"})
         place.update(dict.fromkeys(chosen, file))
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": place}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": place}))
 
 
 def _bfloat16(tensors: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from fault_good import READ, TINY, tiny  # noqa: E402
 from fault_kinds import KINDS  # noqa: E402
 
 HARMFUL = re.compile(r'set rope_theta|rope_theta to \d|fits best|write "rope_theta"', re.IGNORECASE)
+BUDGET_S = [110.0]  # the default of `doctor`; `--budget-s` sets it
 KIND_OF_KINDS = ("not finite", "unloadable", "missing", "weights", "rope", "tokenizer", "prompt")
 
 
@@ -58,7 +59,7 @@ def doctor(*arguments: str) -> dict[str, Any]:
     status: int | None
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = run([*arguments, "--json"])
+            status = run([*arguments, "--json", "--budget-s", str(BUDGET_S[0])])
     except Exception:  # noqa: BLE001 - a traceback is what is counted here
         status = None
         err.write(traceback.format_exc())
@@ -183,8 +184,10 @@ def main() -> None:
     parser.add_argument("--set", choices=("kinds", "apart", "good", "tiny"), default="kinds")
     parser.add_argument("--only", default="", help="a pattern that the names must match")
     parser.add_argument("--always", action="store_true", help="let the model read also what its files show")
+    parser.add_argument("--budget-s", type=float, default=BUDGET_S[0])
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
+    BUDGET_S[0] = options.budget_s
     results = options.work / "results.jsonl"
     if options.table:
         lines = (json.loads(line) for line in results.read_text(encoding="utf-8").splitlines())

@@ -378,6 +378,11 @@ def test_a_good_template_shows_nothing():
             observe_template,
             "another model",
         ),
+        (
+            replace(FACTS, template="<s>" + FACTS.template.replace("<|im_", "<|other_")),
+            observe_template,
+            "another model",
+        ),
     ],
 )
 def test_prompts_that_are_not_the_models_are_named(facts, look, words):

@@ -19,6 +19,7 @@ _LEAST_TOKENS = 60
 # Without a layer a healthy model reads worse: over both models at hand the best a missing layer did was
 # 0.04 nats better on 120 tokens, with a standard error of 0.045.
 _BETTER_NATS, _ERRORS = 0.1, 3.0
+_READS_NATS = 5.0  # what a repaired model must read at, so that the repair is named
 _RESTORED = 0.1  # nats that another order of layers must save beyond leaving one out, to be named
 _AGAIN = "The weights are damaged: download them again from the model's source."
 
@@ -167,7 +168,7 @@ def rows_of_pairs(model: Reading, ids: tuple[int, ...], nll: float, budget: Budg
         if isinstance(logs, NotScored):
             return None
         other = float(-logs.mean())
-        if nll - other > 0.5:
+        if nll - other > 0.5 and other < _READS_NATS:
             sentence = (
                 "The rows of q_proj and k_proj are in the order of another format (rotary pairs "
                 "permuted): in "

@@ -77,7 +77,7 @@ def _no_template(facts: PromptFacts) -> Observation:
 
 def _foreign(prompt: str, facts: PromptFacts) -> str:
     """A sentence where the template's turn tokens are none of the tokenizer's, which has others."""
-    used = set(_MARKER.findall(prompt))
+    used = set(_MARKER.findall(prompt.removeprefix(facts.start)))
     own = sorted(_TURNS & set(facts.words))
     if not used or not own or used & set(facts.words):
         return ""

@@ -148,7 +148,8 @@ def _heads(tensors: Mapping[str, Tensor], shape: Shape) -> Iterator[str]:
                     "these weights. Take config.json from the model's own source."
                 )
         norm = tails.get("self_attn.q_norm.weight")
-        if norm is not None and "norm" not in told and norm.size % shape.head_dim:
+        whole = shape.head_dim * (shape.heads or 1)  # some families have one norm over all heads
+        if norm is not None and "norm" not in told and norm.size not in (shape.head_dim, whole):
             told.add("norm")
             yield (
                 f"The norm of a head in layer {layer} has {norm.size} values, and {shape.source} tells heads "
