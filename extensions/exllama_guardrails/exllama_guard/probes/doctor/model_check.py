@@ -119,6 +119,7 @@ def _alone(model: Reading, budget: Budget, say: Say) -> Iterator[Observation]:
             damaged = rows_of_pairs(model, ids, nll, budget)
     if verdict.verdict is Gate.FAIL:
         yield from _unreadable(model, ids, nll, damaged, budget, say)
+        yield _ahead(model, budget)
         return
     yield budget.priced(verdict, "reading")
     if damaged is None:
@@ -133,10 +134,15 @@ def _alone(model: Reading, budget: Budget, say: Say) -> Iterator[Observation]:
         yield unobserved("PC5", "damaged weights tell nothing of the RoPE base; repair them first")
     else:
         yield from _positions(model, opening, budget, say)
+    yield _ahead(model, budget)
+
+
+def _ahead(model: Reading, budget: Budget) -> Observation:
+    """V5: does the model read ahead, which may also be why it reads badly."""
     budget.begin()
     with model.alone():
         ahead = check_causality(model, str(getattr(model, "loader", "")))
-    yield budget.priced(ahead, "reading")
+    return budget.priced(ahead, "reading")
 
 
 def _positions(model: Reading, opening: tuple[int, ...], budget: Budget, say: Say) -> Iterator[Observation]:
