@@ -348,7 +348,7 @@ KINDS = (
     Fault("Gemma local base 1000000", "rope", "gemma", _gemma_rope(sliding_attention=1e6), "sliding attention", "source", True),
     Fault("Gemma global base 10000", "rope", "gemma", _gemma_rope(full_attention=1e4), "full attention", "source", True),
     Fault("Gemma window lost", "rope", "gemma", config(sliding_window=None), "sliding", "source"),
-    Fault("Gemma window 8192", "rope", "gemma", config(sliding_window=8192), "sliding", "source"),
+    Fault("Gemma window 8192", "rope", "gemma", config(sliding_window=8192), "sliding", "source", True),
     Fault("GGUF RoPE base 10000", "rope", "smol.gguf", _scalar("llama.rope.freq_base", 1e4), "rope_theta 10000|base", "100000", True),
     Fault("GGUF tells 24 layers", "missing", "smol.gguf", _scalar("llama.block_count", 24), "24", _SOURCE),
     Fault("GGUF layer 11 zero", "weights", "smol.gguf", gguf_copy(_zero_gguf), "layer 11", _SOURCE),
