@@ -81,8 +81,8 @@ def read_plain_english(
         )
     if reference is None:
         # That it does not read ahead is no proof that it computes as a reference would: V5 stays open.
-        seen = [one for one in found if one.symptom.id != "V5" or one.verdict is not Gate.PASS]
-        return (*seen, unobserved("V5", "no reference was named"))
+        kept = [one for one in found if one.symptom.id != "V5" or one.verdict is not Gate.PASS]
+        return (*kept, unobserved("V5", "no reference was named"))
     if budget.cancel.is_set():
         return (*found, unobserved("V5", "stopped by the user"))
     budget.begin()
