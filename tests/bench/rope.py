@@ -22,13 +22,8 @@ sys.path.insert(0, str(EXTENSION))
 
 from exllama_guard.backends.bundled import bundled_gguf  # noqa: E402
 from exllama_guard.probes.doctor.detectors.files import BETTER_NATS  # noqa: E402 - needs the path
-from exllama_guard.probes.doctor.model_check import (  # noqa: E402
-    BASES,
-    LONG_TOKENS,
-    TOKENS,
-    _base,
-    _with_base,
-)
+from exllama_guard.probes.doctor.model_check import TOKENS  # noqa: E402
+from exllama_guard.probes.doctor.reading_rope import BASES, LONG_TOKENS  # noqa: E402
 from exllama_guard.probes.measures.fixed_text import LONG_ENGLISH, PLAIN_ENGLISH  # noqa: E402
 from exllama_guard.probes.measures.logit_drift import KL_LIMITS, logit_drift  # noqa: E402
 from exllama_guard.probes.modes.transformers import LocalMode, ModeSpec  # noqa: E402
@@ -65,9 +60,9 @@ def _shake(model: Any, share: float) -> None:
 
 def read(mode: LocalMode, ids: tuple[int, ...], bases: tuple[float, ...]) -> np.ndarray:
     """NLL of each token with each base, shape (bases, n - 1)."""
-    rotary, rows = mode.rotary(), []
+    inside, rows = mode.inside(), []
     for base in bases:
-        with _with_base(rotary, base):
+        with inside.with_base("", base):
             rows.append(-mode.logprobs(ids))
     return np.array(rows)
 
@@ -77,7 +72,7 @@ def beside_the_right_one(mode: LocalMode, bases: tuple[float, ...]) -> dict[floa
     ids = mode.token_ids(PLAIN_ENGLISH)[:TOKENS]
     found, right = {}, mode.distributions(ids)
     for base in bases:
-        with _with_base(mode.rotary(), base):
+        with mode.inside().with_base("", base):
             found[base] = logit_drift(right, mode.distributions(ids), ids).kl
     return found
 
@@ -97,7 +92,7 @@ def main() -> None:
     kl: dict[float, float] = {}
     print(f"limit {BETTER_NATS} nats; by length {LENGTHS}: NLL of the own base, margin of the best other one")
     for label, mode in variants(options.model or bundled_gguf(), options.only):
-        own = _base(mode.rotary())
+        own = mode.inside().bases()[""]
         bases = (own, *(base for base in WRONG if abs(base / own - 1) > 0.05))
         kl = kl or beside_the_right_one(mode, bases)
         others = [place for place, base in enumerate(bases) if place and base in BASES]

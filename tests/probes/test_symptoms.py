@@ -21,6 +21,7 @@ from exllama_guard.probes.doctor.detectors.version_skew import (
     wheel_tags,
 )
 from exllama_guard.probes.doctor.fix_pages import PAGES
+from exllama_guard.probes.doctor.shape import bases_of
 from exllama_guard.probes.doctor.symptoms import CATALOGUE, Stage, fired, observed, unobserved
 from exllama_guard.probes.measures.limits import RetrievalLimits
 from exllama_guard.probes.measures.logit_drift import LogitDrift
@@ -149,7 +150,7 @@ def test_model_detectors(found, id_, verdict):
     [
         ({"model_type": "llama", "rope_theta": 1e5}, Gate.PASS),
         ({"model_type": "llama", "rope_theta": 1e5, "rope_parameters": {"rope_theta": 1e5}}, Gate.PASS),
-        ({"model_type": "llama", "rope_parameters": {"rope_theta": 1e5}}, Gate.FAIL),
+        ({"model_type": "llama", "rope_parameters": {"rope_theta": 1e5}}, Gate.PASS),
         ({"model_type": "llama", "rope_theta": 1e4, "rope_parameters": {"rope_theta": 1e5}}, Gate.FAIL),
         ({"model_type": "llama", "rope_parameters": {"rope_theta": 1e4}}, Gate.PASS),
         ({"model_type": "llama"}, Gate.REVIEW),
@@ -169,13 +170,13 @@ def test_rope_that_another_base_reads_better():
 
 
 def test_the_base_of_a_reference_is_known_by_its_files():
-    assert files.declared_base({"rope_theta": 1e5}) == 1e5
-    assert files.declared_base({"rope_parameters": {"rope_theta": 5e5}}) == 5e5
-    assert files.declared_base({"rope_scaling": None}) is None
-    wrong = files.rope_pair(5e5, 1e5, "by their files")
+    assert bases_of({"rope_theta": 1e5}) == {"": 1e5}
+    assert bases_of({"rope_parameters": {"rope_theta": 5e5}}) == {"": 5e5}
+    assert bases_of({"rope_scaling": None}) == {}
+    wrong = files.rope_pair({"": 5e5}, {"": 1e5}, "by their files")
     assert wrong.verdict is Gate.FAIL
     assert "500000" in wrong.evidence and "100000" in wrong.evidence
-    assert files.rope_pair(1e5, 1e5, "by their files").verdict is Gate.PASS
+    assert files.rope_pair({"": 1e5}, {"": 1e5}, "by their files").verdict is Gate.PASS
 
 
 def test_tokenizers():

@@ -13,6 +13,7 @@ from exllama_guard.backends.files import (
     tokenizer_hash,
     weight_files_or_none,
 )
+from exllama_guard.backends.layout import Layout, Tensor
 from exllama_guard.backends.llama_cpp import LlamaCppBackend
 from exllama_guard.backends.loaded import (
     LoadedModel,
@@ -23,16 +24,20 @@ from exllama_guard.backends.loaded import (
     versions_of,
 )
 from exllama_guard.backends.logits import forced_logprobs
+from exllama_guard.backends.start_token import start_ids
 from exllama_guard.backends.transformers import TransformersBackend
+from exllama_guard.backends.weights import read_layout
 
 __all__ = [
     "ExLlamaV2Backend",
     "ExLlamaV2HFBackend",
     "ExLlamaV3Backend",
     "ExLlamaV3HFBackend",
+    "Layout",
     "LlamaCppBackend",
     "LoadSettings",
     "LoadedModel",
+    "Tensor",
     "TransformersBackend",
     "bundled_gguf",
     "forced_logprobs",
@@ -41,7 +46,9 @@ __all__ = [
     "quantisation",
     "quantisation_in",
     "read_json",
+    "read_layout",
     "reference",
+    "start_ids",
     "surroundings",
     "tokenizer_hash",
     "versions_of",

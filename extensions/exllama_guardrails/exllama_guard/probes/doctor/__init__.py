@@ -13,12 +13,18 @@ from exllama_guard.probes.doctor.diagnosis import (
     diagnosis_of,
     modes_of_report,
 )
-from exllama_guard.probes.doctor.model_check import check_reading, own_precision
-from exllama_guard.probes.doctor.model_files import observe_bases, observe_environment, observe_files
+from exllama_guard.probes.doctor.model_check import BUDGET_S, check_reading, own_precision
+from exllama_guard.probes.doctor.model_files import (
+    observe_bases,
+    observe_environment,
+    observe_files,
+    observe_weights_beside,
+)
 from exllama_guard.probes.doctor.model_signs import Fence, ModelSigns, ToolCounts, tool_counts
 from exllama_guard.probes.doctor.symptoms import Observation
 
 __all__ = [
+    "BUDGET_S",
     "BaselineStore",
     "Checkup",
     "Diagnosis",
@@ -37,6 +43,7 @@ __all__ = [
     "observe_environment",
     "observe_files",
     "observe_turns",
+    "observe_weights_beside",
     "own_precision",
     "tokenizer_pair",
     "tool_counts",

@@ -51,6 +51,12 @@ class Checkup:
     """All observations: first what was seen, upstream first, then clean, then not measured."""
 
     observations: tuple[Observation, ...]
+    looked: tuple[Observation, ...] = ()  # every single look at the model, also several of one symptom
+
+    @property
+    def unread(self) -> tuple[Observation, ...]:
+        """Looks at the model that were promised and not made, or made on less than they need."""
+        return tuple(one for one in self.looked if one.verdict is Gate.NOT_MEASURED and one.cost.by)
 
     @property
     def found(self) -> tuple[Observation, ...]:
@@ -74,7 +80,21 @@ class Checkup:
             "clean": [_plain(one) for one in self.clean],
             "not_measured": [{"id": one.symptom.id, "why": one.evidence} for one in self.not_measured],
             "repair_first": self.found[0].pages[0].url if self.found else None,
+            "checks": [_check(one) for one in self.looked],
         }
+
+
+def _check(one: Observation) -> dict[str, Any]:
+    unread = one.verdict is Gate.NOT_MEASURED
+    return {
+        "id": one.symptom.id,
+        "by": one.cost.by,
+        "state": "shortened" if one.cost.shortened else "not read" if unread else "read",
+        "verdict": one.verdict.value,
+        "why": one.cost.shortened or (one.evidence if unread else ""),
+        "tokens": one.cost.tokens,
+        "seconds": round(one.cost.seconds, 2),
+    }
 
 
 def _plain(one: Observation) -> dict[str, Any]:
@@ -85,6 +105,7 @@ def _plain(one: Observation) -> dict[str, Any]:
         "verdict": one.verdict.value,
         "evidence": one.evidence,
         "inputs": dict(one.inputs),
+        "by": one.cost.by,
         "pages": [{"id": page.id, "title": page.title, "url": page.url} for page in one.pages],
     }
 
@@ -99,6 +120,7 @@ def checkup_of(
     otherwise: str = _NEEDS_TURNS,
 ) -> Checkup:
     """One observation a symptom, the worst of several; what nobody looked at says where it is measured."""
+    observations = tuple(observations)
     worst: dict[str, Observation] = {}
     for one in observations:
         known = worst.get(one.symptom.id)
@@ -113,7 +135,7 @@ def checkup_of(
     seen = fired(worst.values())
     rest = [one for one in worst.values() if one not in seen]
     rest.sort(key=lambda one: _WORST[one.verdict])
-    return Checkup((*seen, *rest))
+    return Checkup((*seen, *rest), tuple(one for one in observations if one.cost.by))
 
 
 def steps_of(turns: Sequence[TurnReport], window: int = 5) -> tuple[RunState | None, ...]:

@@ -18,7 +18,12 @@ from exllama_guard.probes.doctor.baseline import Baseline, BaselineStore, drift_
 from exllama_guard.probes.doctor.checkup import IN_THE_HOST, NO_SUCH_TURN, Checkup, checkup_of, observe_turns
 from exllama_guard.probes.doctor.detectors.chat import users_at_once
 from exllama_guard.probes.doctor.model_check import TOKENS, Opener, Reading, read_plain_english
-from exllama_guard.probes.doctor.model_files import observe_bases, observe_environment, observe_files
+from exllama_guard.probes.doctor.model_files import (
+    observe_bases,
+    observe_environment,
+    observe_files,
+    observe_weights_beside,
+)
 from exllama_guard.probes.doctor.model_signs import ModelSigns, observe_signs
 from exllama_guard.probes.doctor.symptoms import Observation, unobserved
 from exllama_guard.probes.measures.fixed_text import PLAIN_ENGLISH
@@ -94,9 +99,10 @@ def examine(request: CheckupRequest, report_progress: ReportProgress, cancel: th
     found = [*request.more, observe_environment()]
     if request.path is not None:
         say("the model's files")
-        found += observe_files(request.path)
+        found += observe_files(request.path, request.loader)
         if request.reference is not None:
             found.append(observe_bases(request.path, request.reference.path))
+            found.append(observe_weights_beside(request.path, request.reference.path))
     read, signs = _read(request, say, cancel)
     found += read
     if not cancel.is_set():

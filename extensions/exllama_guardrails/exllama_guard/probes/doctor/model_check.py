@@ -1,95 +1,40 @@
-"""The doctor's reading test: a model reads plain English, with several RoPE bases and beside a reference."""
+"""The doctor's reading test: plain English, without each layer, with other bases, beside another model."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from exllama_guard.backends import weight_files_or_none
 from exllama_guard.core.measures import FloatArray, Gate, NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.doctor.causality import check_causality
 from exllama_guard.probes.doctor.detectors.files import (
-    DEFAULT_ROPE,
+    filled_by_loader,
     loader_against_reference,
+    not_finite,
     plain_english,
-    rope_fit,
     rope_pair,
     tokenizer_pair,
+    weights_unreadable,
 )
+from exllama_guard.probes.doctor.reading import BUDGET_S, Budget, Opener, Reading, Say
+from exllama_guard.probes.doctor.reading_layers import not_finite_in, observe_layers, rows_of_pairs
+from exllama_guard.probes.doctor.reading_rope import LONG_TOKENS, observe_positions
 from exllama_guard.probes.doctor.symptoms import Observation, unobserved
+from exllama_guard.probes.doctor.word_forms import tokenizer_belongs
 from exllama_guard.probes.measures.fixed_text import LONG_ENGLISH, PLAIN_ENGLISH
 from exllama_guard.probes.measures.logit_drift import logit_drift
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["BUDGET_S", "Opener", "Reading", "check_reading", "own_precision", "read_plain_english"]
 
-__all__ = ["Reading", "check_reading", "own_precision", "read_plain_english"]
-
-BASES = (DEFAULT_ROPE, 100_000.0, 500_000.0, 1_000_000.0)  # of SmolLM2 and most others since 2023
 TOKENS = 240  # the fixed text is about as long
-LONG_TOKENS = 1000  # for the RoPE base: on fewer, bases differ too little
-_SLOW_S = 15.0  # a model that reads TOKENS slower than this is not asked for five times LONG_TOKENS
 _BIG_BYTES = 3 << 30  # weights beyond this are read in bfloat16
-_READ = ("PC1", "PC5", "V5")  # what reading shows
-
-Say = Callable[[str], None]
-
-
-class Reading(Protocol):
-    """A model that reads given tokens. Every method may raise BackendError: the model is gone or busy."""
-
-    def token_ids(self, text: str) -> tuple[int, ...]:
-        """Ids without special tokens added."""
-        ...
-
-    def logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
-        """Shape (n - 1,): natural log of P(id i | ids before), for i = 1 .. n - 1."""
-        ...
-
-    def distributions(self, ids: Sequence[int]) -> FloatArray | NotScored:
-        """Shape (n - 1, vocabulary): natural logs of P(next | ids[: i + 1])."""
-        ...
-
-    def rotary(self) -> Any:  # noqa: ANN401 - a module of the architecture's own class
-        """The model's one rotary embedding with plain frequencies, or None."""
-        ...
-
-    def alone(self) -> AbstractContextManager[None]:
-        """Nobody else's reply runs inside; readings take place here."""
-        ...
-
-
-class Closable(Reading, Protocol):
-    """A model that was opened for reading."""
-
-    def close(self) -> None:
-        """Lets it go."""
-        ...
-
-
-class Opener(Protocol):
-    """A model that can be opened; `open` raises BackendError where it cannot be loaded."""
-
-    @property
-    def label(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def path(self) -> Path:
-        """Where it lies."""
-        ...
-
-    @property
-    def open(self) -> Callable[[], Closable]:
-        """Loads it."""
-        ...
+_READ = ("PC1", "PC5", "V5", "W2")  # what reading shows
+_POOR_NATS = 4.0  # from here on, q and k are tried in the other order; a small model costs 2.5 to 3
 
 
 def own_precision(path: Path) -> str:
@@ -99,16 +44,16 @@ def own_precision(path: Path) -> str:
 
 
 def check_reading(
-    chosen: Opener, reference: Opener | None, say: Say = lambda _: None
+    chosen: Opener, reference: Opener | None, say: Say = lambda _: None, budget_s: float = BUDGET_S
 ) -> tuple[Observation, ...]:
-    """PC1, PC5 and, with a reference, V5; a model that cannot be loaded gives the reason instead."""
+    """PC1, PC5, W1, W2 and V5; a model that cannot be loaded gives the reason instead."""
     say(f"loading {chosen.label}")
     try:
         mode = chosen.open()
     except BackendError as error:
-        return tuple(unobserved(id_, str(error)) for id_ in _READ)
+        return tuple(Budget().priced(unobserved(id_, str(error)), "reading") for id_ in _READ)
     try:
-        return read_plain_english(mode, reference, say)
+        return read_plain_english(mode, reference, say, budget=Budget(budget_s))
     finally:
         mode.close()
 
@@ -118,78 +63,130 @@ def read_plain_english(
     reference: Opener | None,
     say: Say = lambda _: None,
     cancel: threading.Event | None = None,
+    budget: Budget | None = None,
 ) -> tuple[Observation, ...]:
-    """PC1, PC5 and, with a reference, V5 of an open model; what cannot be read gives the reason instead."""
-    cancel = cancel or threading.Event()
+    """PC1, PC5, W1, W2 and V5 of an open model; what cannot be read gives the reason instead."""
+    budget = budget or Budget()
+    budget.cancel = cancel or budget.cancel
+    found: list[Observation] = []
     try:
-        ids = model.token_ids(PLAIN_ENGLISH)[:TOKENS]
-        say("reading plain English")
-        started_s = time.monotonic()
-        with model.alone():
-            logs = model.logprobs(ids)
-        took_s = time.monotonic() - started_s
-        if isinstance(logs, NotScored):
-            return tuple(unobserved(id_, logs) for id_ in _READ)
-        nll = float(-logs.mean())
-        found = [plain_english(nll)]
-        if found[0].verdict is Gate.FAIL:
-            found.append(unobserved("PC5", "the model does not read plain English with any base"))
-        else:
-            long = ids if took_s > _SLOW_S else model.token_ids(LONG_ENGLISH)[:LONG_TOKENS]
-            found.append(_rope(model, long, say, cancel))
-        with model.alone():
-            ahead = check_causality(model, str(getattr(model, "loader", "")))
+        found += _alone(model, budget, say)
     except IndexError:  # an id beyond the model's vocabulary
-        return (plain_english(20.0),)
+        return (*found, budget.priced(plain_english(20.0), "reading"))
     except BackendError as error:
-        return tuple(unobserved(id_, str(error)) for id_ in _READ)
-    if ahead.verdict is Gate.FAIL or reference is not None:  # without a reference the rest of V5 stays open
-        found.append(ahead)
+        seen = {one.symptom.id for one in found}
+        return (
+            *found,
+            *(budget.priced(unobserved(id_, str(error)), "reading") for id_ in _READ if id_ not in seen),
+        )
     if reference is None:
-        return (*found, unobserved("V5", "no reference was named"))
-    if cancel.is_set():
+        # That it does not read ahead is no proof that it computes as a reference would: V5 stays open.
+        kept = [one for one in found if one.symptom.id != "V5" or one.verdict is not Gate.PASS]
+        return (*kept, unobserved("V5", "no reference was named"))
+    if budget.cancel.is_set():
         return (*found, unobserved("V5", "stopped by the user"))
-    return (*found, *_beside(reference, model, ids, say))
+    budget.begin()
+    ids = (*model.opening_ids(), *model.token_ids(PLAIN_ENGLISH)[:TOKENS])
+    return (*found, *(budget.priced(one, "reference") for one in _beside(reference, model, ids, say)))
 
 
-def _rope(model: Reading, ids: Sequence[int], say: Say, cancel: threading.Event) -> Observation:
-    rotary = model.rotary()
-    if rotary is None:
-        return unobserved("PC5", "the loader shows no plain rotary embedding to try other bases with")
-    configured = _base(rotary)
-    read: dict[float, float] = {}
-    for base in (configured, *BASES):
-        if cancel.is_set():
-            return unobserved("PC5", "stopped by the user")
-        if all(abs(base / known - 1.0) > 0.05 for known in read):
-            say(f"reading {len(ids)} tokens with rope_theta {base:g}")
-            with model.alone(), _with_base(rotary, base):
-                logs = model.logprobs(ids)
-            if isinstance(logs, NotScored):
-                return unobserved("PC5", logs)
-            read[base] = float(-logs.mean())
-    return rope_fit(configured, read, len(ids))
+def _alone(model: Reading, budget: Budget, say: Say) -> Iterator[Observation]:
+    """What the model shows by itself, the look that explains most first.
+
+    Raises:
+        BackendError: The model is gone.
+        IndexError: An id is beyond its vocabulary.
+    """
+    filled = model.filled()
+    if filled:
+        yield budget.priced(filled_by_loader(filled), "reading")
+    opening = model.opening_ids()
+    ids = (*opening, *model.token_ids(PLAIN_ENGLISH)[:TOKENS])
+    say("reading plain English")
+    budget.begin()
+    with model.alone():
+        logs = budget.read(model, ids)
+    if isinstance(logs, NotScored):
+        for id_ in _READ:
+            yield budget.priced(unobserved(id_, logs), "reading")
+        return
+    if not np.isfinite(logs).all():
+        yield from _broken(model, ids, budget)
+        return
+    nll = float(-logs[max(len(opening) - 1, 0) :].mean())
+    verdict = plain_english(nll)
+    damaged = None
+    if nll > _POOR_NATS:
+        with model.alone():
+            damaged = rows_of_pairs(model, ids, nll, budget)
+    if verdict.verdict is Gate.FAIL:
+        yield from _unreadable(model, ids, nll, damaged, budget, say)
+        yield _ahead(model, budget)
+        return
+    yield budget.priced(verdict, "reading")
+    if damaged is None:
+        budget.begin()
+        with model.alone():
+            layers, why = observe_layers(model, ids, budget, say)
+        yield budget.priced(layers, "reading" if model.inside() else "", why)
+        damaged = layers if layers.verdict is Gate.FAIL else None
+    else:
+        yield budget.priced(damaged, "reading")
+    if damaged is not None or filled:
+        yield unobserved("PC5", "damaged weights tell nothing of the RoPE base; repair them first")
+    else:
+        yield from _positions(model, opening, budget, say)
+    yield _ahead(model, budget)
 
 
-def _base(rotary: Any) -> float:  # noqa: ANN401 - a rotary embedding of any architecture
-    """The base behind the frequencies 1 / base^(2i / d), from the last of them."""
-    frequencies = rotary.inv_freq.double()
-    n = len(frequencies)
-    return float(round(float(frequencies[-1]) ** (-n / (n - 1))))
+def _ahead(model: Reading, budget: Budget) -> Observation:
+    """V5: does the model read ahead, which may also be why it reads badly."""
+    budget.begin()
+    with model.alone():
+        ahead = check_causality(model, str(getattr(model, "loader", "")))
+    return budget.priced(ahead, "reading")
 
 
-@contextlib.contextmanager
-def _with_base(rotary: Any, base: float) -> Iterator[None]:  # noqa: ANN401
-    import torch
+def _positions(model: Reading, opening: tuple[int, ...], budget: Budget, say: Say) -> Iterator[Observation]:
+    budget.begin()
+    ids = (*opening, *model.token_ids(LONG_ENGLISH)[:LONG_TOKENS])
+    for one, why in observe_positions(model, ids, budget, say):
+        yield budget.priced(one, "reading" if model.inside() else "", why)
+        budget.begin()
 
-    before: torch.Tensor = rotary.inv_freq
-    n = len(before)
-    powers = torch.arange(n, dtype=torch.float64) / n
-    rotary.inv_freq = (1.0 / base**powers).to(before.device, before.dtype)
-    try:
-        yield
-    finally:
-        rotary.inv_freq = before
+
+def _broken(model: Reading, ids: Sequence[int], budget: Budget) -> Iterator[Observation]:
+    """NaN or infinite log-probabilities: nothing else can be told of such a model."""
+    with model.alone():
+        where, layer = not_finite_in(model, ids)
+    yield budget.priced(not_finite(where, layer), "reading")
+    for id_ in ("PC1", "PC5"):
+        yield unobserved(id_, "what the model computes is not finite; repair the weights first")
+
+
+def _unreadable(
+    model: Reading,
+    ids: tuple[int, ...],
+    nll: float,
+    damaged: Observation | None,
+    budget: Budget,
+    say: Say,
+) -> Iterator[Observation]:
+    """Plain English is not recognised: the tokenizer's fault, or the weights'."""
+    if damaged is not None:
+        yield budget.priced(damaged, "reading")
+        yield unobserved("PC1", "the weights are damaged; repair them first")
+    else:
+        belongs = tokenizer_belongs(model)
+        if belongs:
+            with model.alone():
+                layers, _ = observe_layers(model, ids, budget, say)
+            named = layers.verdict is Gate.FAIL
+            yield budget.priced(layers if named else weights_unreadable(nll), "reading")
+            yield unobserved("PC1", "the weights are damaged; repair them first")
+        else:
+            yield budget.priced(plain_english(nll, belongs=belongs), "reading")
+    yield unobserved("PC5", "the model does not read plain English with any base")
 
 
 def _beside(reference: Opener, model: Reading, ids: tuple[int, ...], say: Say) -> tuple[Observation, ...]:
@@ -204,29 +201,40 @@ def _beside(reference: Opener, model: Reading, ids: tuple[int, ...], say: Say) -
     except BackendError as error:
         return (unobserved("V5", str(error)),)
     try:
-        theirs = other.token_ids(PLAIN_ENGLISH)[:TOKENS]
-        pair = tokenizer_pair("", "", (theirs, ids))
-        if theirs != ids:
-            return (
-                pair,
-                unobserved("V5", "the tokenizers differ, so there are no fixed tokens to compare on"),
-            )
-        say("comparing with the reference")
-        wanted = other.distributions(ids)
-        if isinstance(wanted, NotScored):
-            return (pair, unobserved("V5", wanted))
-        if wanted.shape != logs.shape:
-            sentence = f"the reference has {wanted.shape[1]} tokens, this model {logs.shape[1]}"
-            return (pair, unobserved("V5", sentence))
-        against = loader_against_reference(logit_drift(wanted, logs, ids), logit_drift(logs, again, ids))
-        return (pair, *_bases(model, other), against)
+        return _compared(model, other, ids, logs, again, say)
     finally:
         other.close()
 
 
+def _compared(
+    model: Reading,
+    other: Reading,
+    ids: tuple[int, ...],
+    logs: FloatArray,
+    again: FloatArray,
+    say: Say,
+) -> tuple[Observation, ...]:
+    theirs = (*other.opening_ids(), *other.token_ids(PLAIN_ENGLISH)[:TOKENS])
+    pair = tokenizer_pair("", "", (theirs, ids))
+    if theirs != ids:
+        return (
+            pair,
+            unobserved("V5", "the tokenizers differ, so there are no fixed tokens to compare on"),
+        )
+    say("comparing with the reference")
+    wanted = other.distributions(ids)
+    if isinstance(wanted, NotScored):
+        return (pair, unobserved("V5", wanted))
+    if wanted.shape != logs.shape:
+        sentence = f"the reference has {wanted.shape[1]} tokens, this model {logs.shape[1]}"
+        return (pair, unobserved("V5", sentence))
+    against = loader_against_reference(logit_drift(wanted, logs, ids), logit_drift(logs, again, ids))
+    return (pair, *_bases(model, other), against)
+
+
 def _bases(model: Reading, other: Reading) -> tuple[Observation, ...]:
     """PC5 where both show the base that they compute with, which a setting may have changed."""
-    ours, theirs = model.rotary(), other.rotary()
-    if ours is None or theirs is None:
+    ours, theirs = model.inside(), other.inside()
+    if ours is None or theirs is None or not ours.bases() or not theirs.bases():
         return ()
-    return (rope_pair(_base(ours), _base(theirs), "as they are loaded"),)
+    return (rope_pair(ours.bases(), theirs.bases(), "as they are loaded"),)

@@ -3,151 +3,205 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exllama_guard.backends import read_json, versions_of
+from exllama_guard.backends import (
+    Layout,
+    quantisation,
+    read_json,
+    read_layout,
+    versions_of,
+    weight_files_or_none,
+)
 from exllama_guard.core.measures import Gate
 from exllama_guard.probes.doctor.detectors.files import (
-    DEFAULT_ROPE,
-    declared_base,
+    highest_id,
     rope_config,
     rope_pair,
+    sliding_window,
     vocabulary,
 )
-from exllama_guard.probes.doctor.detectors.version_skew import Installed, observe_templates, observe_versions
-from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
+from exllama_guard.probes.doctor.detectors.prompt import context_length, observe_template, observe_tokens
+from exllama_guard.probes.doctor.detectors.tokenizer import observe_tokenizer
+from exllama_guard.probes.doctor.detectors.version_skew import Installed, observe_versions
+from exllama_guard.probes.doctor.detectors.weight_values import observe_values, observe_values_beside
+from exllama_guard.probes.doctor.detectors.weights import (
+    adapter_fits,
+    measurement_fits,
+    observe_weight_files,
+)
+from exllama_guard.probes.doctor.prompt_facts import facts_of_folder, facts_of_gguf
+from exllama_guard.probes.doctor.shape import (
+    DEFAULT_ROPE,
+    Shape,
+    bases_of,
+    shape_of_config,
+    shape_of_gguf,
+    text_part,
+)
+from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved, worst
 
-__all__ = ["installed_versions", "observe_bases", "observe_environment", "observe_files"]
+__all__ = [
+    "installed_versions",
+    "observe_bases",
+    "observe_environment",
+    "observe_files",
+    "observe_weights_beside",
+]
 
 _WHEELS = ("exllamav2", "exllamav3", "flash-attn", "xformers", "llama_cpp_binaries")
 _EXTENSIONS = {"exllamav2": "exllamav2_ext", "exllamav3": "exllamav3_ext"}
-_SAMPLE = ({"role": "user", "content": "What does the fence do?"},)
 
 
-def observe_files(folder: Path) -> tuple[Observation, ...]:
-    """PC5, PC1 and PC4 from the files of a Hugging Face folder; a GGUF file carries its own."""
-    if folder.is_file():
-        why = "a GGUF file carries its own configuration, tokenizer and template"
-        return tuple(unobserved(id_, why) for id_ in ("PC5", "PC1", "PC4"))
-    config = read_json(folder / "config.json")
+def observe_files(path: Path, loader: str = "") -> tuple[Observation, ...]:
+    """PC5, PC1, PC4, P1, P2, W1 and W2 from a folder's files or a GGUF; `loader`: the host's, if known."""
+    if path.is_file():
+        return _of_gguf(path)
+    config = read_json(path / "config.json")
     if not config:
+        return (
+            _no_configuration(path),
+            *(unobserved(id_, "there is no config.json") for id_ in _OF_A_CONFIG),
+        )
+    return _of_folder(path, config, loader)
+
+
+_OF_A_CONFIG = ("PC5", "PC1", "PC4", "P1", "P2", "W2")
+
+
+def _no_configuration(folder: Path) -> Observation:
+    if (folder / "adapter_config.json").is_file():
+        base = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "its base model"
+        sentence = (
+            f"{folder.name} holds an adapter (LoRA) and no model: name the folder of {base} as --model."
+        )
+    elif (folder / "config.json").is_file():
+        sentence = (
+            f"config.json in {folder.name} cannot be read: it is cut short or damaged. Copy it "
+            "again from the "
+            "model's source."
+        )
+    else:
         sentence = f"There is no readable config.json in {folder}; copy it from the model's source."
-        return (observed("PC5", Gate.FAIL, sentence), unobserved("PC1", sentence), _template(folder))
-    return (rope_config(_text_part(config)), _vocabulary(folder, _text_part(config)), _template(folder))
+    return observed("W1", Gate.FAIL, sentence)
+
+
+def _of_folder(folder: Path, config: Mapping[str, Any], loader: str) -> tuple[Observation, ...]:
+    method = str(quantisation(folder).method or "")
+    shape, text = shape_of_config(config), text_part(config)
+    tokenizer = read_json(folder / "tokenizer.json")
+    facts = facts_of_folder(folder, text, tokenizer)
+    tokens = observe_tokenizer(folder, tokenizer)
+    if tokens.verdict is Gate.PASS or tokenizer:
+        tokens = worst(tokens, vocabulary(shape.vocabulary, highest_id(tokenizer)))
+    scaling = text.get("rope_scaling") or text.get("rope_parameters")
+    layout = read_layout(folder)
+    return (
+        rope_config(text, exllama=method in ("exl2", "exl3") or loader.lower().startswith("exllamav2")),
+        tokens,
+        observe_template(facts),
+        observe_tokens(facts),
+        context_length(
+            _whole(text.get("max_position_embeddings")), _highest(bases_of(config)), _scaled(scaling),
+            _whole(text.get("sliding_window")) if text.get("use_sliding_window", True) else None,
+        ),
+        sliding_window(text),
+        *_weights(layout, shape, "" if method in ("none", "unknown", "gguf") else method, folder, text),
+    )  # fmt: skip
+
+
+def _weights(
+    layout: Layout, shape: Shape, method: str, folder: Path | None, text: Mapping[str, Any]
+) -> tuple[Observation, ...]:
+    if folder is not None and not weight_files_or_none(folder):
+        why = f"There are no weights (model.safetensors) in {folder.name}: copy them from the model's source."
+        return (observed("W1", Gate.FAIL, why, unreadable=why), unobserved("W2", "there are no weights"))
+    extra = _whole(text.get("num_nextn_predict_layers")) or 0
+    found = [observe_weight_files(layout, shape, method, extra)]
+    if folder is not None and (folder / "adapter_config.json").is_file():
+        found.append(adapter_fits(read_layout(folder / "adapter_model.safetensors"), shape) or found[0])
+    if folder is not None:
+        found.append(measurement_fits(read_json(folder / "measurement.json"), shape) or found[0])
+    why = "the weights cannot be read" if layout.unreadable else ""
+    return (*found, unobserved("W2", why) if why else observe_values(layout))
+
+
+def _of_gguf(path: Path) -> tuple[Observation, ...]:
+    layout = read_layout(path)
+    if not layout.metadata:
+        why = layout.unreadable[0] if layout.unreadable else "it is no GGUF file"
+        ids = ("PC5", "PC1", "PC4", "P1", "P2", "W2")
+        return (observed("W1", Gate.FAIL, why, unreadable=why), *(unobserved(id_, why) for id_ in ids))
+    told, facts = layout.metadata, facts_of_gguf(path, layout.metadata)
+    arch, shape = told.get("general.architecture"), shape_of_gguf(layout.metadata)
+    base = told.get(f"{arch}.rope.freq_base", DEFAULT_ROPE)
+    scaled = any(f"{arch}.rope.scal" in key for key in told) or "rope_freqs.weight" in layout.tensors
+    window = _whole(told.get(f"{arch}.attention.sliding_window"))
+    return (
+        observed("PC5", Gate.PASS, f"The GGUF's metadata tells the RoPE base {base:g}."),
+        vocabulary(_embedding_rows(layout), shape.vocabulary - 1 if shape.vocabulary else None),
+        observe_template(facts),
+        observe_tokens(facts),
+        context_length(_whole(told.get(f"{arch}.context_length")), base, scaled, window),
+        *_weights(layout, shape, "", None, {}),
+    )
+
+
+def _embedding_rows(layout: Layout) -> int | None:
+    tensor = layout.tensors.get("model.embed_tokens.weight")
+    return tensor.shape[0] if tensor and len(tensor.shape) == 2 else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _highest(bases: Mapping[str, float]) -> float | None:
+    return max(bases.values(), default=None)
+
+
+def _scaled(scaling: object) -> bool:
+    """Whether `rope_scaling` or `rope_parameters` stretches the positions."""
+    if not isinstance(scaling, Mapping):
+        return False
+    inner = [one for one in scaling.values() if isinstance(one, Mapping)] or [scaling]
+    return any(one.get("rope_type", one.get("type", "default")) != "default" for one in inner)
 
 
 def observe_bases(model: Path, reference: Path) -> Observation:
     """PC5 beside a reference: the RoPE bases that the two tell, in config.json or in a GGUF's metadata."""
-    ours, theirs = _base_in_words(model), _base_in_words(reference)
+    ours, theirs = _bases_in_words(model), _bases_in_words(reference)
     if ours is None or theirs is None:
         which = model if ours is None else reference
         return unobserved("PC5", f"{which.name} has no config.json or GGUF metadata that can be read")
     return rope_pair(ours, theirs, "by their files")
 
 
-def _base_in_words(path: Path) -> float | None:
-    """The base that loaders take from these files; None where they cannot be read or have no RoPE."""
+def observe_weights_beside(model: Path, reference: Path) -> Observation:
+    """W2 beside a reference: every tensor against the reference's."""
+    return observe_values_beside(read_layout(model), read_layout(reference))
+
+
+def _bases_in_words(path: Path) -> dict[str, float] | None:
+    """The bases that loaders take from these files by kind of layer; None where they cannot be read."""
     if path.is_file():
-        return _gguf_base(path)
-    config = _text_part(read_json(path / "config.json"))
+        told = read_layout(path).metadata
+        arch = told.get("general.architecture")
+        if not told:
+            return None
+        full = float(told.get(f"{arch}.rope.freq_base", DEFAULT_ROPE))
+        local = told.get(f"{arch}.rope.freq_base_swa")
+        if arch == "gemma3":  # whose local base llama.cpp and transformers both know without being told
+            local = local or DEFAULT_ROPE
+        return {"full": full, "sliding": float(local)} if local else {"": full}
+    config = read_json(path / "config.json")
     if not config:
         return None
-    return declared_base(config) or DEFAULT_ROPE
-
-
-def _gguf_base(path: Path) -> float | None:
-    try:
-        from gguf import GGUFReader
-
-        fields = GGUFReader(path).fields
-    except (ImportError, OSError, ValueError, KeyError, IndexError):
-        return None
-    found = next((field for name, field in fields.items() if name.endswith(".rope.freq_base")), None)
-    return DEFAULT_ROPE if found is None else float(found.parts[found.data[0]][0])
-
-
-def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The language model's part of a multimodal configuration."""
-    part = config.get("text_config")
-    return part if isinstance(part, Mapping) else config
-
-
-def _vocabulary(folder: Path, config: Mapping[str, Any]) -> Observation:
-    size = config.get("vocab_size")
-    return vocabulary(size if isinstance(size, int) else None, _highest_id(folder / "tokenizer.json"))
-
-
-def _highest_id(path: Path) -> int | None:
-    """Highest id that a tokenizer.json can give; None where there is none or it has another form."""
-    data = read_json(path)
-    model = data.get("model")
-    vocab = model.get("vocab") if isinstance(model, dict) else None
-    ids: list[int] = []
-    if isinstance(vocab, dict):
-        ids += [id_ for id_ in vocab.values() if isinstance(id_, int)]
-    elif isinstance(vocab, list):
-        ids.append(len(vocab) - 1)
-    added = data.get("added_tokens")
-    ids += [t["id"] for t in added or () if isinstance(t, dict) and isinstance(t.get("id"), int)]
-    return max(ids, default=None)
-
-
-def _template(folder: Path) -> Observation:
-    """PC4: the chat template is filled with a sample chat and searched for what was left over."""
-    source = _template_text(folder)
-    if source is None:
-        return unobserved("PC4", "the folder has no chat template")
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    special = read_json(folder / "tokenizer_config.json")
-    values = {
-        name: _token(special.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")
-    }
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"], autoescape=False
-    )  # fmt: skip
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: "2025-01-01"
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    try:
-        prompt = environment.from_string(source).render(
-            messages=[dict(message) for message in _SAMPLE], add_generation_prompt=True, tools=None, **values
-        )
-    except (TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        sentence = (
-            f"The chat template cannot be filled ({type(error).__name__}: {error}); take the model's own."
-        )
-        return observed("PC4", Gate.FAIL, sentence)
-    if _SAMPLE[0]["content"] not in prompt:
-        sentence = (
-            "The chat template leaves the user's message out; take the template of the model's own source."
-        )
-        return observed("PC4", Gate.FAIL, sentence)
-    return observe_templates(prompt, tuple(message["content"] for message in _SAMPLE))
-
-
-def _refuse(message: str) -> None:
-    raise ValueError(message)
-
-
-def _token(value: object) -> str:
-    return str(value.get("content", "")) if isinstance(value, dict) else str(value or "")
-
-
-def _template_text(folder: Path) -> str | None:
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8", errors="replace")
-    value = read_json(folder / "tokenizer_config.json").get("chat_template")
-    if isinstance(value, list):
-        value = next((entry.get("template") for entry in value if isinstance(entry, dict)), None)
-    return value if isinstance(value, str) else None
+    return bases_of(config) or {"": DEFAULT_ROPE}
 
 
 # --- versions -------------------------------------------------------------------------------------------

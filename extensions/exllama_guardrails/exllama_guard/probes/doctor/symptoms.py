@@ -10,7 +10,7 @@ from enum import IntEnum
 from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.probes.doctor.fix_pages import FixPage, fix_page
 
-__all__ = ["CATALOGUE", "Observation", "Stage", "Symptom", "fired", "observed", "unobserved"]
+__all__ = ["CATALOGUE", "Cost", "Observation", "Stage", "Symptom", "fired", "observed", "unobserved", "worst"]
 
 
 class Stage(IntEnum):
@@ -39,6 +39,16 @@ class Symptom:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """How an observation was made: `by` files, reading or reference; `shortened`: why less was read, else ''."""
+
+    by: str = ""
+    tokens: int = 0
+    seconds: float = 0.0
+    shortened: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One detector's answer. PASS: not seen; REVIEW, FAIL: seen; NOT_MEASURED: `evidence` says why not."""
 
@@ -46,6 +56,7 @@ class Observation:
     verdict: Gate
     evidence: str
     inputs: Mapping[str, str | float | None] = field(default_factory=dict)
+    cost: Cost = Cost()
 
     @property
     def pages(self) -> tuple[FixPage, ...]:
@@ -64,7 +75,11 @@ _ROWS = (
     # versions and files
     ("PC1", "Tokenizer does not belong to the weights", "hash or ids differ from the reference, ids beyond the vocabulary, or plain English is not recognised", _BOOT, "predeploy-collapse pins"),
     ("PC3", "torch, CUDA, driver and wheels disagree", "a wheel was built for another torch or CUDA, or cannot be imported", _BOOT, "predeploy-collapse bootstrap-ordering"),
-    ("PC4", "Unresolved template variable", "{{ }} or ${ } left in a finished prompt", _BOOT, "predeploy-collapse"),
+    ("PC4", "Chat template missing, foreign or unfilled", "{{ }} or ${ } left in a finished prompt; a message, the opening of the reply or the model's own turn tokens are not in it; or a chat model has none", _BOOT, "predeploy-collapse"),
+    ("P1", "Start and end tokens disagree", "the token that ends a reply is not among eos_token_id, the start token stands twice, or config.json and the tokenizer name others", _BOOT, "predeploy-collapse pins"),
+    ("P2", "Context longer than the model's", "max_position_embeddings beyond 8 times what the RoPE base can tell apart without scaling, another one than the tokenizer's or the reference's", _BOOT, "longctx ldi"),
+    ("W1", "Weights missing, unreadable or of another shape", "a file is cut, empty, a pointer or absent; layers, heads, rows or types are not those of the configuration; or the loader filled tensors with random numbers", _BOOT, "predeploy-collapse pins"),
+    ("W2", "Weights damaged", "values not finite, only zeros, copied, 3 times the scale of the layers beside; a layer without which plain English reads better by 0.1 nats; or tensors that are not the reference's", _BOOT, "predeploy-collapse pins"),
     ("PC5", "RoPE base missing or wrong", "no rope_theta where a loader looks for it, two that differ, another one than the reference's, or another base reads plain English better by 0.05 nats a token", _BOOT, "predeploy-collapse exllamav2"),
     ("V5", "Loader computes something else than the reference", "mean KL on fixed tokens above 0.05 nats and above 3 × floor", _BOOT, "bootstrap-ordering predeploy-collapse exllamav2"),
     ("T5", "Generation before the model was ready", "a reply started before the warm-up ended", _BOOT, "bootstrap-ordering"),
@@ -119,6 +134,12 @@ def unobserved(id_: str, why: str | NotScored) -> Observation:
         KeyError: There is no such symptom.
     """
     return Observation(CATALOGUE[id_], Gate.NOT_MEASURED, str(why))
+
+
+def worst(first: Observation, second: Observation) -> Observation:
+    """The worse of two observations of one symptom; the first where they are alike."""
+    order = (Gate.FAIL, Gate.REVIEW, Gate.PASS, Gate.NOT_MEASURED)
+    return min((first, second), key=lambda one: order.index(one.verdict))
 
 
 _WEIGHT = {Gate.FAIL: 0, Gate.REVIEW: 1}

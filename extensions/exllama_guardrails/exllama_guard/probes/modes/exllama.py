@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exllama_guard.backends import forced_logprobs, model_hash, quantisation, tokenizer_hash
+from exllama_guard.backends import forced_logprobs, model_hash, quantisation, start_ids, tokenizer_hash
 from exllama_guard.core.backend import Quantisation
 from exllama_guard.core.measures import FloatArray, NotScored, Reason
 from exllama_guard.errors import BackendError, UserError
@@ -196,8 +196,16 @@ class ExLlamaMode:
             self._forget()
         return values
 
-    def rotary(self) -> None:
-        """None: the libraries keep tables of their own, so no other base can be tried."""
+    def opening_ids(self) -> tuple[int, ...]:
+        """What its files say stands before a text (BOS)."""
+        return start_ids(self.spec.path)
+
+    def inside(self) -> None:
+        """Not reachable: its layers are the library's own."""
+
+    def filled(self) -> tuple[str, ...]:
+        """Not told by this library."""
+        return ()
 
     def alone(self) -> AbstractContextManager[None]:
         """Nobody else uses it."""

@@ -21,6 +21,7 @@ from exllama_guard.backends import (
     LoadSettings,
     model_hash,
     reference,
+    start_ids,
     tokenizer_hash,
 )
 from exllama_guard.core.backend import not_possible
@@ -114,8 +115,16 @@ class LlamaMode:
         """Not offered: the server tells the likeliest tokens of a reply, not a prompt's distributions."""
         return not_possible("llama.cpp", "whole distributions of a prompt")
 
-    def rotary(self) -> None:
-        """None: the server keeps its own, so no other base can be tried."""
+    def opening_ids(self) -> tuple[int, ...]:
+        """What its files say stands before a text (BOS)."""
+        return start_ids(self.spec.path)
+
+    def inside(self) -> None:
+        """Not reachable: its layers are the library's own."""
+
+    def filled(self) -> tuple[str, ...]:
+        """Not told by this library."""
+        return ()
 
     def alone(self) -> AbstractContextManager[None]:
         """Nobody else uses it."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from exllama_guard.backends import LoadedModel, read_json
+from exllama_guard.backends import LoadedModel, read_json, start_ids
 from exllama_guard.core.backend import Backend, not_possible
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
-from exllama_guard.probes.modes.transformers import rotary_of
+from exllama_guard.probes.modes.inside import Inside, inside_of
+from exllama_guard.probes.modes.transformers import opening_of
 
 __all__ = ["LoadedReading"]
 
@@ -65,10 +66,21 @@ class LoadedReading:
             logs: FloatArray = torch.log_softmax(logits.float(), dim=-1).cpu().numpy().astype(np.float32)
         return logs
 
-    def rotary(self) -> Any:  # noqa: ANN401 - a module of the architecture's own class
-        """The model's one plain rotary embedding, or None."""
+    def opening_ids(self) -> tuple[int, ...]:
+        """What the tokenizer itself puts before a text (BOS); of another library's, what the files say."""
+        tokenizer = self._loaded.tokenizer()
+        if type(tokenizer).__module__.startswith("transformers."):
+            return opening_of(tokenizer)
+        return start_ids(self._loaded.path)
+
+    def inside(self) -> Inside | None:
+        """The model seen from inside, where transformers made it."""
         model = self._module()
-        return None if model is None else rotary_of(model)
+        return None if model is None else inside_of(model)
+
+    def filled(self) -> tuple[str, ...]:
+        """Not known of a model that the host has loaded."""
+        return ()
 
     @contextmanager
     def alone(self) -> Iterator[None]:

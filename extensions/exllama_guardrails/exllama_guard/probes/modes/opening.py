@@ -11,7 +11,7 @@ from typing import Protocol
 from exllama_guard.backends import quantisation
 from exllama_guard.errors import BackendError, UserError
 from exllama_guard.probes.compare import Mode
-from exllama_guard.probes.doctor.model_check import Reading
+from exllama_guard.probes.doctor.reading import Reading
 from exllama_guard.probes.modes.transformers import (
     PRECISIONS,
     WEIGHT_ONLY,

@@ -17,11 +17,12 @@ from exllama_guard.backends import model_hash, quantisation, tokenizer_hash
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.generation import Generation, Sampling
+from exllama_guard.probes.modes.inside import Inside, inside_of
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PRECISIONS", "WEIGHT_ONLY", "WEIGHT_ONLY_SPEED", "LocalMode", "ModeSpec", "rotary_of"]
+__all__ = ["PRECISIONS", "WEIGHT_ONLY", "WEIGHT_ONLY_SPEED", "LocalMode", "ModeSpec", "opening_of"]
 
 _DTYPES = ("float32", "bfloat16", "float16")
 WEIGHT_ONLY = {"int8": 8.0, "int4": 4.0}
@@ -61,7 +62,7 @@ class LocalMode:
         self.spec, self._kernels = spec, kernels
         hash_ = model_hash(spec.path)
         self._hash = "unknown" if isinstance(hash_, NotScored) else hash_
-        self._model, self._tokenizer = _load(spec, kernels)
+        self._model, self._tokenizer, self._filled = _load(spec, kernels)
 
     @property
     def id(self) -> str:
@@ -125,9 +126,17 @@ class LocalMode:
         logs: FloatArray = self.distributions(ids)[range(len(ids) - 1), list(ids[1:])]
         return logs
 
-    def rotary(self) -> Any:  # noqa: ANN401 - a module of the architecture's own class
-        """The model's one rotary embedding with plain frequencies; None where it has another kind."""
-        return rotary_of(self._model)
+    def opening_ids(self) -> tuple[int, ...]:
+        """What the tokenizer itself puts before a text (BOS), by its own configuration."""
+        return opening_of(self._tokenizer)
+
+    def inside(self) -> Inside | None:
+        """The model seen from inside; None where its layers are not found."""
+        return inside_of(self._model)
+
+    def filled(self) -> tuple[str, ...]:
+        """Tensors that the files lack, so that the library filled them with random numbers."""
+        return self._filled
 
     def alone(self) -> AbstractContextManager[None]:
         """Nobody else uses it."""
@@ -151,11 +160,12 @@ class LocalMode:
         return torch.tensor([self._tokenizer.encode(text)])
 
 
-def rotary_of(model: Any) -> Any:  # noqa: ANN401 - a torch module and a part of it
-    """The one rotary embedding with plain frequencies of a model; None where it has another kind."""
-    found = [m for m in model.modules() if isinstance(getattr(m, "inv_freq", None), _tensor())]
-    plain = [m for m in found if getattr(m, "rope_type", "default") == "default"]
-    return plain[0] if len(plain) == len(found) == 1 else None
+def opening_of(tokenizer: Any) -> tuple[int, ...]:  # noqa: ANN401 - a tokenizer of transformers
+    """The ids that the tokenizer adds before a text."""
+    plain = list(tokenizer.encode("a", add_special_tokens=False))
+    whole = list(tokenizer.encode("a"))
+    at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
+    return tuple(whole[:at])
 
 
 class _Watch:
@@ -189,7 +199,7 @@ def _drawing(sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _load(spec: ModeSpec, kernels: bool) -> tuple[Any, Any]:
+def _load(spec: ModeSpec, kernels: bool) -> tuple[Any, Any, tuple[str, ...]]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -203,14 +213,15 @@ def _load(spec: ModeSpec, kernels: bool) -> tuple[Any, Any]:
     if spec.path.is_file():
         folder, where["gguf_file"] = spec.path.parent, spec.path.name
 
-    def load() -> tuple[Any, Any]:
+    def load() -> tuple[Any, Any, tuple[str, ...]]:
         tokenizer = AutoTokenizer.from_pretrained(folder, **where)
-        model = factory.from_pretrained(folder, dtype=dtype, **where).eval()
+        model, told = factory.from_pretrained(folder, dtype=dtype, output_loading_info=True, **where)
+        model.eval()
         if spec.precision in WEIGHT_ONLY:
             _quantise(model, spec.precision)
             if not kernels:
                 _put_back(model)
-        return model, tokenizer
+        return model, tokenizer, tuple(sorted(told.get("missing_keys", ())))
 
     # A damaged tokenizer.json makes the tokenizers library raise a bare Exception, which only a future's
     # own record tells from a fault of ours without catching everything.

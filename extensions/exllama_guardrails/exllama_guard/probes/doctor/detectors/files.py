@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exllama_guard.core.measures import Gate, Measure, NotScored
+from exllama_guard.probes.doctor.shape import DEFAULT_ROPE, bases_of
 from exllama_guard.probes.doctor.symptoms import Observation, observed, unobserved
 from exllama_guard.probes.measures.logit_drift import FLOOR_FACTOR, KL_LIMITS, LogitDrift
 
 __all__ = [
-    "declared_base",
+    "filled_by_loader",
+    "highest_id",
     "loader_against_reference",
+    "not_finite",
     "plain_english",
     "rope_config",
     "rope_fit",
     "rope_pair",
+    "sliding_window",
     "tokenizer_pair",
     "vocabulary",
+    "weights_unreadable",
+    "window_fit",
 ]
 
-DEFAULT_ROPE = 10_000.0  # what loaders take where a configuration says nothing
 # A base that reads plain English better by this is the right one. Over 1,000 tokens SmolLM2 in several forms
 # read it at least 0.066 nats worse with five times or a tenth of its own base, and better with none of them
 # (tests/bench/rope.py, docs/doctor.md).
@@ -45,25 +51,24 @@ _ROPE_FAMILIES = frozenset(
 )
 
 
-def rope_config(config: Mapping[str, Any]) -> Observation:
-    """PC5 from config.json alone: the base must stand at the top level, where older loaders look."""
+def rope_config(config: Mapping[str, Any], *, exllama: bool = False) -> Observation:
+    """PC5 from config.json alone. `exllama`: it is read by ExLlamaV2, which looks at the top level only."""
     top = config.get("rope_theta")
+    bases = bases_of(config)
     nested = (config.get("rope_parameters") or config.get("rope_scaling") or {}).get("rope_theta")
     inputs = {"top_level": _number(top), "rope_parameters": _number(nested)}
-    if top is None and nested is not None and float(nested) != DEFAULT_ROPE:
-        sentence = (
-            f"config.json has rope_theta {nested:g} under rope_parameters only. ExLlamaV2 and older "
-            f"transformers look at the top level and take {DEFAULT_ROPE:g}: write "
-            f'"rope_theta": {nested:g} at the top level.'
-        )
-        return observed("PC5", Gate.FAIL, sentence, **inputs)
+    if len(bases) > 1:
+        told = ", ".join(f"{kind} attention {base:g}" for kind, base in bases.items())
+        return observed("PC5", Gate.PASS, f"rope_theta by kind of layer: {told}.", **inputs)
     if top is not None and nested is not None and float(top) != float(nested):
         sentence = (
             f"config.json has rope_theta {top:g} at the top level and {nested:g} under rope_parameters; "
-            "loaders disagree on which counts. Set both to the model's own value."
+            "loaders disagree on which counts. Take the value of the model's own source in both places."
         )
         return observed("PC5", Gate.FAIL, sentence, **inputs)
-    if top is None and nested is None:
+    if top is None and nested is not None and float(nested) != DEFAULT_ROPE:
+        return _nested_only(float(nested), exllama, inputs)
+    if not bases:
         if config.get("model_type") not in _ROPE_FAMILIES:
             return unobserved("PC5", f"models of type {config.get('model_type')} may have no rope_theta")
         sentence = (
@@ -71,51 +76,150 @@ def rope_config(config: Mapping[str, Any]) -> Observation:
             "model's card."
         )
         return observed("PC5", Gate.REVIEW, sentence, **inputs)
-    value = _number(top if top is not None else nested) or DEFAULT_ROPE
+    value = next(iter(bases.values()))
     return observed("PC5", Gate.PASS, f"rope_theta is {value:g} where every loader looks.", **inputs)
 
 
-def declared_base(config: Mapping[str, Any]) -> float | None:
-    """The RoPE base that a configuration tells, wherever it stands; None where it tells none."""
-    nested = (config.get("rope_parameters") or config.get("rope_scaling") or {}).get("rope_theta")
-    return _number(config.get("rope_theta")) or _number(nested)
-
-
-def rope_pair(ours: float, theirs: float, where: str) -> Observation:
-    """PC5 beside a reference: the base of the model against that of the reference, as `where` has them."""
-    inputs = {"base": ours, "reference": theirs}
-    if abs(ours / theirs - 1.0) <= 0.01:
-        return observed("PC5", Gate.PASS, f"rope_theta {ours:g} is that of the reference.", **inputs)
-    sentence = (
-        f"The model has rope_theta {ours:g}, the reference {theirs:g} ({where}): one of them is wrong. "
-        "Take the value of the model's own source."
+def _nested_only(base: float, exllama: bool, inputs: Mapping[str, float | None]) -> Observation:
+    """A folder as transformers 5 saves it: right for it and for llama.cpp, misread by older readers."""
+    remedy = (
+        f"ExLlamaV2 and transformers before 5 look at the top level and take {DEFAULT_ROPE:g}: for these "
+        f'write "rope_theta": {base:g} at the top level, too.'
     )
-    return observed("PC5", Gate.FAIL, sentence, **inputs)
+    sentence = f"rope_theta {base:g} stands under rope_parameters only. {remedy}"
+    return observed("PC5", Gate.FAIL if exllama else Gate.PASS, sentence, **inputs)
+
+
+def sliding_window(config: Mapping[str, Any]) -> Observation:
+    """PC5 of a model with layers of sliding attention: the window must be there, and within the context."""
+    kinds = config.get("layer_types") or ()
+    family = config.get("model_type")
+    sliding = "sliding_attention" in kinds or family in ("gemma2", "gemma3_text", "gemma3")
+    window = config.get("sliding_window")
+    if not sliding:
+        return unobserved("PC5", "no layer has a sliding window")
+    context = config.get("max_position_embeddings")
+    if not isinstance(window, int) or window < 1 or (isinstance(context, int) and window >= context > 4096):
+        sentence = (
+            f"The model has layers with a sliding window, and sliding_window is {window}: these layers then "
+            "read further back than they learned. Copy config.json from the model's own source."
+        )
+        return observed("PC5", Gate.FAIL, sentence)
+    return observed("PC5", Gate.PASS, f"The sliding window is {window} tokens.", window=float(window))
+
+
+def rope_pair(ours: Mapping[str, float], theirs: Mapping[str, float], where: str) -> Observation:
+    """PC5 beside a reference: the bases of the model by kind of layer, against those of the reference."""
+    kinds = [kind for kind in ours if kind in theirs] or [""]
+    pairs = [(kind, _of_kind(ours, kind), _of_kind(theirs, kind)) for kind in kinds]
+    inputs = {"base": pairs[0][1], "reference": pairs[0][2]}
+    for kind, mine, other in pairs:
+        if abs(mine / other - 1.0) > 0.01:
+            layers = f" in layers of {kind} attention" if kind else ""
+            sentence = (
+                f"The model has rope_theta {mine:g}, the reference {other:g}{layers} ({where}): "
+                "one of them is "
+                "wrong. Take the value of the model's own source."
+            )
+            return observed("PC5", Gate.FAIL, sentence, base=mine, reference=other)
+    told = ", ".join(f"{mine:g}" for _, mine, _ in pairs)
+    return observed("PC5", Gate.PASS, f"rope_theta {told} is that of the reference.", **inputs)
+
+
+def _of_kind(bases: Mapping[str, float], kind: str) -> float:
+    """The base of a kind of layer; where the two tell other kinds, that of full attention."""
+    return bases.get(kind) or bases.get("full") or bases.get("") or next(iter(bases.values()))
+
+
+def highest_id(tokenizer: Mapping[str, Any]) -> int | None:
+    """Highest id that a tokenizer.json can give; None where it has another form."""
+    model = tokenizer.get("model")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    ids: list[int] = []
+    if isinstance(vocab, dict):
+        ids += [id_ for id_ in vocab.values() if isinstance(id_, int)]
+    elif isinstance(vocab, list):
+        ids.append(len(vocab) - 1)
+    added = tokenizer.get("added_tokens")
+    ids += [t["id"] for t in added or () if isinstance(t, dict) and isinstance(t.get("id"), int)]
+    return max(ids, default=None)
 
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def rope_fit(configured: float, nll: Mapping[float, float], tokens: int) -> Observation:
-    """PC5 from reading `tokens` of plain English: NLL a token by base, the configured one among them."""
+def rope_fit(configured: float, nll: Mapping[float, float], tokens: int, kind: str = "") -> Observation:
+    """PC5 from reading `tokens` of plain English: NLL a token by base, the configured one among them.
+
+    The value is named as what reads best; which one is right only the model's source can tell.
+    """
     if configured not in nll or len(nll) < 2:
         return unobserved("PC5", "the model was not read with other bases")
     best = min(nll, key=lambda base: nll[base])
     inputs = {f"nll_at_{base:g}": value for base, value in nll.items()}
+    where = f" in layers of {kind} attention" if kind else ""
     if nll[configured] - nll[best] > BETTER_NATS:
         sentence = (
-            f"With rope_theta {configured:g} plain English costs {nll[configured]:.2f} nats a token, with "
-            f"{best:g} only {nll[best]:.2f}: the configured base is wrong. Set rope_theta to {best:g} "
-            "or to the "
-            "value of the model's own source."
+            f"With rope_theta {configured:g}{where} plain English costs {nll[configured]:.2f} nats a token, "
+            f"with {best:g} only {nll[best]:.2f}: the configured base is wrong. Take rope_theta from the "
+            f"model's own source; of those that were read {best:g} fits best."
         )
-        return observed("PC5", Gate.FAIL, sentence, configured=configured, **inputs)
+        return observed("PC5", Gate.FAIL, sentence, configured=configured, kind=kind, **inputs)
     sentence = (
-        f"rope_theta {configured:g} reads {tokens} tokens of plain English at {nll[configured]:.2f} nats a "
-        f"token; no other base is better by {BETTER_NATS:g}."
+        f"rope_theta {configured:g}{where} reads {tokens} tokens of plain English at "
+        f"{nll[configured]:.2f} nats "
+        f"a token; no other base is better by {BETTER_NATS:g}."
     )
-    return observed("PC5", Gate.PASS, sentence, configured=configured, **inputs)
+    return observed("PC5", Gate.PASS, sentence, configured=configured, kind=kind, **inputs)
+
+
+def window_fit(configured: int, nll: Mapping[int, float], tokens: int) -> Observation:
+    """PC5 from reading with other sliding windows: NLL a token by window."""
+    best = min(nll, key=lambda window: nll[window])
+    inputs = {f"nll_at_window_{window}": value for window, value in nll.items()}
+    if nll[configured] - nll[best] > BETTER_NATS:
+        sentence = (
+            f"With its sliding window of {configured} tokens plain English costs "
+            f"{nll[configured]:.2f} nats a "
+            f"token, with {best} only {nll[best]:.2f}: the model's window was lost or changed. Take "
+            f"sliding_window from the config.json of the model's own source; {best} fits best."
+        )
+        return observed("PC5", Gate.FAIL, sentence, configured=float(configured), **inputs)
+    sentence = f"No shorter sliding window than {configured} reads {tokens} tokens better."
+    return observed("PC5", Gate.PASS, sentence, configured=float(configured), **inputs)
+
+
+def not_finite(where: str, layer: float | None) -> Observation:
+    """W2 from reading: NaN or infinite probabilities, and from which layer on."""
+    sentence = (
+        f"Not finite: what the model computes is NaN or infinite{' ' + where if where else ''}. "
+        "The weights are "
+        "damaged, or overflow in this precision: download them again from the model's source, or load the "
+        "model in bfloat16 or float32."
+    )
+    return observed("W2", Gate.FAIL, sentence, cause="not finite", layer=layer)
+
+
+def weights_unreadable(nll: float) -> Observation:
+    """W2 from reading: plain English means nothing to the model, although its tokens are its own."""
+    sentence = (
+        f"Plain English costs {nll:.1f} nats a token (SmolLM2-135M: 2.8), and the tokenizer is the "
+        "model's own: the weights are damaged, or config.json is another model's (layers, heads, "
+        "activation, scales). Download both again from the model's source."
+    )
+    return observed("W2", Gate.FAIL, sentence, cause="unreadable", nll=nll)
+
+
+def filled_by_loader(names: Sequence[str]) -> Observation:
+    """W1 from loading: tensors that the files lack, so that they hold random numbers."""
+    sentence = (
+        f"{len(names)} tensors are missing from the files and were filled with random numbers "
+        f"({', '.join(names[:3])}): download the model's files again from its source, and take "
+        "config.json and "
+        "weights from one place."
+    )
+    return observed("W1", Gate.FAIL, sentence, filled=float(len(names)))
 
 
 def vocabulary(vocab_size: int | None, highest_id: int | None) -> Observation:
@@ -140,15 +244,22 @@ def vocabulary(vocab_size: int | None, highest_id: int | None) -> Observation:
     )
 
 
-def plain_english(nll: Measure) -> Observation:
+def plain_english(nll: Measure, *, belongs: bool | None = None) -> Observation:
     """PC1 from reading: NLL a token of plain English. Only a foreign tokenizer or damage is this bad."""
     if isinstance(nll, NotScored):
         return unobserved("PC1", nll)
+    if not math.isfinite(nll):
+        return not_finite("", None)
     if nll > UNREADABLE_NATS:
+        cause = (
+            "the tokenizer is another model's, as a word and its capitalised form are nothing alike to this "
+            "model. Copy the tokenizer's files"
+            if belongs is False
+            else "the tokenizer is another model's, or the weights are damaged. Copy both again"
+        )
         sentence = (
-            f"Plain English costs {nll:.1f} nats a token (SmolLM2-135M: 2.8): the tokenizer is "
-            "another "
-            "model's, or the weights are damaged. Copy tokenizer files from the model's own source."
+            f"Plain English costs {nll:.1f} nats a token (SmolLM2-135M: 2.8): {cause} from the model's own "
+            "source."
         )
         return observed("PC1", Gate.FAIL, sentence, nll=nll)
     return observed("PC1", Gate.PASS, f"Plain English costs {nll:.2f} nats a token.", nll=nll)
