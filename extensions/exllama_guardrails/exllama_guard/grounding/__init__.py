@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from exllama_guard.grounding.citations import find_citations
 from exllama_guard.grounding.coverage import measure_coverage
+from exllama_guard.grounding.followup import asked_together
 from exllama_guard.grounding.passages import split_passages
 from exllama_guard.grounding.relevance import load_relevance_weights
 from exllama_guard.grounding.reply_text import answer_of, is_tool_call
 from exllama_guard.grounding.scoring import Limits, score_turn, unscored_turn
 from exllama_guard.grounding.similarity import cosine_distance, distance_gate, embed_ahead, measure_distances
+from exllama_guard.grounding.talk import talk_of
 
 __all__ = [
     "Limits",
     "answer_of",
+    "asked_together",
     "cosine_distance",
     "distance_gate",
     "embed_ahead",
@@ -23,5 +26,6 @@ __all__ = [
     "measure_distances",
     "score_turn",
     "split_passages",
+    "talk_of",
     "unscored_turn",
 ]
