@@ -45,9 +45,13 @@ def rows_of(name: str) -> list[dict[str, object]]:
 
 def index_of(embedder: KeptEmbedder, texts: Sequence[str], scale: Scale | None = None) -> Index:
     """The index of passages as they are."""
-    snippets = [make_snippet(text, position=number, source_url=f"{number}") for number, text in enumerate(texts)]
+    snippets = [
+        make_snippet(text, position=number, source_url=f"{number}") for number, text in enumerate(texts)
+    ]
     vectors = embedder.embed(texts)
-    return Index.of(embedder.id, snippets, vectors, texts, scale or measured_scale(embedder, texts, vectors))
+    return Index.of(
+        embedder.id, snippets, vectors, texts, scale or measured_scale(embedder.embed, texts, vectors)
+    )
 
 
 def best(index: Index, embedder: KeptEmbedder, message: str, k: int = 1) -> tuple[Passage, ...]:

@@ -54,7 +54,11 @@ def place(knowledge: KnowledgeFolder, holds: str, question: str, earlier: Sequen
 
 def talk_of(names: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     """Messages that have nothing to do with the files, each with the messages before it."""
-    rows = [json.loads(line) for name in names for line in (HERE / "ordinary" / name).read_text("utf-8").splitlines()]
+    rows = [
+        json.loads(line)
+        for name in names
+        for line in (HERE / "ordinary" / name).read_text("utf-8").splitlines()
+    ]
     return [(row["q"], tuple(turn["user"] for turn in row["before"] or ())) for row in rows]
 
 
@@ -68,7 +72,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "documents"
         files = write_corpus(folder)
-        knowledge = KnowledgeFolder(folder, KeptEmbedder("", options.vectors), cache_folder=Path(made) / "cache")
+        knowledge = KnowledgeFolder(
+            folder, KeptEmbedder("", options.vectors), cache_folder=Path(made) / "cache"
+        )
         status = knowledge.refresh()
         print(f"{files} files, {status.snippets} passages, {len(status.problems)} problems")
         questions = [(place(knowledge, holds, asked), asked) for holds, asked in lines_of("questions.tsv")]
@@ -82,7 +88,9 @@ def main() -> None:
             if options.show:
                 print(*(f"    {rank} {asked}" for rank, asked in ranks if not 0 < rank <= 3), sep="\n")
         talk = talk_of(["chat-b.jsonl", *(["chat-c.jsonl"] if options.sealed else [])])
-        let = [(asked, found) for asked, before in talk if (found := knowledge.search(asked, before, K).snippets)]
+        let = [
+            (asked, found) for asked, before in talk if (found := knowledge.search(asked, before, K).snippets)
+        ]
         print(f"{'talk':28} let through  {share(len(let), len(talk))}")
         if options.show:
             print(*(f"    {asked[:70]!r}: {found[0].source_url}" for asked, found in let), sep="\n")

@@ -17,7 +17,9 @@ from pathlib import Path
 __all__ = ["FILES", "write_corpus"]
 
 FILES = 300
-_NO_PROSE = re.compile(r"licen|copying|top_level|entry_points|SOURCES|NOTICE|AUTHORS|require|test|data/|Lorem", re.I)
+_NO_PROSE = re.compile(
+    r"licen|copying|top_level|entry_points|SOURCES|NOTICE|AUTHORS|require|test|data/|Lorem", re.I
+)
 _MODULES = """abc aifc argparse array ast asyncio.queues base64 bisect bz2 calendar cmath cmd code codecs collections
 configparser contextlib copy csv dataclasses datetime decimal difflib dis doctest enum fileinput fnmatch fractions
 ftplib functools getopt getpass gettext glob graphlib gzip hashlib heapq hmac html.parser http.client http.cookies

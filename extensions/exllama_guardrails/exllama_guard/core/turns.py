@@ -207,7 +207,9 @@ class TurnRequest:
     started_at_s: float = 0.0  # seconds since the epoch
     extensions: tuple[str, ...] | None = None  # the other extensions that were on; None: not known
     system_prompt: str = ""  # not kept in traces
-    nothing: NotScored | None = None  # why the knowledge folder gave no snippet; None: it gave some, or is off
+    nothing: NotScored | None = (
+        None  # why the knowledge folder gave no snippet; None: it gave some, or is off
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,9 @@ def chat_input_modifier(text: str, visible_text: str, state: dict[str, Any]) -> 
         return text, visible_text
     note = now.notes.of(state)
     note.question = text
-    note.knowledge = _knowledge(now.monitor, text, text, user_texts(note.history or state.get("history") or {}))
+    note.knowledge = _knowledge(
+        now.monitor, text, text, user_texts(note.history or state.get("history") or {})
+    )
     return _with_block(note.knowledge.snippets, text), visible_text
 
 

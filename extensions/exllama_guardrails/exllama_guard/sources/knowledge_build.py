@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -27,7 +27,8 @@ __all__ = ["Builder", "KnowledgeStatus", "ReadDocument", "at_low_priority"]
 ReadDocument: TypeAlias = Callable[[Path, str], Document]
 
 _BATCH = 8  # texts between two looks at whether to stop
-_GROWTH = 1.5  # what is searched is renewed when it would grow by half: all renewals take linear time
+_GROWTH = 2.0  # what is searched is renewed when it has doubled: all renewals together take linear time
+_SPARE = 200  # vectors of texts that are gone that a small folder may keep
 _NICE = 10
 
 
@@ -100,7 +101,10 @@ class Builder:
         self._publish = publish
         self._files: dict[str, _File] = {}
         self._refused: dict[str, tuple[tuple[int, int], SourceError]] = {}  # by name, with time and size
-        self._vectors: dict[bytes, FloatArray] | None = None  # None: not loaded yet
+        self._vectors: dict[bytes, FloatArray] = {}
+        self._loaded = False
+        self._scale: Scale | None = None
+        self._scaled = 0  # passages that it was measured on
         self._published: dict[str, _File] | None = None
         self._snippets = 0  # that are published
         self.stop = threading.Event()
@@ -113,8 +117,8 @@ class Builder:
         """
         run = _Run(time.monotonic(), 0)
         listed = tuple(self._listed(run.problems))
-        if self._vectors is None:
-            self._vectors = self._cache.load()
+        if not self._loaded:
+            self._vectors, self._loaded = self._cache.load(), True
         names = {one.shown for one in listed}
         for gone in self._files.keys() - names:
             del self._files[gone]
@@ -138,9 +142,8 @@ class Builder:
             self._renew(one.shown for one in listed)
             self._tidy(run.problems)
         if not listed and not run.problems:
-            kinds = ", ".join(sorted(SUFFIXES))
             run.problems.append(
-                f"The knowledge folder '{self._folder.name}' holds no file of a kind that is read ({kinds}); "
+                f"The knowledge folder '{self._folder.name}' holds no .md, .rst, .txt or .pdf file; "
                 "put some there."
             )
         self._tell(self._status(run, building=False))
@@ -187,55 +190,70 @@ class Builder:
 
     def _embed(self, document: Document, run: _Run) -> bool:
         """Makes and keeps the vectors that are not there yet; False where all were."""
-        vectors = self._vectors if self._vectors is not None else {}
-        texts = {VectorCache.key(text): text for text in document.embedded_texts}
-        pending = [key for key in texts if key not in vectors]
+        pending = [text for text in document.embedded_texts if VectorCache.key(text) not in self._vectors]
         for at in range(0, len(pending), _BATCH):
             if self.stop.is_set():
                 break
-            part = pending[at : at + _BATCH]
-            made = dict(zip(part, self._embedder.embed([texts[key] for key in part]), strict=True))
-            vectors.update(made)
-            try:
-                self._cache.append(made)
-            except SourceError as error:  # the index works all the same
-                if str(error) not in run.problems:
-                    run.problems.append(str(error))
+            self._make(pending[at : at + _BATCH], run.problems)
         return bool(pending)
+
+    def _make(self, texts: Sequence[str], problems: list[str]) -> None:
+        """Embeds texts and keeps their vectors, in memory and on disk."""
+        made = {
+            VectorCache.key(text): row for text, row in zip(texts, self._embedder.embed(texts), strict=True)
+        }
+        self._vectors.update(made)
+        try:
+            self._cache.append(made)
+        except SourceError as error:  # the index works all the same
+            if str(error) not in problems:
+                problems.append(str(error))
+
+    def _of(self, texts: Sequence[str]) -> FloatArray:
+        """The vectors of a few texts, shape (texts, d); those that are not there are made."""
+        pending = [text for text in texts if VectorCache.key(text) not in self._vectors]
+        if pending:
+            self._make(pending, [])
+        return np.stack([self._vectors[VectorCache.key(text)] for text in texts])
 
     def _count(self) -> int:
         return sum(len(file.document.snippets) for file in self._files.values())
 
-    def _renew(self, order: Iterator[str]) -> None:
+    def _renew(self, order: Iterable[str]) -> None:
         """Publishes an index of all documents that are there, in the order of their names."""
-        vectors = self._vectors or {}
         files = [self._files[name] for name in order if name in self._files]
         documents = [file.document for file in files]
         texts = [text for document in documents for text in document.embedded_texts]
-        rows = [vectors[VectorCache.key(text)] for text in texts]
+        rows = [self._vectors[VectorCache.key(text)] for text in texts]
         snippets = tuple(snippet for document in documents for snippet in document.snippets)
         if self._published is None and texts:
             self._embedder.embed([texts[0]])  # loads it here: a question would wait for it
         stacked = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
-        scale = known_scale(self._embedder.id)
-        if scale is None:
-            scale = measured_scale(self._embedder, texts, stacked) if texts else Scale(0.0, 1.0)
+        scale = self._scale_over(texts, stacked)
         self._publish(Index.of(self._embedder.id, snippets, stacked, texts, scale))
         self._published, self._snippets = dict(self._files), len(snippets)
 
+    def _scale_over(self, texts: Sequence[str], vectors: FloatArray) -> Scale:
+        """Where the embedder's cosines lie: as measured with the weights, else in this folder."""
+        known = known_scale(self._embedder.id)
+        if known is not None or not texts:
+            return known or Scale(0.0, 1.0)
+        if self._scale is None or len(texts) >= _GROWTH * self._scaled:
+            self._scale, self._scaled = measured_scale(self._of, texts, vectors), len(texts)
+        return self._scale
+
     def _tidy(self, problems: list[str]) -> None:
         """Lets go of vectors whose texts are gone, in memory and, where they are many, on disk."""
-        vectors = self._vectors or {}
         used = {
             VectorCache.key(text) for file in self._files.values() for text in file.document.embedded_texts
         }
-        kept = {key: vector for key, vector in vectors.items() if key in used}
-        if len(vectors) > 2 * len(kept) + _BATCH:
-            try:
-                self._cache.save(kept)
-            except SourceError as error:
-                problems.append(str(error))
-        self._vectors = kept
+        if len(self._vectors) <= 2 * len(used) + _SPARE:
+            return
+        self._vectors = {key: vector for key, vector in self._vectors.items() if key in used}
+        try:
+            self._cache.save(self._vectors)
+        except SourceError as error:
+            problems.append(str(error))
 
     def _status(self, run: _Run, *, building: bool, done: int = 0, total: int = 0) -> KnowledgeStatus:
         published: Mapping[str, _File] = self._published or {}

@@ -8,7 +8,7 @@ places of the shipped embedder are in data/retrieval.json; those of another are 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from exllama_guard.core.measures import FloatArray
-from exllama_guard.core.ports import Embedder
 from exllama_guard.sources.knowledge_split import sentence_spans
 
 __all__ = ["WEIGHTS_FILE", "Scale", "known_scale", "measured_scale"]
@@ -63,19 +62,21 @@ def known_scale(embedder_id: str) -> Scale | None:
     return Scale(found["low"], found["high"]) if found else None
 
 
-def measured_scale(embedder: Embedder, passages: Sequence[str], vectors: FloatArray) -> Scale:
-    """The scale of `embedder` over passages with their vectors, shape (passages, d).
+def measured_scale(
+    embed: Callable[[Sequence[str]], FloatArray], passages: Sequence[str], vectors: FloatArray
+) -> Scale:
+    """The scale of an embedder over passages with their vectors, shape (passages, d).
 
     Raises:
-        EmbedderError: It failed.
+        EmbedderError: `embed` failed.
     """
     chosen = range(0, len(passages), max(1, len(passages) // _PASSAGES))
     first = {row: text for row in chosen if (text := _first_sentence(passages[row]))}
-    talk = embedder.embed(_TALK)
+    talk = embed(_TALK)
     low = float(np.median((talk @ vectors.T).max(axis=1))) if len(passages) else 0.0
     if not first:
         return Scale(low, 1.0)
-    own = embedder.embed(list(first.values()))
+    own = embed(list(first.values()))
     high = float(np.median([vector @ vectors[row] for row, vector in zip(first, own, strict=True)]))
     return Scale(low, max(high, low))
 

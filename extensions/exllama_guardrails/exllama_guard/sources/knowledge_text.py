@@ -57,7 +57,7 @@ def read_source(path: Path, shown: str, step: Callable[[], None] = lambda: None)
         raise SourceError(
             f"{shown} cannot be read ({error.strerror or error}); check its permissions."
         ) from error
-    markdown = path.suffix.lower() in (".md", ".markdown")
+    markdown = path.suffix.lower() != ".txt"
     return Source(text, tuple(_markdown_sections(text) if markdown else [Section("", Span(0, len(text)))]))
 
 
