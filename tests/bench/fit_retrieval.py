@@ -2,8 +2,8 @@
 
     python tests/bench/fit_retrieval.py ../shared/data/xquad_en.json [--vectors FOLDER] [--write]
 
-A passage that helps is the paragraph of an XQuAD question. One that does not is the best one for that question
-in a folder without its article, or for a message that asks nothing of documents (ordinary/chat-a.jsonl and
+A passage that helps is the paragraph of an XQuAD question. One that does not is the best one for that
+question in a folder without its article, or for a message that asks nothing of documents (chat-a.jsonl and
 requests.jsonl) in the folder of all paragraphs and in the one of the invented documents. The limit lets 1 of
 100 messages of the second kind through. Figures are of paragraphs and messages that the model was not
 fitted on (5 folds).
@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -69,6 +70,39 @@ def documents() -> list[str]:
     return found
 
 
+Row: TypeAlias = tuple[float, float, float, int, str, int]
+
+
+def row_of(passage: Passage, message: str, scale: Scale, helps: int, kind: str, group: int) -> Row:
+    """The three measures of a passage beside a message, whether it helps, and what kind of pair that is."""
+    return scale.near(passage.cosine), passage.share, talk_of(message).confidence, helps, kind, group
+
+
+def rows_over(
+    embedder: KeptEmbedder, paragraphs: Sequence[tuple[int, dict[str, Any]]], whole: Index
+) -> list[Row]:
+    """The pairs of both kinds; `paragraphs` with the number of their article, `whole` over all of them."""
+    scale, rows = whole.scale, []
+    without = {
+        number: index_of(embedder, [p["context"] for other, p in paragraphs if other != number], scale)
+        for number in {number for number, _ in paragraphs}
+    }
+    for place, (number, paragraph) in enumerate(paragraphs):
+        for question in (asked["question"] for asked in paragraph["qas"]):
+            rows += [
+                row_of(own, question, scale, 1, "question, its paragraph", place)
+                for own in best(whole, embedder, question, 4)
+                if own.row == place
+            ]
+            other = best(without[number], embedder, question)[0]
+            rows.append(row_of(other, question, scale, 0, "question, no article", place))
+    messages = [str(row["q"]) for name in ("chat-a.jsonl", "requests.jsonl") for row in rows_of(name)]
+    for index in (whole, index_of(embedder, documents(), scale)):
+        for place, message in enumerate(messages):
+            rows += [row_of(one, message, scale, 0, "talk", place) for one in best(index, embedder, message)]
+    return rows
+
+
 def main() -> None:
     """Prints the figures; with --write stores the weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -81,30 +115,7 @@ def main() -> None:
     paragraphs = [(number, p) for number, article in enumerate(articles) for p in article["paragraphs"]]
     whole = index_of(embedder, [p["context"] for _, p in paragraphs])
     scale = whole.scale
-    invented = index_of(embedder, documents(), scale)
-    without = {
-        number: index_of(embedder, [p["context"] for other, p in paragraphs if other != number], scale)
-        for number in range(len(articles))
-    }
-    rows: list[tuple[float, float, float, int, str, int]] = []
-
-    def add(passage: Passage, message: str, helps: int, kind: str, group: int) -> None:
-        rows.append(
-            (scale.near(passage.cosine), passage.share, talk_of(message).confidence, helps, kind, group)
-        )
-
-    for place, (number, paragraph) in enumerate(paragraphs):
-        for asked in paragraph["qas"]:
-            question = asked["question"]
-            own = next((p for p in best(whole, embedder, question, 4) if p.row == place), None)
-            if own is not None:
-                add(own, question, 1, "question, its paragraph", place)
-            add(best(without[number], embedder, question)[0], question, 0, "question, no article", place)
-    messages = [str(row["q"]) for name in ("chat-a.jsonl", "requests.jsonl") for row in rows_of(name)]
-    for place, message in enumerate(messages):
-        for index in (whole, invented):
-            for passage in best(index, embedder, message):
-                add(passage, message, 0, "talk", place)
+    rows = rows_over(embedder, paragraphs, whole)
     x = np.array([row[:3] for row in rows])
     y = np.array([row[3] for row in rows], dtype=float)
     kinds = np.array([row[4] for row in rows])
@@ -132,7 +143,7 @@ def main() -> None:
             "provenance": {
                 "script": "tests/bench/fit_retrieval.py",
                 "date": datetime.now(timezone.utc).date().isoformat(),
-                "data": f"{options.data.name}, ordinary/chat-a.jsonl, ordinary/requests.jsonl; {len(rows)} rows",
+                "data": f"{options.data.name}, ordinary/chat-a.jsonl and requests.jsonl; {len(rows)} rows",
                 "folds": "5, by paragraph and by message; `left_out` figures are of what was left out",
                 "embedder": embedder.id,
                 "limit": f"lets {JUNK:.0%} of the messages through that ask nothing of documents",

@@ -1,4 +1,4 @@
-"""What a knowledge folder gives for questions to 300 real files, for follow-ups, and for talk about nothing in them.
+"""What a knowledge folder of 300 real files gives for questions, for follow-ups and for talk.
 
     python tests/bench/retrieval.py [--vectors FOLDER] [--sealed]
 

@@ -20,14 +20,18 @@ FILES = 300
 _NO_PROSE = re.compile(
     r"licen|copying|top_level|entry_points|SOURCES|NOTICE|AUTHORS|require|test|data/|Lorem", re.I
 )
-_MODULES = """abc aifc argparse array ast asyncio.queues base64 bisect bz2 calendar cmath cmd code codecs collections
-configparser contextlib copy csv dataclasses datetime decimal difflib dis doctest enum fileinput fnmatch fractions
-ftplib functools getopt getpass gettext glob graphlib gzip hashlib heapq hmac html.parser http.client http.cookies
-imaplib inspect io ipaddress itertools json linecache locale logging.handlers lzma mailbox mimetypes netrc numbers
-operator optparse os.path pickle pickletools platform plistlib poplib pprint profile queue quopri random re reprlib
-sched secrets selectors shelve shlex shutil signal smtplib socketserver statistics string struct subprocess sysconfig
-tarfile tempfile textwrap threading timeit tokenize trace traceback tracemalloc types unittest.mock urllib.parse
-urllib.robotparser uuid venv warnings wave weakref webbrowser xml.dom.minidom zipapp zipfile zipimport""".split()
+_MODULES = (
+    "abc aifc argparse array ast asyncio.queues base64 bisect bz2 calendar cmath cmd code codecs "
+    "collections configparser contextlib copy csv dataclasses datetime decimal difflib dis doctest "
+    "enum fileinput fnmatch fractions ftplib functools getopt getpass gettext glob graphlib gzip "
+    "hashlib heapq hmac html.parser http.client http.cookies imaplib inspect io ipaddress itertools "
+    "json linecache locale logging.handlers lzma mailbox mimetypes netrc numbers operator optparse "
+    "os.path pickle pickletools platform plistlib poplib pprint profile queue quopri random re "
+    "reprlib sched secrets selectors shelve shlex shutil signal smtplib socketserver statistics "
+    "string struct subprocess sysconfig tarfile tempfile textwrap threading timeit tokenize trace "
+    "traceback tracemalloc types unittest.mock urllib.parse urllib.robotparser uuid venv warnings "
+    "wave weakref webbrowser xml.dom.minidom zipapp zipfile zipimport "
+)
 
 
 def _texts() -> Iterator[tuple[str, str]]:
@@ -47,7 +51,7 @@ def _texts() -> Iterator[tuple[str, str]]:
 
     for name, text in sorted(topics.items()):
         yield f"language/{name}.rst", text
-    for name in _MODULES:
+    for name in _MODULES.split():
         yield f"modules/{name}.txt", pydoc.plain(pydoc.render_doc(name))[:30_000]
 
 

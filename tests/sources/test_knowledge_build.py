@@ -27,7 +27,7 @@ import numpy as np
 from exllama_guard.sources.knowledge_folder import KnowledgeFolder
 folder, cache, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 class Telling:
-    id = "telling"
+    id = "all-MiniLM-L6-v2"  # one whose scale is known: no other text is embedded
     count = 0
     def embed(self, texts):
         for text in texts:
@@ -63,14 +63,14 @@ def test_a_killed_build_goes_on_where_it_was(folder, tmp_path):
     second = ran(folder, tmp_path / "cache", -1)
     again = [line for line in second.stdout.split() if line.startswith("doc")]
     assert second.stdout.split()[-1] == str(FILES)
-    assert len(told) == 7
-    # The last one was not kept when the program died; the first one loads the model before a question comes.
-    assert set(told[:-1]) & set(again) <= {"doc0"}
-    assert {f"doc{number}" for number in range(7, FILES)} <= set(again)
+    # The first text is embedded once more: that loads the model before a question comes.
+    assert set(told) & set(again) <= {"doc0"}
+    assert set(told) | set(again) == {f"doc{number}" for number in range(FILES)}
+    assert len(set(told)) >= 5
 
 
 class Quick:
-    id = "slow"
+    id = "all-MiniLM-L6-v2"
 
     def embed(self, texts):
         return np.eye(4, dtype=np.float32)[[len(text) % 4 for text in texts]]
@@ -79,7 +79,7 @@ class Quick:
 class Slow:
     """Waits in the third text until it is let go."""
 
-    id = "slow"
+    id = "all-MiniLM-L6-v2"
 
     def __init__(self):
         self.reached, self.go = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""What a folder gives for a message: only what bears on it, with the message that it leans on, and why not."""
+"""What a folder gives for a message: only what bears on it, read with the message that it leans on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from exllama_guard.sources.knowledge_scale import WEIGHTS_FILE, known_scale
 from exllama_guard.sources.knowledge_words import WordIndex, terms
 
 ABOUT = {
-    "pump.md": "# Pump P7\n\nThe warranty on the pump is two years.\n\n## Seals\n\nSeals are not covered by the warranty of the "
-    "pump; a set costs 14 euros and is ordered as part number QX-4411.\n",
-    "library.txt": "The town library opens at nine. Members borrow up to eight books for four weeks. A lost card is "
-    "replaced for three euros.\n",
-    "bread.md": "# Rye bread\n\nThe dough rests for eighteen hours at room temperature and is baked at 240 degrees.\n",
+    "pump.md": "# Pump P7\n\nThe warranty on the pump is two years.\n\n## Seals\n\nSeals are not covered "
+    "by the warranty of the pump; a set costs 14 euros and is ordered as part number QX-4411.\n",
+    "library.txt": "The town library opens at nine. Members borrow up to eight books for four weeks. "
+    "A lost card is replaced for three euros.\n",
+    "bread.md": "# Rye bread\n\nThe dough rests for eighteen hours at room temperature and is baked at 240 "
+    "degrees.\n",
 }
 
 

@@ -165,6 +165,9 @@ class Found:
     nothing: NotScored | None = None
 
 
+NOTHING_ASKED = Found()
+
+
 class Retriever(Protocol):
     """Finds snippets for a question."""
 

@@ -10,10 +10,12 @@ from exllama_guard.grounding.relevance import load_relevance_weights
 from exllama_guard.grounding.reply_text import answer_of, is_tool_call
 from exllama_guard.grounding.scoring import Limits, score_turn, unscored_turn
 from exllama_guard.grounding.similarity import cosine_distance, distance_gate, embed_ahead, measure_distances
-from exllama_guard.grounding.talk import talk_of
+from exllama_guard.grounding.talk import Talk, TalkKind, talk_of
 
 __all__ = [
     "Limits",
+    "Talk",
+    "TalkKind",
     "answer_of",
     "asked_together",
     "cosine_distance",

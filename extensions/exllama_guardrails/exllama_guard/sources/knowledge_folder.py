@@ -160,7 +160,7 @@ class KnowledgeFolder:
         found: Sequence[Passage] = ()
         if index is not None:
             together = asked_together(question, earlier)
-            talk = talk_of(question, earlier[-1] if earlier else "").confidence
+            talk = talk_of(question, earlier[-1] if earlier else "")
             found = that_help(self._ranked(index, question, together, k), talk, index.scale)
         if index is not None and found:
             return Found(self._snippets(index, found))

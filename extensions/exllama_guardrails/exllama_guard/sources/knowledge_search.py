@@ -18,12 +18,15 @@ from functools import lru_cache
 import numpy as np
 
 from exllama_guard.core.measures import FloatArray
+from exllama_guard.grounding import Talk, TalkKind
 from exllama_guard.sources.knowledge_index import Index
 from exllama_guard.sources.knowledge_scale import WEIGHTS_FILE, Scale
 from exllama_guard.sources.knowledge_words import terms
 
 __all__ = ["Asked", "Passage", "RetrievalWeights", "bearing", "ranked", "retrieval_weights", "that_help"]
 
+_COURTESIES = frozenset({TalkKind.GREETING, TalkKind.THANKS, TalkKind.GOODBYE})
+_SURE = 0.8
 _OF_WORDS = 0.5  # what a passage with all that is named gains in cosine; the best of 0.2 to 1 on XQuAD
 
 
@@ -85,7 +88,9 @@ def bearing(passage: Passage, talk: float, scale: Scale, weights: RetrievalWeigh
     return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
 
 
-def that_help(passages: Sequence[Passage], talk: float, scale: Scale) -> tuple[Passage, ...]:
-    """Those of `passages` that bear on the message, in their order."""
+def that_help(passages: Sequence[Passage], talk: Talk, scale: Scale) -> tuple[Passage, ...]:
+    """Those of `passages` that bear on the message, in their order; none for a greeting or thanks."""
+    if talk.kind in _COURTESIES and talk.confidence >= _SURE:
+        return ()
     weights = retrieval_weights()
-    return tuple(one for one in passages if bearing(one, talk, scale, weights) >= weights.limit)
+    return tuple(one for one in passages if bearing(one, talk.confidence, scale, weights) >= weights.limit)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,25 +19,7 @@ _NOWHERE = np.zeros(0, dtype=np.int32)
 _STEM_CHARACTERS = 6  # "installed" and "installing" begin alike in every language that inflects at the end
 _RUN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|[^\W_]+(?:_+[^\W_]+)*")
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_ASKING = frozenset(
-    """a about am an and any are as at be been being by can could did do does doing for from had has have he her his
-    how i if in into is it its may me might mine must my no not of on one or our please shall she should so some tell
-    than that the their them then there these they this those to us was we were what when where which who whom whose
-    why will with would you your
-    aber als am an auch auf aus bei bis da das dass dem den der des die dies diese dieser du ein eine einem einen einer
-    er es für gibt hat haben ich ihr im in ist kann kein keine man mich mir mit muss nach nicht noch oder sein sich sie
-    sind so soll und uns vom von vor wann war warum was wäre welche welchem welchen welcher welches wenn wer werden wie
-    wieso wir wird wo zu zum zur
-    au aux avec ce ces cet cette combien comment dans de des du elle en est et eux il ils je la le les leur ma mais me
-    mes mon ne nous ou où par pas peut pour pourquoi quand que quel quelle quelles quels qui quoi sa se ses son sont
-    sur ta te tu un une vous
-    al como cómo con cual cuál cuándo cuánto cuántos de del donde dónde e el ella en es esa ese eso esta este esto hay
-    la las lo los me mi muy no nos o para pero por puede qué que quién se si sin sobre son su sus un una y
-    alla che chi ci come con cosa da dei del della delle di do dove gli ha ho i il in io la le lo ma mi nel nella non
-    perché più può quale quali quando quanti quanto sono sua sul sulla tra tu um uma à ao da das do dos é em na nas no
-    nos onde os ou pelo porque qual quais quem são seu sua você
-    dan dat de een en er het hij hoe ik is kan met niet of om ook op te van voor waar waarom wat welke wie worden zijn""".split()
-)
+_ASKING = Path(__file__).parent / "data" / "asking.txt"  # words that ask and join, in seven languages
 
 
 @lru_cache(maxsize=65_536)
@@ -46,7 +29,13 @@ def _stem(word: str) -> tuple[str, ...]:
         return (word,) if len(word) == 1 else tuple(word[at : at + 2] for at in range(len(word) - 1))
     parts = [part for part in word.split("_") if part]
     whole = (word,) if len(parts) > 1 else ()
-    return (*whole, *(part[:_STEM_CHARACTERS] for part in parts))
+    single = (part[:-1] if len(part) > 3 and part.endswith("s") else part for part in parts)  # "pumps"
+    return (*whole, *(part[:_STEM_CHARACTERS] for part in single))
+
+
+@lru_cache(maxsize=1)
+def _asking() -> frozenset[str]:
+    return frozenset(_ASKING.read_text(encoding="utf-8").split())
 
 
 def terms(text: str, *, asking: bool = False) -> Iterator[str]:
@@ -55,7 +44,7 @@ def terms(text: str, *, asking: bool = False) -> Iterator[str]:
     With `asking` the words that ask and join ("what", "is", "of") are left out: they name nothing.
     """
     for match in _RUN.finditer(text.casefold()):
-        if not (asking and match.group() in _ASKING):
+        if not (asking and match.group() in _asking()):
             yield from _stem(match.group())
 
 
@@ -81,7 +70,7 @@ class WordIndex:
         return float(np.log1p((self.passages - count + 0.5) / (count + 0.5)))
 
     def shares(self, asked: Sequence[str]) -> FloatArray:
-        """Shape (passages,): the share [0, 1] of what `asked` names, by rarity, that each passage names too."""
+        """Shape (passages,): share [0, 1] of what `asked` names, by rarity, that each passage names too."""
         out = np.zeros(self.passages, dtype=np.float32)
         total = 0.0
         for term in dict.fromkeys(asked):
