@@ -180,6 +180,7 @@ def _shortened(text: str, most: int = 120) -> str:
 
 _WHY_NOT = {
     Reason.UNRELATED: "Not about your documents: they do not speak of what was asked.",
+    Reason.INDEXING: "The documents are still being indexed; this answer went on without them.",
     Reason.NO_SNIPPETS: "Nothing was retrieved for this question, so there is nothing to check against.",
     Reason.EMPTY_ANSWER: "The reply is empty.",
     Reason.NO_CLAIMS: "The reply states nothing to check (a greeting, a question, a refusal or code).",

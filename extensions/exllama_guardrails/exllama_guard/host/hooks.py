@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from exllama_guard.core.measures import NotScored, Reason
 from exllama_guard.core.ports import Found
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.host.acting.lines import strip_sent_lines
@@ -110,6 +111,13 @@ def _knowledge(monitor: Monitor, question: str, text: str, earlier: Sequence[str
     if OPENING in text and find_blocks(text):
         return Found()
     retriever = monitor.knowledge
-    if retriever is None:
-        return Found()
-    return retriever.search(question, earlier, monitor.settings.knowledge_snippets)
+    count = monitor.settings.knowledge_snippets
+    found = retriever.search(question, earlier, count) if retriever is not None else _NOT_READY
+    if found.nothing is not None and found.nothing.reason is Reason.INDEXING:
+        report("The knowledge folder is not indexed yet; this turn goes on without it.", "knowledge folder")
+    else:
+        monitor.clear_problem("knowledge folder")
+    return found
+
+
+_NOT_READY = Found(nothing=NotScored(Reason.INDEXING))
