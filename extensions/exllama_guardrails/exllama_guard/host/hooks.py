@@ -9,7 +9,7 @@ from exllama_guard.core.measures import NotScored, Reason
 from exllama_guard.core.ports import Found
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.host.acting.lines import strip_sent_lines
-from exllama_guard.host.guard import guarded
+from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.session import Session, session
 from exllama_guard.host.turn.question import question_of_prompt, user_texts, with_stripped_blocks
 from exllama_guard.host.webui import is_switched_on
