@@ -208,7 +208,7 @@ class TurnRequest:
     extensions: tuple[str, ...] | None = None  # the other extensions that were on; None: not known
     system_prompt: str = ""  # not kept in traces
     nothing: NotScored | None = (
-        None  # why the knowledge folder gave no snippet; None: it gave some, or is off
+        None  # why the folder gave no snippet; traces have it as the reason of `support`
     )
 
 
