@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from exllama_guard.core.measures import NotScored, Reason
+from exllama_guard.core.ports import Found
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.errors import EmbedderError
 from exllama_guard.host import guard, hooks, webui
@@ -44,11 +46,11 @@ class _Retriever:
         self.found, self.error, self.asked = found, error, []
         self.index_hash = "sha256:0"
 
-    def retrieve(self, question, k):
+    def search(self, question, earlier, k):
         self.asked.append((question, k))
         if self.error is not None:
             raise self.error
-        return self.found
+        return Found(self.found, None if self.index_hash else NotScored(Reason.INDEXING))
 
     def lookup(self, text):
         return next((snippet for snippet in self.found if snippet.text == text), None)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from exllama_guard.core.snippets import Span, words
 from exllama_guard.errors import EmbedderError, SourceError
+from exllama_guard.sources.knowledge_build import Builder
 from exllama_guard.sources.knowledge_cache import VectorCache
 from exllama_guard.sources.knowledge_folder import KnowledgeFolder
 from exllama_guard.sources.knowledge_split import MAX_WORDS, snippet_spans
@@ -160,8 +161,8 @@ def test_vectors_are_kept_on_disk_and_the_hashes_are_the_same_again(opened):
 
 def test_a_damaged_vector_file_is_made_again(opened, tmp_path):
     opened().refresh()
-    (stored,) = (tmp_path / "cache").glob("*.npz")
-    stored.write_bytes(b"not an archive")
+    (stored,) = (tmp_path / "cache").glob("vectors-*")
+    stored.write_bytes(b"not a file of vectors")
     assert opened().refresh().snippets == 3
 
 
@@ -198,7 +199,11 @@ def test_progress_is_told_and_ends_ready(opened):
     told = []
     opened(on_progress=told.append).refresh()
     assert told[0].building and told[-1].ready
-    assert any(status.total == 3 for status in told)
+    assert [(status.done, status.total) for status in told if status.building and status.total] == [
+        (0, 2),
+        (1, 2),
+    ]
+    assert "Indexing 1 of 2 files" in next(status.progress for status in told if status.total)
 
 
 def test_questions_from_many_threads_during_a_build_agree(opened):
@@ -311,19 +316,19 @@ def test_a_link_out_of_the_folder_is_left_out_and_told(opened, folder, tmp_path)
 def test_a_fault_of_ours_while_it_is_read_is_told_and_the_next_reading_works(opened, monkeypatch):
     told = []
     retriever = opened(on_progress=told.append)
-    read = KnowledgeFolder._read_file
+    read = Builder._take
 
     def broken(*_):
         raise ZeroDivisionError("by accident")
 
-    monkeypatch.setattr(KnowledgeFolder, "_read_file", broken)
+    monkeypatch.setattr(Builder, "_take", broken)
     retriever.build()
     retriever._thread.join(120)
     assert "a fault (ZeroDivisionError)" in told[-1].problems[0]
     assert not told[-1].building
     assert retriever.retrieve("What?", 3) == ()
     retriever._thread.join(120)  # a question looks again whether the folder has changed
-    monkeypatch.setattr(KnowledgeFolder, "_read_file", read)
+    monkeypatch.setattr(Builder, "_take", read)
     retriever.build()
     retriever._thread.join(120)
     assert told[-1].problems == ()

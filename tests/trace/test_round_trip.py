@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 # What a trace leaves out (docs/decisions/traces.md), and what it makes of it.
 NOT_KEPT = {
-    TurnRequest: {"prompt": "", "answer_prefix": "", "anchor": None, "system_prompt": ""},
+    TurnRequest: {"prompt": "", "answer_prefix": "", "anchor": None, "system_prompt": "", "nothing": None},
     TurnReport: {"notes": (), "beside": 0},
 }
 

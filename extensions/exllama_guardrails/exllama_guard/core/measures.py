@@ -22,6 +22,7 @@ class Reason(str, Enum):
     NO_CLAIMS = "the answer claims nothing"
     EMPTY_ANSWER = "empty answer"
     UNRELATED = "not about your documents"
+    INDEXING = "the documents are still being indexed"
     ZERO_VECTOR = "text without content for the embedder"
     EMBEDDER_MISSING = "embedder missing"
     EMBEDDER_FAILED = "embedder failed"

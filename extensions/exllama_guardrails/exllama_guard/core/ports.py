@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from exllama_guard.core.measures import FloatArray
+from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.core.turns import SupportReport, TurnReport
 
@@ -55,6 +55,19 @@ class TokenEmbedder(Embedder, Protocol):
 
         Raises:
             EmbedderError: The model is missing or failed.
+        """
+        ...
+
+
+@runtime_checkable
+class QuestionEmbedder(Embedder, Protocol):
+    """An embedder at which a question on the path of a reply goes before everything that waits. Optional."""
+
+    def embed_question(self, text: str) -> FloatArray:
+        """Shape (d,): the vector that `embed` gives; it waits for one other text at most.
+
+        Raises:
+            EmbedderError: The model is missing or failed, or does not answer in time.
         """
         ...
 
@@ -144,6 +157,17 @@ class TraceSink(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search gave: snippets, or why there are none (None where nothing was looked for)."""
+
+    snippets: tuple[Snippet, ...] = ()
+    nothing: NotScored | None = None
+
+
+NOTHING_ASKED = Found()
+
+
 class Retriever(Protocol):
     """Finds snippets for a question."""
 
@@ -153,7 +177,14 @@ class Retriever(Protocol):
         ...
 
     def retrieve(self, question: str, k: int) -> tuple[Snippet, ...]:
-        """At most `k` snippets, nearest first."""
+        """At most `k` snippets, best first, whether or not they bear on the question."""
+        ...
+
+    def search(self, question: str, earlier: Sequence[str], k: int) -> Found:
+        """At most `k` snippets that bear on the question, best first; else why there are none.
+
+        `earlier` are the user's messages before it, oldest first: a question may lean on them.
+        """
         ...
 
     def lookup(self, text: str) -> Snippet | None:

@@ -208,6 +208,9 @@ class TurnRequest:
     started_at_s: float = 0.0  # seconds since the epoch
     extensions: tuple[str, ...] | None = None  # the other extensions that were on; None: not known
     system_prompt: str = ""  # not kept in traces
+    nothing: NotScored | None = (
+        None  # why the folder gave no snippet; traces have it as the reason of `support`
+    )
 
 
 @dataclass(frozen=True, slots=True)

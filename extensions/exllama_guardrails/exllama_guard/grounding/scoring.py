@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.core.ports import Embedder, SupportScorer
@@ -55,6 +55,8 @@ def score_turn(
     """
     started = time.perf_counter()
     support = scorer.score(answer, final=finish is not Finish.STREAMING)
+    if request.nothing is not None and support.support == NotScored(Reason.NO_SNIPPETS):
+        support = replace(support, support=request.nothing)
     cited_ids = _cited_ids(answer, request.snippets)
     by_id = {snippet.snippet_id: index for index, snippet in enumerate(request.snippets)}
     cited = tuple(by_id[snippet_id] for snippet_id in cited_ids)
@@ -173,6 +175,8 @@ def _reasons(support: SupportReport) -> list[str]:
 
 
 def _why_not(value: NotScored) -> str:
+    if value.reason is Reason.INDEXING and value.detail:
+        return value.detail
     return _WHY_NOT.get(value.reason, f"Not measured: {value.reason.value}.")
 
 
@@ -183,6 +187,7 @@ def _shortened(text: str, most: int = 120) -> str:
 
 _WHY_NOT = {
     Reason.UNRELATED: "Not about your documents: they do not speak of what was asked.",
+    Reason.INDEXING: "The documents are still being indexed; this answer went on without them.",
     Reason.NO_SNIPPETS: "Nothing was retrieved for this question, so there is nothing to check against.",
     Reason.EMPTY_ANSWER: "The reply is empty.",
     Reason.NO_CLAIMS: "The reply states nothing to check (a greeting, a question, a refusal or code).",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from exllama_guard.core.measures import NotScored, Reason
+from exllama_guard.core.ports import Found
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.host.acting.lines import strip_sent_lines
 from exllama_guard.host.guard import guarded, report
 from exllama_guard.host.session import Session, session
-from exllama_guard.host.turn.question import question_of_prompt, with_stripped_blocks
+from exllama_guard.host.turn.question import question_of_prompt, user_texts, with_stripped_blocks
 from exllama_guard.host.webui import is_switched_on
 from exllama_guard.monitor import Monitor
 from exllama_guard.sources import OPENING, find_blocks, format_block
@@ -59,8 +62,10 @@ def chat_input_modifier(text: str, visible_text: str, state: dict[str, Any]) -> 
         return text, visible_text
     note = now.notes.of(state)
     note.question = text
-    note.knowledge = _knowledge(now.monitor, text, text)
-    return _with_block(note.knowledge, text), visible_text
+    note.knowledge = _knowledge(
+        now.monitor, text, text, user_texts(note.history or state.get("history") or {})
+    )
+    return _with_block(note.knowledge.snippets, text), visible_text
 
 
 @guarded(lambda text, state, is_chat=False: text)
@@ -70,8 +75,8 @@ def input_modifier(text: str, state: dict[str, Any], is_chat: bool = False) -> s
     if now is None or is_chat or not now.monitor.settings.knowledge_folder:
         return text
     note = now.notes.of(state)
-    note.knowledge = _knowledge(now.monitor, question_of_prompt(text), text)
-    return _with_block(note.knowledge, text)
+    note.knowledge = _knowledge(now.monitor, question_of_prompt(text), text, ())
+    return _with_block(note.knowledge.snippets, text)
 
 
 @guarded(lambda text, state, is_chat=False: text)
@@ -90,25 +95,29 @@ def _with_block(snippets: tuple[Snippet, ...], text: str) -> str:
     return f"{format_block(snippets, short=True)}\n\n{text}" if snippets else text
 
 
-def _nothing(monitor: Monitor, question: str, text: str) -> tuple[Snippet, ...]:
-    return ()
+def _nothing(monitor: Monitor, question: str, text: str, earlier: Sequence[str]) -> Found:
+    return Found()
 
 
 @guarded(_nothing)
-def _knowledge(monitor: Monitor, question: str, text: str) -> tuple[Snippet, ...]:
-    """The knowledge folder's best passages; none where no folder is set or its index is not ready.
+def _knowledge(monitor: Monitor, question: str, text: str, earlier: Sequence[str]) -> Found:
+    """The knowledge folder's passages that bear on the question, or why there are none.
 
     None, too, where the text of the question brings snippets in a block: who put them there has retrieved
     already, and two lists would number their passages alike.
     """
     if not monitor.settings.knowledge_folder or not question.strip():
-        return ()
+        return Found()
     if OPENING in text and find_blocks(text):
-        return ()
+        return Found()
     retriever = monitor.knowledge
-    found = retriever.retrieve(question, monitor.settings.knowledge_snippets) if retriever is not None else ()
-    if retriever is None or not retriever.index_hash:
+    count = monitor.settings.knowledge_snippets
+    found = retriever.search(question, earlier, count) if retriever is not None else _NOT_READY
+    if found.nothing is not None and found.nothing.reason is Reason.INDEXING:
         report("The knowledge folder is not indexed yet; this turn goes on without it.", "knowledge folder")
-        return ()
-    monitor.clear_problem("knowledge folder")
+    else:
+        monitor.clear_problem("knowledge folder")
     return found
+
+
+_NOT_READY = Found(nothing=NotScored(Reason.INDEXING))

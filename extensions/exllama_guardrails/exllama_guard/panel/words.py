@@ -63,6 +63,7 @@ PROXY_NOTE = "No anchor was given, so the best supporting snippet stands in."
 REASON_WORDS = {
     Reason.NO_QUESTION: "there was no question",
     Reason.NO_SNIPPETS: "nothing was retrieved",
+    Reason.INDEXING: "the documents are still being indexed",
     Reason.NO_ANCHOR: "no passage to compare with",
     Reason.NO_CITATIONS: "the answer cites nothing",
     Reason.NO_CLAIMS: "the reply states nothing to check",

@@ -1,62 +1,42 @@
-"""A folder of .md, .txt and .pdf files as a retriever: split, embedded, searched by cosine similarity."""
+"""A folder of documents as a retriever: split, embedded, searched by meaning and by words."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from exllama_guard.core.folders import user_cache_folder
-from exllama_guard.core.measures import FloatArray
-from exllama_guard.core.ports import Embedder
-from exllama_guard.core.snippets import Offsets, Origin, Snippet, make_snippet
-from exllama_guard.errors import EmbedderError, SourceError
+from exllama_guard.core.measures import FloatArray, NotScored, Reason
+from exllama_guard.core.ports import Embedder, Found, QuestionEmbedder
+from exllama_guard.core.snippets import Snippet
+from exllama_guard.errors import EmbedderError
+from exllama_guard.grounding import asked_together, talk_of
+from exllama_guard.sources.knowledge_build import Builder, KnowledgeStatus, ReadDocument, at_low_priority
 from exllama_guard.sources.knowledge_cache import VectorCache
-from exllama_guard.sources.knowledge_files import files_of
+from exllama_guard.sources.knowledge_document import read_document
 from exllama_guard.sources.knowledge_index import Index
-from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA, Splitter, sentence_spans, snippet_spans
-from exllama_guard.sources.knowledge_text import SUFFIXES, Source, read_source
+from exllama_guard.sources.knowledge_search import Asked, Passage, ranked, that_help
+from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA, Splitter, sentence_spans
 
 __all__ = ["KnowledgeFolder", "KnowledgeStatus"]
 
-_BATCH = 32
 _RECHECK_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class KnowledgeStatus:
-    """What the panel shows: whether questions can be answered, how far the build is, what went wrong."""
-
-    ready: bool = False
-    building: bool = False
-    files: int = 0
-    snippets: int = 0
-    done: int = 0  # snippets embedded in the running build
-    total: int = 0
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """One file's snippets as they were when it had this size and time."""
-
-    stamp: tuple[int, int]
-    snippets: tuple[Snippet, ...]
-    embedded_texts: tuple[str, ...]
-    problems: tuple[str, ...]
 
 
 class KnowledgeFolder:
     """Retriever over one folder. Thread-safe.
 
     The first build starts with `build` or the first question; a question waits for it up to
-    `first_build_wait_s`. Later changes of files are picked up in the background, one build at a time.
-    The lock protects the status, the current index and the running build's thread.
+    `first_build_wait_s`, and is answered from what is indexed by then. Later changes of files are picked up
+    in the background, one build at a time. The lock protects the status, the current index and the running
+    build's thread.
     """
 
     def __init__(
@@ -66,28 +46,35 @@ class KnowledgeFolder:
         *,
         cache_folder: Path | None = None,
         splitter: Splitter = sentence_spans,
+        read: ReadDocument | None = None,
         on_progress: Callable[[KnowledgeStatus], None] | None = None,
         first_build_wait_s: float = 60.0,
     ) -> None:
-        """Remembers what to index; nothing is read before `build`, `refresh` or `retrieve`."""
-        self._folder = Path(folder).expanduser().resolve()
+        """Remembers what to index; nothing is read before `build`, `refresh` or `retrieve`.
+
+        `read` gives the document at a path, which messages call by the second argument; None: read here.
+        """
+        place = Path(folder).expanduser().resolve()
         self._embedder = embedder
-        self._splitter = splitter
         self._on_progress = on_progress
         self._first_build_wait_s = first_build_wait_s
-        self._cache = VectorCache(
-            cache_folder or user_cache_folder() / "knowledge",
-            f"{embedder.id}\0{CHUNK_SCHEMA}\0{self._folder}",
+        self._builder = Builder(
+            place,
+            embedder,
+            read or partial(read_document, splitter=splitter),
+            VectorCache(
+                cache_folder or user_cache_folder() / "knowledge", f"{embedder.id}\0{CHUNK_SCHEMA}\0{place}"
+            ),
+            tell=self._report,
+            publish=self._publish,
         )
         self._lock = threading.Lock()
         self._building = threading.Lock()  # held for a whole build: one at a time
         self._built = threading.Event()
         self._thread: threading.Thread | None = None
-        self._files: dict[str, _File] = {}
         self._index: Index | None = None
         self._status = KnowledgeStatus()
         self._checked_at_s = float("-inf")
-        self._retry = True
 
     @property
     def status(self) -> KnowledgeStatus:
@@ -108,9 +95,9 @@ class KnowledgeFolder:
             return self._index.vectors_hash if self._index else ""
 
     def build(self) -> None:
-        """Starts a build in the background unless one is running."""
+        """Starts a build in the background unless one is running or the folder is closed."""
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            if self._builder.stop.is_set() or (self._thread is not None and self._thread.is_alive()):
                 return
             self._thread = threading.Thread(
                 target=self._refresh_or_report, name="knowledge-folder", daemon=True
@@ -121,25 +108,23 @@ class KnowledgeFolder:
     def refresh(self) -> KnowledgeStatus:
         """The status after files that are new, changed or gone have been taken in; waits for the build."""
         with self._building:
-            self._report(replace(self.status, building=True, done=0, total=0))
-            files, problems = self._read_files()
-            if self._index is None or self._retry or files != self._files:
-                problems += self._embed(files)
-            counted = sum(1 for file in files.values() if file.snippets)
-            index = self._index
-            self._report(
-                KnowledgeStatus(
-                    ready=index is not None,
-                    files=counted,
-                    snippets=len(index.snippets) if index else 0,
-                    problems=tuple(problems),
-                )
-            )
+            self._report(replace(self.status, building=True, done=0, total=0, left_s=None))
+            try:
+                self._builder.run()
+            except EmbedderError as error:
+                self._report(replace(self.status, building=False, problems=(str(error),)))
+            if self._builder.stop.is_set():
+                self._report(replace(self.status, building=False))
             self._built.set()
             return self.status
 
+    def close(self) -> None:
+        """Ends a running build after the texts that are in work; what is indexed can still be searched."""
+        self._builder.stop.set()
+
     def _refresh_or_report(self) -> None:
         """`refresh` on a thread of its own: a fault is told, and Python logs it with its traceback."""
+        at_low_priority()
         try:
             self.refresh()
         finally:
@@ -153,32 +138,37 @@ class KnowledgeFolder:
                 self._report(replace(self.status, building=False, problems=(reported,)))
 
     def retrieve(self, question: str, k: int) -> tuple[Snippet, ...]:
-        """At most `k` snippets as s1, s2, ... nearest first; none for a blank question or without an index.
+        """At most `k` snippets as s1, s2, ... best first; none for a blank question or without an index.
 
         Raises:
             EmbedderError: The embedder is missing or failed.
         """
+        index = self._ready()
+        if index is None or not question.strip() or k < 1:
+            return ()
+        return self._snippets(index, self._ranked(index, question, question, k))
+
+    def search(self, question: str, earlier: Sequence[str], k: int) -> Found:
+        """At most `k` snippets that bear on the question, best first; else why there are none.
+
+        Raises:
+            EmbedderError: The embedder is missing or failed.
+        """
+        index = self._ready()
         if not question.strip() or k < 1:
-            return ()
-        self._recheck()
-        self._built.wait(self._first_build_wait_s)
-        with self._lock:
-            index = self._index
-        if index is None or not index.snippets:
-            return ()
-        vector = self._embedder.embed([question])[0]
-        if not vector.any():
-            return ()
-        return tuple(
-            replace(
-                index.snippets[row],
-                snippet_id=f"s{rank}",
-                score=similarity,
-                index_hash=index.index_hash,
-                analyzer=self._embedder.id,
-            )
-            for rank, (row, similarity) in enumerate(index.nearest(vector, k), start=1)
-        )
+            return Found()
+        found: Sequence[Passage] = ()
+        if index is not None:
+            together = asked_together(question, earlier)
+            talk = talk_of(question, earlier[-1] if earlier else "")
+            found = that_help(self._ranked(index, question, together, k), talk, index.scale)
+        if index is not None and found:
+            return Found(self._snippets(index, found))
+        status = self.status
+        if index is None or status.building:
+            waits = status.progress or "The documents are still being read."
+            return Found(nothing=NotScored(Reason.INDEXING, waits))
+        return Found(nothing=NotScored(Reason.UNRELATED) if index.snippets else None)
 
     def lookup(self, text: str) -> Snippet | None:
         """The indexed snippet with exactly this text; None where there is none."""
@@ -186,6 +176,35 @@ class KnowledgeFolder:
             index = self._index
         found = index.by_text.get(text) if index else None
         return replace(found, index_hash=index.index_hash) if index and found else None
+
+    def _ready(self) -> Index | None:
+        """The index to search, after a look whether the folder has changed; None where there is none yet."""
+        self._recheck()
+        self._built.wait(self._first_build_wait_s)
+        with self._lock:
+            return self._index
+
+    def _ranked(self, index: Index, question: str, together: str, k: int) -> tuple[Passage, ...]:
+        vectors = self._vectors(dict.fromkeys((question, together)))
+        return ranked(index, Asked(vectors, together), k) if index.snippets else ()
+
+    def _vectors(self, texts: Sequence[str] | dict[str, None]) -> FloatArray:
+        """The vectors of what is asked, shape (texts, d); a build that runs is not waited for."""
+        if isinstance(self._embedder, QuestionEmbedder):
+            return np.stack([self._embedder.embed_question(text) for text in texts])
+        return self._embedder.embed(list(texts))
+
+    def _snippets(self, index: Index, found: Sequence[Passage]) -> tuple[Snippet, ...]:
+        return tuple(
+            replace(
+                index.snippets[passage.row],
+                snippet_id=f"s{rank}",
+                score=passage.cosine,
+                index_hash=index.index_hash,
+                analyzer=self._embedder.id,
+            )
+            for rank, passage in enumerate(found, start=1)
+        )
 
     def _recheck(self) -> None:
         now_s = time.monotonic()
@@ -196,115 +215,12 @@ class KnowledgeFolder:
         if due:
             self.build()
 
+    def _publish(self, index: Index) -> None:
+        with self._lock:
+            self._index = index
+
     def _report(self, status: KnowledgeStatus) -> None:
         with self._lock:
             self._status = status
         if self._on_progress is not None:
             self._on_progress(status)
-
-    def _read_files(self) -> tuple[dict[str, _File], list[str]]:
-        files: dict[str, _File] = {}
-        problems: list[str] = []
-        for path in self._paths(problems):
-            shown = path.relative_to(self._folder).as_posix()
-            try:
-                stat = path.stat()
-                stamp = (stat.st_mtime_ns, stat.st_size)
-                known = self._files.get(shown)
-                file = known if known and known.stamp == stamp else self._read_file(path, shown, stamp)
-            except SourceError as error:
-                problems.append(str(error))
-                continue
-            except OSError as error:
-                problems.append(f"{shown} cannot be read ({error.strerror or error}); check its permissions.")
-                continue
-            files[shown] = file
-            problems.extend(file.problems)
-        if not files and not problems:
-            problems.append(
-                f"The knowledge folder '{self._folder.name}' holds no .md, .txt or .pdf file; put some there."
-            )
-        return files, problems
-
-    def _paths(self, problems: list[str]) -> Iterator[Path]:
-        """Readable files in order of their names, those behind links last."""
-        if not self._folder.is_dir():
-            problems.append(
-                f"The knowledge folder '{self._folder.name}' is not there; "
-                "check the setting knowledge_folder."
-            )
-            return
-        yield from files_of(self._folder, SUFFIXES, problems.append)
-
-    def _read_file(self, path: Path, shown: str, stamp: tuple[int, int]) -> _File:
-        source = read_source(path, shown)
-        snippets: list[Snippet] = []
-        texts: list[str] = []
-        for name, heading, start, end in _places(source, self._splitter):
-            text = source.text[start:end]
-            snippets.append(
-                make_snippet(
-                    text,
-                    position=len(snippets),
-                    snippet_id=f"{shown}:{start}-{end}",
-                    section_id=f"{shown}#{name}" if name else shown,
-                    source_url=shown,
-                    offsets=Offsets(start, end),
-                    origin=Origin.KNOWLEDGE,
-                )
-            )
-            texts.append(f"{heading}\n{text}" if heading else text)
-        return _File(stamp, tuple(snippets), tuple(texts), source.problems)
-
-    def _embed(self, files: dict[str, _File]) -> list[str]:
-        """Makes `files` the index; returns problems. The index stays as it was when the embedder fails."""
-        texts = {VectorCache.key(text): text for file in files.values() for text in file.embedded_texts}
-        known = self._cache.load()
-        try:
-            vectors = self._vectors_of(texts, known)
-        except EmbedderError as error:
-            self._retry = True
-            return [str(error)]
-        problems: list[str] = []
-        if vectors.keys() != known.keys():
-            try:
-                self._cache.save(vectors)
-            except SourceError as error:
-                problems.append(str(error))  # the index works all the same
-        keys = [VectorCache.key(text) for file in files.values() for text in file.embedded_texts]
-        rows = np.stack([vectors[key] for key in keys]) if keys else np.zeros((0, 0), dtype=np.float32)
-        snippets = tuple(snippet for file in files.values() for snippet in file.snippets)
-        index = Index.of(self._embedder.id, snippets, rows)
-        with self._lock:
-            self._index = index
-        self._files, self._retry = files, False
-        return problems
-
-    def _vectors_of(
-        self, texts: dict[bytes, str], known: Mapping[bytes, FloatArray]
-    ) -> dict[bytes, FloatArray]:
-        """The vector of each text by its key, the unknown ones embedded in batches."""
-        vectors = {key: known[key] for key in texts if key in known}
-        pending = [key for key in texts if key not in known]
-        for at in range(0, len(pending), _BATCH):
-            self._report(replace(self.status, done=len(vectors), total=len(texts)))
-            part = pending[at : at + _BATCH]
-            rows = self._embedder.embed([texts[key] for key in part])
-            vectors.update(zip(part, rows, strict=True))
-        if self._index is None and texts and not pending:
-            self._embedder.embed([next(iter(texts.values()))])  # loads it here: a question would wait for it
-        return vectors
-
-
-def _places(source: Source, splitter: Splitter) -> Iterator[tuple[str, str, int, int]]:
-    """Each snippet's section name (unique in its file), heading to embed with it, start and end."""
-    title = next((section.heading for section in source.sections if section.heading), "")
-    seen: dict[str, int] = {}
-    for section in source.sections:
-        name = section.heading
-        if name:
-            seen[name] = count = seen.get(name, 0) + 1
-            name = name if count == 1 else f"{name} ({count})"
-        heading = name if name == title or not title else f"{title}: {name}"
-        for span in snippet_spans(source.text, section.span, splitter):
-            yield name, heading, span.start, span.end

@@ -1,17 +1,19 @@
-"""The searched side of a knowledge folder: snippets, their unit vectors, and the hashes that name them."""
+"""The searched side of a knowledge folder: snippets, their unit vectors, their words, and their hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.snippets import Snippet, content_hash
+from exllama_guard.sources.knowledge_scale import Scale
 from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA
+from exllama_guard.sources.knowledge_words import WordIndex
 
 __all__ = ["Index"]
 
@@ -20,32 +22,41 @@ DUPLICATE_COSINE = 0.97  # two snippets this close say the same; the farther one
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Snippets with their vectors, shape (snippets, d), unit rows in the same order."""
+    """Snippets with their vectors, shape (snippets, d), unit rows in the same order, and their words."""
 
     snippets: tuple[Snippet, ...]
     vectors: FloatArray
+    words: WordIndex
+    scale: Scale
     index_hash: str
     vectors_hash: str
     by_text: Mapping[str, Snippet]
 
     @classmethod
-    def of(cls, embedder_id: str, snippets: Sequence[Snippet], vectors: FloatArray) -> Index:
-        """The index of `snippets` with its two hashes."""
+    def of(
+        cls,
+        embedder_id: str,
+        snippets: Sequence[Snippet],
+        vectors: FloatArray,
+        texts: Sequence[str],
+        scale: Scale,
+    ) -> Index:
+        """The index of `snippets` with its two hashes; `texts` are what was embedded for each."""
+        named = [f"{snippet.source_url}\n{text}" for snippet, text in zip(snippets, texts, strict=True)]
         recipe_hash = _index_hash(embedder_id, snippets, vectors)
         by_text = {snippet.text: snippet for snippet in reversed(snippets)}
-        return cls(tuple(snippets), vectors, recipe_hash, _vectors_hash(snippets, vectors), by_text)
+        hashed = _vectors_hash(snippets, vectors)
+        return cls(tuple(snippets), vectors, WordIndex.of(named), scale, recipe_hash, hashed, by_text)
 
-    def nearest(self, vector: FloatArray, k: int) -> list[tuple[int, float]]:
-        """Rows and cosines of at most `k` nearest snippets, nearest first, without near copies."""
-        similarities = self.vectors @ vector
+    def without_copies(self, rows: Iterable[int], k: int) -> list[int]:
+        """At most `k` of `rows` in their order, without near copies of those before them."""
         chosen: list[int] = []
-        for row in np.argsort(-similarities, kind="stable"):
-            if chosen and float(np.max(self.vectors[chosen] @ self.vectors[row])) >= DUPLICATE_COSINE:
-                continue
-            chosen.append(int(row))
+        for row in map(int, rows):
             if len(chosen) == k:
                 break
-        return [(row, float(similarities[row])) for row in chosen]
+            if not chosen or float(np.max(self.vectors[chosen] @ self.vectors[row])) < DUPLICATE_COSINE:
+                chosen.append(row)
+        return chosen
 
 
 def _index_hash(embedder_id: str, snippets: Sequence[Snippet], vectors: FloatArray) -> str:
@@ -56,7 +67,7 @@ def _index_hash(embedder_id: str, snippets: Sequence[Snippet], vectors: FloatArr
         "embed_rev": None,
         "dim": int(vectors.shape[1]) if vectors.size else None,
         "normalized": True,
-        "metric": "cosine",
+        "metric": "cosine, and share of the words",
         "tokenizer_hash": None,
         "unicode_form": "as in the file",
         "chunk_schema": CHUNK_SCHEMA,

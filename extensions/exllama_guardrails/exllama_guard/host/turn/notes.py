@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exllama_guard.core.snippets import Snippet
+from exllama_guard.core.ports import NOTHING_ASKED, Found
 
 __all__ = ["TurnNote", "TurnNotes"]
 
@@ -22,7 +22,7 @@ class TurnNote:
     state: Mapping[str, Any]
     history: Mapping[str, Any] | None = None  # the host's working copy, which gets the new attachments
     question: str | None = None  # None: the chat input hook did not run (regenerate, continue, tool turn)
-    knowledge: tuple[Snippet, ...] = ()
+    knowledge: Found = NOTHING_ASKED
 
 
 class TurnNotes:

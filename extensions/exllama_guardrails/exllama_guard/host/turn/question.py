@@ -8,7 +8,7 @@ from typing import Any
 
 from exllama_guard.sources import OPENING, without_blocks
 
-__all__ = ["last_user_text", "last_answer", "question_of_prompt", "with_stripped_blocks"]
+__all__ = ["last_user_text", "user_texts", "last_answer", "question_of_prompt", "with_stripped_blocks"]
 
 _PLACEHOLDER = "<|BEGIN-VISIBLE-CHAT|>"  # the host's user message before a greeting
 _TAIL_CHARACTERS = 4_000
@@ -40,6 +40,18 @@ def last_user_text(history: Mapping[str, Any]) -> str:
         if message.get("role") == "user" and isinstance(text, str) and text.strip():
             return without_blocks(text).strip()
     return ""
+
+
+def user_texts(history: Mapping[str, Any], most: int = 4) -> tuple[str, ...]:
+    """The newest messages of the user, oldest first, without marked blocks; at most `most`."""
+    found: list[str] = []
+    for row in reversed(history.get("internal") or ()):
+        if len(found) == most:
+            break
+        text = last_user_text({"internal": [row]})
+        if text:
+            found.insert(0, text)
+    return tuple(found)
 
 
 def last_answer(history: Mapping[str, Any]) -> str:

@@ -84,13 +84,14 @@ def opening_of(
         tool_turn=asked.tool_turn,
         started_at_s=time.time(),
         system_prompt=_system_prompt(state) if is_chat else "",
+        nothing=note.knowledge.nothing,
     )
     gathered = Gathered(
         prompt=prompt,
         history=_copied(note.history or state.get("history") or {}),
         question=asked.question,
         handed_over=handed,
-        knowledge=note.knowledge,
+        knowledge=note.knowledge.snippets,
         lookup=monitor.knowledge.lookup if monitor.knowledge is not None else _unknown,
         other_texts=tuple(str(state[name]) for name in _TEXTS if state.get(name)),
         templates=webui.templates(state),
