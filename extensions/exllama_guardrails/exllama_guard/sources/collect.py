@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exllama_guard.core.snippets import Origin, Snippet, with_unique_ids
+from exllama_guard.grounding import answer_of
 from exllama_guard.sources.attachments import attachment_snippets, from_history, in_prompt
 from exllama_guard.sources.injected import injected_snippets
 from exllama_guard.sources.marked_block import OPENING, parse_snippets, without_blocks
-from exllama_guard.sources.tool_results import results, tool_snippets
+from exllama_guard.sources.tool_results import results, said_around_calls, tool_snippets
 
 __all__ = ["SOURCES", "Gathered", "Source", "collect_snippets"]
 
@@ -29,6 +31,8 @@ class Gathered:
     templates: tuple[str, ...] = ()
     look_for_injected: bool = False  # another extension that changes prompts is switched on
 
+
+_MARK = re.compile(r"</?[\w:|]{1,40}>")  # such as <think>, </seed:think>, <|channel|>
 
 # Snippets of one source, given those that were found before; their ids count on from there.
 Source = Callable[[Gathered, Sequence[Snippet]], Iterable[Snippet]]
@@ -94,10 +98,20 @@ def _known(gathered: Gathered, found: Iterable[Snippet]) -> list[str]:
     known = [gathered.question, *gathered.other_texts]
     for row in gathered.history.get("internal") or ():
         known += [without_blocks(str(text)) for text in row[:3] if text]
+        known += _parts_of_answer(str(row[1])) if len(row) > 1 and row[1] else ()
     for attachment in in_prompt(gathered.prompt, from_history(gathered.history)):
         url = f"URL: {attachment.url}\n" if attachment.url else ""
         known.append(f"Name: {attachment.name}\n{url}Contents:\n\n=====\n{attachment.content}")
         known.append(attachment.content)
     known += [content for _, content in results(gathered.history)]
+    known += said_around_calls(gathered.history)
     known += [snippet.text for snippet in found]
     return known
+
+
+def _parts_of_answer(text: str) -> Iterable[str]:
+    """An answer and what was thought before it, apart: a template writes its own marks around each."""
+    answer = answer_of(text)
+    if not answer or answer == text or not text.endswith(answer):
+        return ()
+    return (answer, *_MARK.split(text[: -len(answer)]))
