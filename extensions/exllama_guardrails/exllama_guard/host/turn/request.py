@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.core.turns import Channel, ModelInfo, TurnRequest
+from exllama_guard.grounding import answer_of
 from exllama_guard.host import webui
 from exllama_guard.host.turn.hand_over import taken_for
 from exllama_guard.host.turn.notes import TurnNote, TurnNotes
@@ -136,9 +137,12 @@ def _copied(history: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _continued(prompt: str, answer: str) -> str:
-    """The answer that the prompt ends with, because it is to be continued; "" where it does not."""
-    end = answer.strip()
-    return answer if end and prompt.rstrip().endswith(end) else ""
+    """The answer that the prompt ends with, because it is to be continued; "" where it does not.
+
+    A template may write what was thought before an answer in its own way (4.7.3), so the answer alone counts.
+    """
+    end, told = prompt.rstrip(), answer_of(answer).strip()
+    return answer if (told or answer.strip()) and end.endswith(told or answer.strip()) else ""
 
 
 def _answers_tool(state: Mapping[str, Any]) -> bool:
