@@ -255,7 +255,10 @@ def test_a_refusal_says_what_contradicts_and_names_an_attached_file():
         ),
     )
     lines = refusal(made).split("\n")
-    assert "- “The cache holds 8192 tokens.” (support 0.30: The answer says 8192; snippet s1 says 4096.)" in lines
+    assert (
+        "- “The cache holds 8192 tokens.” (support 0.30: The answer says 8192; snippet s1 says 4096.)"
+        in lines
+    )
     assert "- “The cache holds 4096 tokens.” [s1] notes.pdf" in lines
 
 

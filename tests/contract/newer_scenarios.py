@@ -93,7 +93,9 @@ def thinking_across_tools(host):
 
 def thinking_of_an_earlier_answer(host):
     """A template writes thinking and answer of an earlier message apart from each other."""
-    old = history(["What is a fence?", f"<think>\n{THOUGHT}\n</think>\n\nA fence is a wait until runs are equal."])
+    old = history(
+        ["What is a fence?", f"<think>\n{THOUGHT}\n</think>\n\nA fence is a wait until runs are equal."]
+    )
     with another_extension(host):
         host.say("And then?", host.state(history=old, instruction_template_str=THINKING))
     return {"thought_in_prompt": THOUGHT in host.model.prompts[-1]}
