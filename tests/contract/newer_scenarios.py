@@ -10,7 +10,7 @@ import types
 from contextlib import contextmanager
 from pathlib import Path
 
-from newer_texts import HITS, LINES, PAGE, THOUGHT
+from newer_texts import CHUNK, HITS, LINES, PAGE, THOUGHT
 from scripted_host import PAST, history
 
 THINKING = (
@@ -36,10 +36,11 @@ def _quiet(host):
 
 
 @contextmanager
-def another_extension(host):
-    """Another extension that may change prompts, switched on; it changes none."""
+def another_extension(host, **hooks):
+    """Another extension that may change prompts, switched on; without hooks given it changes none."""
     module = types.ModuleType("extensions.looking.script")
-    module.state_modifier = lambda state: state
+    for name, hook in (hooks or {"state_modifier": lambda state: state}).items():
+        setattr(module, name, hook)
     package = types.ModuleType("extensions.looking")
     package.script = module
     sys.modules.update({"extensions.looking": package, "extensions.looking.script": module})
@@ -227,7 +228,39 @@ def files_of_every_kind(host):
     return {"sent": sent}
 
 
+CARD = (
+    "{{char}} is a patient librarian of a small harbour town. {{user}} asks {{char}} about the sea each "
+    "evening.\n\n{{char}} likes short sentences, old maps and strong tea, and never speaks of the weather."
+)
+COMMAND = (
+    'Continue the chat dialogue below. Write a single reply for the character "<|character|>". '
+    "Reply directly, without starting the reply with the character name.\n\n<|prompt|>"
+)
+FORMS = {  # superbooga; superboogav2 with its three strategies; its own settings for prefix and separator
+    "superbooga": lambda asked: f"{asked}\nYour reply should be based on the context below:\n\n{CHUNK}",
+    "append": lambda asked: f"{asked}\n\n<<document chunk>>\n\n{CHUNK}\n\n<<document end>>\n\n",
+    "prepend": lambda asked: f"\n\n<<document chunk>>\n\n{CHUNK}\n\n<<document end>>\n\n{asked}",
+}
+
+
+def chunks_in_every_mode(host):
+    """superbooga's and superboogav2's forms in each mode, beside a character card and the host's command."""
+    told = {}
+    changes = {"context": CARD, "name2": "Mara", "name1": "Jo", "chat-instruct_command": COMMAND}
+    for mode in ("instruct", "chat", "chat-instruct"):
+        for name, form in {"nothing": lambda asked: asked, **FORMS}.items():
+
+            def custom_generate_chat_prompt(user_input, state, form=form, **kwargs):
+                return host.chat.generate_chat_prompt(form(user_input), state, **kwargs)
+
+            with another_extension(host, custom_generate_chat_prompt=custom_generate_chat_prompt):
+                host.say("What does the fence do?", host.state(mode=mode, history=history(PAST), **changes))
+            told[f"{mode} {name}"] = [CHUNK in host.model.prompts[-1], "Mara is a patient" in host.model.prompts[-1]]
+    return {"told": told}
+
+
 NEWER = (
     another_chat_in_view, thinking_across_tools, thinking_of_an_earlier_answer, continue_after_thinking,
     web_hits_of_a_tool, web_search_of_the_page, session_tab, tokens_shown_live, files_of_every_kind,
+    chunks_in_every_mode,
 )  # fmt: skip

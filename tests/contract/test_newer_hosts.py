@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from contract.newer_texts import HITS, LINES, PAGE, TEXT_FILES, THOUGHT
+from contract.newer_texts import CHUNK, HITS, LINES, PAGE, TEXT_FILES, THOUGHT
 from contract.scripted_host import ANSWER
 from contract.test_host_turns import QUESTION, only
 
@@ -73,3 +73,14 @@ def test_a_file_of_every_kind_is_a_snippet_with_its_name(seen):
         assert {snippet[1] for snippet in turn["snippets"]} == {name}
         text = " ".join(" ".join(snippet[3] for snippet in turn["snippets"]).split())
         assert all(line in text for line in LINES), name
+
+
+def test_host_instructions_and_character_cards_are_no_snippets_and_chunks_are(seen):
+    told = seen["chunks_in_every_mode"]["result"]["told"]
+    turns = seen["chunks_in_every_mode"]["turns"]
+    assert len(told) == len(turns) == 12
+    for (name, (has_chunk, _)), turn in zip(told.items(), turns, strict=True):
+        assert has_chunk is not name.endswith("nothing"), name
+        assert [s[3] for s in turn["snippets"]] == ([CHUNK] if has_chunk else []), name
+        assert turn["question"] == QUESTION
+    assert seen["chunks_in_every_mode"]["problems"] == []

@@ -86,7 +86,7 @@ def opening_of(
         started_at_s=time.time(),
         system_prompt=_system_prompt(state) if is_chat else "",
     )
-    others = [str(state[name]) for name in _TEXTS if state.get(name)]
+    others = [text for name in _TEXTS if state.get(name) for text in _written(str(state[name]), state)]
     others += [asked.answer_prefix] if asked.answer_prefix else []
     gathered = Gathered(
         prompt=prompt,
@@ -118,6 +118,11 @@ def _system_prompt(state: Mapping[str, Any]) -> str:
 
 def _unknown(text: str) -> None:
     return None
+
+
+def _written(text: str, state: Mapping[str, Any]) -> tuple[str, str]:
+    """A text of the settings as it stands there, and as the host writes it into a prompt."""
+    return text, webui.with_names(text, state)
 
 
 _TEXTS = ("custom_system_message", "context", "user_bio", "greeting")
