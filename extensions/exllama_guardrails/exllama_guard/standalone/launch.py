@@ -91,7 +91,13 @@ def _default(extension: Path, argv: Sequence[str]) -> int:
 
     given = parser(extension).parse_args(argv)
     if given.webui is not None:
-        return webui_install.start_webui(given.webui, extension, given.webui_python, given.webui_arguments)
+        return webui_install.start_webui(
+            given.webui,
+            extension,
+            given.webui_python,
+            given.webui_arguments,
+            setup_only=given.setup_only,
+        )
     if given.webui_arguments:
         raise UserError(f"'{given.webui_arguments[0]}' is only passed on with --webui; see --help.")
     options = run.options_of(given)
