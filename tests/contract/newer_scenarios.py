@@ -62,8 +62,8 @@ def another_chat_in_view(host):
     known = hasattr(host.chat, "set_viewing_unique_id")
     drawn, last = 0, None
     with _quiet(host):
-        for _, last in host.chat.generate_chat_reply_wrapper("What does the fence do?", state):
-            drawn += 1
+        for _, shown in host.chat.generate_chat_reply_wrapper("What does the fence do?", state):
+            drawn, last = drawn + 1, shown
             if known and drawn == 2:
                 host.chat.set_viewing_unique_id("chat-2")
         host.say("And the cache?", host.state(unique_id="chat-2"))
@@ -255,7 +255,10 @@ def chunks_in_every_mode(host):
 
             with another_extension(host, custom_generate_chat_prompt=custom_generate_chat_prompt):
                 host.say("What does the fence do?", host.state(mode=mode, history=history(PAST), **changes))
-            told[f"{mode} {name}"] = [CHUNK in host.model.prompts[-1], "Mara is a patient" in host.model.prompts[-1]]
+            told[f"{mode} {name}"] = [
+                CHUNK in host.model.prompts[-1],
+                "Mara is a patient" in host.model.prompts[-1],
+            ]
     return {"told": told}
 
 

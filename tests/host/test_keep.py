@@ -70,7 +70,9 @@ def test_the_file_that_the_host_was_started_with_is_the_one(host, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text("seed: 3", encoding="utf-8")
     shared.args.settings = str(other)
-    keep_settings(replace(Settings(), on_fail="refuse", trace_folder=str(tmp_path / "exllama_guardrails" / "traces")))
+    keep_settings(
+        replace(Settings(), on_fail="refuse", trace_folder=str(tmp_path / "exllama_guardrails" / "traces"))
+    )
     assert other.read_text("utf-8") == 'seed: 3\nexllama_guardrails-on_fail: "refuse"\n'
     assert not file.exists()
 
@@ -81,11 +83,15 @@ def test_a_host_that_refuses_to_write_is_said(host):
     with pytest.raises(UserError, match="could not be written"):
         keep_settings(replace(Settings(), on_fail="refuse"))
     del utils.save_file
-    with pytest.raises(UserError, match='put these lines .* on_fail: "refuse"'.replace(" on_fail", ".*on_fail")):
+    with pytest.raises(
+        UserError, match='put these lines .* on_fail: "refuse"'.replace(" on_fail", ".*on_fail")
+    ):
         keep_settings(replace(Settings(), on_fail="refuse"))
 
 
-@given(st.lists(st.sampled_from(["a: 1", "# c", "", "b:", "  - x", "- y", "exllama_guardrails-on_fail: show"])))
+@given(
+    st.lists(st.sampled_from(["a: 1", "# c", "", "b:", "  - x", "- y", "exllama_guardrails-on_fail: show"]))
+)
 def test_kept_twice_is_kept_once_and_every_foreign_line_stays(lines):
     before = "\n".join(lines)
     once = with_kept(before, {"on_fail": "refuse"})

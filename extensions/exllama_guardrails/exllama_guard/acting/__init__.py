@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from exllama_guard.acting.decision import Attempt, Decision, Way, choose, decide, decide_unchecked, repair_snippets
+from exllama_guard.acting.decision import (
+    Attempt,
+    Decision,
+    Way,
+    choose,
+    decide,
+    decide_unchecked,
+    repair_snippets,
+)
 from exllama_guard.acting.texts import (
     AWAITED,
     annotation,

@@ -52,7 +52,7 @@ def _closed(answer: str) -> str:
 
 
 def unchecked_line(answer: str, why: str) -> str:
-    """The line for under an answer without a verdict, with the blank line before it; `why` is one sentence."""
+    """The line for under an answer without a verdict, the blank line before it; `why` is a sentence."""
     return f"{_closed(answer)}\n\n{_MARK}this answer was not checked. {plain(why, _PASSAGE_CHARACTERS)}"
 
 
@@ -146,7 +146,9 @@ def _held_back_for(missing: Sequence[ClaimSupport], claims: int, report: TurnRep
     noun = "statement" if claims == 1 else "statements"
     how = "not" if any(claim.gate is Gate.FAIL for claim in missing) else "only partly"
     shown = ":" if len(missing) <= _CLAIMS_NAMED else f"; the {_CLAIMS_NAMED} least supported:"
-    return f"{len(missing)} of {claims} {noun} {verb} measured as {how} supported by what was retrieved{shown}"
+    return (
+        f"{len(missing)} of {claims} {noun} {verb} measured as {how} supported by what was retrieved{shown}"
+    )
 
 
 def _measured(claim: ClaimSupport) -> str:

@@ -1,6 +1,6 @@
 """Keeps the panel's settings in the host's own settings file, through the host's own function for files.
 
-Only lines of this extension are written or taken out; every other line stays as it is, character by character.
+Only lines of this extension are written or taken out; every other line stays, character by character.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def keep_settings(settings: Settings) -> str:
 
 
 def with_kept(before: str, chosen: Mapping[str, object]) -> str:
-    """The file's text with `chosen` as the only settings of this extension, and every other line as it was."""
+    """The file's text with `chosen` as the only settings of this extension, every other line as it was."""
     names = {field.name for field in fields(Settings)} - _LEFT_ALONE
     kept: list[str] = []
     blank: list[str] = []  # after an entry of ours: it may go on in lines that are indented

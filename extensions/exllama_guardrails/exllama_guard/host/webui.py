@@ -155,7 +155,7 @@ def is_switched_on() -> bool:
 
 
 def templates(state: Mapping[str, Any]) -> tuple[str, ...]:
-    """The texts that a prompt is built around: templates and the chat-instruct command, with the names in it."""
+    """The texts that a prompt is built around: templates and the chat-instruct command, names put in."""
     names = (
         "instruction_template_str",
         "chat_template_str",

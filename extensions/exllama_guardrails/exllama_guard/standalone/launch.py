@@ -76,7 +76,9 @@ def parser(extension: Path) -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:12} {summary}" for name, summary in commands(extension).items())
     made.epilog = f"other commands (each has --help):\n{listed}"
     webui = made.add_argument_group("the real TextGen WebUI")
-    webui.add_argument("--webui", type=Path, metavar="PATH", help="install into this WebUI (4.9, 4.7, 3.23) and start it")
+    webui.add_argument(
+        "--webui", type=Path, metavar="PATH", help="install into this WebUI (4.9, 4.7, 3.23) and start it"
+    )
     webui.add_argument("--webui-python", type=Path, metavar="PATH", help="the WebUI's interpreter")
     webui.add_argument("webui_arguments", nargs="*", metavar="-- ARGUMENTS", help="passed on to the WebUI")
     setup = made.add_argument_group("set-up", f"the environment is .venv, or the folder in {FOLDER_VARIABLE}")

@@ -23,7 +23,7 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 def start_webui(
     webui: Path, extension: Path, python: Path | None, passed_on: Sequence[str], *, setup_only: bool = False
 ) -> int:
-    """Exit status of the real WebUI, which runs with the extension switched on; 0 where only the set-up was asked.
+    """Exit status of the real WebUI, which runs with the extension switched on; 0 after a mere set-up.
 
     Raises:
         UserError: It is no checkout of the WebUI, or its environment is not found.
@@ -123,11 +123,14 @@ def install_requirements(python: Path, extension: Path) -> str:
     missing = [line for line in wanted if requirement_name(line).lower().replace("_", "-") not in there]
     if missing:
         _install(python, extension, missing, [line for line in there.values() if "==" in line])
-    done = "is there already" if not missing else f"was installed into {python.parent.parent}; nothing has moved"
+    done = (
+        "is there already" if not missing else f"was installed into {python.parent.parent}; nothing has moved"
+    )
     if portable:
         return (
-            f"This WebUI has no PyTorch (a portable build), which takes several GB, so it gets none: support, "
-            f"citations and coverage work, ΔS needs a full build of the WebUI. What the others need {done}."
+            "This WebUI has no PyTorch (a portable build), which takes several GB, so it gets none: "
+            "support, citations and coverage work, ΔS needs a full build of the WebUI. "
+            f"What the others need {done}."
         )
     return f"What the extension needs {done}."
 

@@ -147,7 +147,7 @@ class Acting:
     # --- the verdict ------------------------------------------------------------------------------------
 
     def _verdict(self, handle: TurnHandle, text: str) -> TurnReport | None:
-        """The report of the reply; None where there is none in time. A first one is awaited, and that is told."""
+        """The report of the reply; None where none comes in time. That a first one is awaited is told."""
         coming = self._asked_for(handle, text)
         report = self._awaited(coming, self._settings.act_wait_ms / 1000)
         if report is None and not self._broke and self._first.is_first(self._settings):
@@ -175,7 +175,7 @@ class Acting:
         while True:
             try:
                 return coming.result(max(0.0, min(ends_s - time.monotonic(), _LOOK_S)))
-            except FutureTimeout:
+            except FutureTimeout:  # noqa: PERF203 - each look may end so
                 if time.monotonic() >= ends_s or self._call.interrupted():
                     return None
 
@@ -207,8 +207,8 @@ class Acting:
         if self._call.interrupted():
             return "It was stopped while it waited for its verdict."
         return (
-            f"The verdict was not there {waited_ms / 1000:.1f} s after the last word. The setting act_wait_ms "
-            f"({self._settings.act_wait_ms:.0f}) says how long to wait."
+            f"The verdict was not there {waited_ms / 1000:.1f} s after the last word. The setting "
+            f"act_wait_ms ({self._settings.act_wait_ms:.0f}) says how long to wait."
         )
 
     @guarded(lambda self, handle, report: Decision(Action.SHOW, Action.SHOW))

@@ -37,7 +37,14 @@ class SettingsCard(Card):
 
     def page(self, visit: Visit) -> Page:
         """The form with the settings in force."""
-        return Page((Slot("settings", settings_form(self.parts.source.settings, can_keep=self.parts.keep is not None)),))
+        return Page(
+            (
+                Slot(
+                    "settings",
+                    settings_form(self.parts.source.settings, can_keep=self.parts.keep is not None),
+                ),
+            )
+        )
 
     def _apply(self, visit: Visit) -> Said:
         known = {field.name for field in fields(Settings)} - set(SETTINGS_ELSEWHERE)

@@ -14,7 +14,7 @@ from exllama_guard.settings import Settings, choices
 
 
 def settings_form(settings: Settings, *, can_keep: bool = False) -> Html:
-    """Every setting with a plain hint, its present value and its default; a button that keeps what is applied."""
+    """Every setting with a plain hint, its present value and its default; and a button to keep it."""
     groups = [_group(title, names, settings) for title, names in SETTING_GROUPS]
     return el(
         "form",
