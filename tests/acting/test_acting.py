@@ -12,6 +12,7 @@ from exllama_guard.acting.decision import (
     Way,
     choose,
     decide,
+    decide_unchecked,
     repair_snippets,
     standing,
 )
@@ -25,7 +26,16 @@ from exllama_guard.acting.texts import (
 )
 from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.core.snippets import Span, make_snippet
-from exllama_guard.core.turns import Action, ClaimKind, ClaimSupport, Finish, TurnRequest
+from exllama_guard.core.turns import (
+    Action,
+    ClaimKind,
+    ClaimSupport,
+    Finding,
+    FindingKind,
+    Finish,
+    Severity,
+    TurnRequest,
+)
 from exllama_guard.testing import make_monitor
 from hypothesis import given
 from hypothesis import strategies as st
@@ -223,10 +233,53 @@ def test_a_line_in_the_middle_of_a_history_text_goes_too():
 def test_a_refusal_names_what_is_missing_and_the_nearest_passages():
     made = with_gate(Gate.FAIL)
     text = refusal(made)
-    assert "Not found in them: “The cache holds 8192 tokens.”" in text
+    assert "1 of 1 statement was measured as not supported by what was retrieved:" in text
     lines = text.split("\n")
-    assert lines[-3] == "- “The cache holds 8192 tokens before it rotates.” [s2] kv.md"
+    assert "- “The cache holds 8192 tokens.” (support 0.30)" in lines
+    assert "- “The cache holds 8192 tokens before it rotates.” [s2] kv.md" in lines
+    assert "panel" in lines[-1]
     assert without_annotation(text) == text
+
+
+def test_a_refusal_says_what_contradicts_and_names_an_attached_file():
+    made = with_gate(Gate.FAIL)
+    attached = make_snippet("The cache holds 4096 tokens.", position=0, section_id="notes.pdf")
+    finding = Finding(FindingKind.NUMBER, Severity.CONFLICT, "The answer says 8192; snippet s1 says 4096.")
+    claims = tuple(replace(claim, findings=(finding,)) for claim in made.support.claims)
+    made = replace(
+        made,
+        request=replace(made.request, snippets=(attached,)),
+        support=replace(made.support, claims=claims),
+        distances=replace(
+            made.distances, question_context=replace(made.distances.question_context, each=(0.2,))
+        ),
+    )
+    lines = refusal(made).split("\n")
+    assert (
+        "- “The cache holds 8192 tokens.” (support 0.30: The answer says 8192; snippet s1 says 4096.)"
+        in lines
+    )
+    assert "- “The cache holds 4096 tokens.” [s1] notes.pdf" in lines
+
+
+@pytest.mark.parametrize(
+    ("way", "wanted", "refuse", "action"),
+    [
+        (Way(), {"refuse", "show"}, False, Action.ANNOTATE),
+        (Way(), {"refuse", "annotate"}, True, Action.REFUSE),
+        (Way(), {"repair"}, True, Action.ANNOTATE),
+        (Way(continued=True), {"refuse"}, True, Action.ANNOTATE),
+        (Way(sent=True), {"refuse"}, True, Action.ANNOTATE),
+        (Way(notebook=True), {"refuse"}, True, Action.REFUSE),
+        (Way(notebook=True), {"refuse"}, False, Action.SHOW),
+        (Way(bound=True), {"refuse"}, True, Action.SHOW),
+        (Way(), {"show"}, True, Action.SHOW),
+    ],
+)
+def test_without_a_verdict_the_user_has_chosen_which_way_it_falls(way, wanted, refuse, action):
+    decision = decide_unchecked("Text.", way, {Action(w) for w in wanted}, "Why.", refuse=refuse)
+    assert decision.action is action
+    assert decide_unchecked('{"a": 1}', way, {Action.REFUSE}, "Why.", refuse=True).action is Action.SHOW
 
 
 def test_the_message_of_a_repair_has_ids_passages_and_the_question():

@@ -258,20 +258,109 @@ def stopped_answer(host):
     return {**page(host, on_step=press), **host.turn()}
 
 
-def verdict_too_late(host):
-    host.settings(on_fail="refuse", act_wait_ms=1.0)
-    blocked = host.monitor._worker.submit(time.sleep, 0.6)
-    said = page(host)
-    blocked.result(10)
+def _while_nothing_is_scored(host, ask):
+    """What `ask(release)` gives while the scoring thread is busy until it calls `release`."""
+    go = threading.Event()
+    blocked = host.monitor._worker.submit(go.wait, 60)
+    try:
+        said = ask(go.set)
+    finally:
+        go.set()
+        blocked.result(10)
     return {**said, **host.turn()}
+
+
+def _once_awaited(host, then):
+    """Calls `then` once the panel says that a verdict is awaited; gives what it said."""
+    said = []
+
+    def look():
+        until_s = time.monotonic() + 30
+        while time.monotonic() < until_s and not said:
+            said.extend(filter(None, [host.monitor.snapshot(None).doing]))
+            time.sleep(0.005)
+        then()
+
+    watching = threading.Thread(target=look)
+    watching.start()
+    return watching, said
+
+
+def first_answer_awaits_its_models(host):
+    """The first verdict of an embedder that is still loading: the panel says that it is awaited."""
+
+    def ask(release):
+        watching, said = _once_awaited(host, release)
+        got = page(host)
+        watching.join(60)
+        return {**got, "doing": said, "doing_after": host.monitor.snapshot(None).doing}
+
+    host.settings(on_fail="refuse", act_wait_ms=1.0, embedder="another")
+    return _while_nothing_is_scored(host, ask)
+
+
+def first_answer_awaits_its_models_held(host):
+    def ask(release):
+        watching, _ = _once_awaited(host, release)
+        got = api(host)
+        watching.join(60)
+        return got
+
+    host.settings(on_fail="refuse", act_wait_ms=1.0, embedder="a third")
+    return _while_nothing_is_scored(host, ask)
+
+
+def first_answer_stopped(host):
+    """Stop ends the wait for a first verdict."""
+
+    def press():
+        host.shared.stop_everything = True
+
+    def ask(release):
+        watching, _ = _once_awaited(host, press)
+        got = page(host)
+        watching.join(60)
+        return got
+
+    host.settings(on_fail="refuse", act_wait_ms=1.0, embedder="a fourth")
+    return _while_nothing_is_scored(host, ask)
+
+
+def _judged_once(host, **settings):
+    host.settings(**settings)
+    page(host)
+    host.settings(act_wait_ms=1.0, **settings)
+
+
+def verdict_too_late(host):
+    _judged_once(host, on_fail="refuse")
+    return _while_nothing_is_scored(host, lambda release: page(host))
 
 
 def verdict_too_late_held(host):
-    host.settings(on_fail="refuse", act_wait_ms=1.0)
-    blocked = host.monitor._worker.submit(time.sleep, 0.6)
-    said = api(host)
-    blocked.result(10)
-    return {**said, **host.turn()}
+    _judged_once(host, on_fail="refuse")
+    return _while_nothing_is_scored(host, lambda release: api(host))
+
+
+def late_and_refused(host):
+    _judged_once(host, on_fail="refuse", refuse_unchecked=True)
+    return _while_nothing_is_scored(host, lambda release: page(host))
+
+
+def late_and_refused_held(host):
+    _judged_once(host, on_fail="refuse", refuse_unchecked=True)
+    return _while_nothing_is_scored(host, lambda release: api(host))
+
+
+def late_and_nothing_retrieved(host):
+    _judged_once(host, on_fail="refuse", refuse_unchecked=True)
+    return _while_nothing_is_scored(host, lambda release: page(host, QUESTION))
+
+
+def late_and_json(host):
+    _judged_once(host, on_fail="annotate")
+    host.model.answer = '{"colour": "purple"}'
+    return _while_nothing_is_scored(host, lambda release: api(host))
 
 
 def client_goes_during_repair(host):
@@ -323,7 +412,9 @@ SCENARIOS = (
     refuse_notebook, repair_page, repair_attachment, repair_api_streamed, repair_whole, repair_completion,
     repair_worse, repair_twice, repair_empty, repair_breaks, repair_stopped, repair_too_slow,
     repair_while_another_waits, repair_in_parallel, continued, with_tools, as_json, under_a_grammar,
-    stopped_answer, verdict_too_late, verdict_too_late_held, client_goes_during_repair,
+    stopped_answer, first_answer_awaits_its_models, first_answer_awaits_its_models_held, first_answer_stopped,
+    verdict_too_late, verdict_too_late_held, late_and_refused, late_and_refused_held,
+    late_and_nothing_retrieved, late_and_json, client_goes_during_repair,
     faults,
 )  # fmt: skip
 

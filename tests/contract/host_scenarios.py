@@ -11,6 +11,7 @@ import traceback
 import types
 from pathlib import Path
 
+from newer_scenarios import NEWER
 from probe_scenarios import our_probe, probe_writes, replayed
 from scripted_host import ANSWER, CHUNKS, NOTES, PAST, Host, api_state, chat_turn, history
 
@@ -262,8 +263,8 @@ SCENARIOS = (
     api_chat, tool_turn,
     api_tool_turn, completion, notebook_escapes, past_attachment, new_attachment, handed_over,
     marked_block, injected, no_model, loader_breaks, fault_on_open, fault_on_chunk, switched_off,
-    unticked, unticked_alone, our_probe, probe_writes, replayed, page_errand, set_up_again, model_events,
-    uninstall,
+    unticked, unticked_alone, our_probe, probe_writes, replayed, page_errand, *NEWER, set_up_again,
+    model_events, uninstall,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from contract.acting_texts import FAR, PASSAGE, QUESTION, RIGHT, WRONG
 from programs import printed_by
 from webui_hosts import hosts
 
+AWAITED = "The check is still being loaded; this answer waits for its verdict."
 MARK = "⚠ Guardrails: "
 REFUSED = "The model's answer was held back"
 
@@ -75,7 +76,9 @@ def test_a_refused_answer_is_replaced_and_its_original_is_in_the_report(got):
     assert turn["internal"].startswith(REFUSED) and turn["internal"] == turn["acted"]["shown"]
     assert turn["answer"] == WRONG
     assert PASSAGE in turn["internal"]
-    assert "Not found in them: “It paints elephants purple" in turn["internal"]
+    assert "1 of 1 statement was measured as not supported by what was retrieved" in turn["internal"]
+    assert "“It paints elephants purple" in turn["internal"]
+    assert "panel" in turn["internal"]
     assert "<b>" not in turn["internal"]
 
 
@@ -221,13 +224,57 @@ def test_a_stopped_answer_stands(got):
     assert WRONG.startswith(turn["internal"].strip())
 
 
-@pytest.mark.parametrize("scenario", ["verdict_too_late", "verdict_too_late_held"])
-def test_an_answer_whose_verdict_is_late_stands_and_the_report_says_so(got, scenario):
-    turn = got[scenario]
-    assert actions(turn) == ("refuse", "show")
+def test_the_first_answer_waits_until_what_judges_it_is_loaded_and_says_so(got):
+    turn = got["first_answer_awaits_its_models"]
+    assert (turn["doing"], turn["doing_after"]) == ([AWAITED], "")
+    assert actions(turn) == ("refuse", "refuse")
+    assert turn["internal"].startswith(REFUSED)
+
+
+def test_over_the_api_the_first_answer_is_held_until_it_is_judged(got):
+    turn = got["first_answer_awaits_its_models_held"]
+    assert actions(turn) == ("refuse", "refuse")
+    assert {step for step in turn["steps"] if step} == {turn["internal"]}
+    assert turn["internal"].startswith(REFUSED)
+
+
+def test_stop_ends_the_wait_for_a_first_verdict(got):
+    turn = got["first_answer_stopped"]
+    assert actions(turn) == ("refuse", "annotate")
+    assert "stopped while it waited" in turn["acted"]["why"]
+    assert turn["internal"] == WRONG
+    assert "this answer was not checked. It was stopped" in turn["visible"]
+
+
+def test_an_answer_whose_verdict_is_late_stands_with_a_line_that_says_so(got):
+    turn = got["verdict_too_late"]
+    assert actions(turn) == ("refuse", "annotate")
     assert "act_wait_ms" in turn["acted"]["why"]
     assert turn["internal"] == WRONG
-    assert turn["acted"]["waited_ms"] < 200
+    assert turn["visible"].count(f"{MARK}this answer was not checked.") == 1
+
+
+def test_over_the_api_the_line_of_an_unchecked_answer_is_part_of_its_text(got):
+    turn = got["verdict_too_late_held"]
+    assert actions(turn) == ("refuse", "annotate")
+    assert turn["internal"].startswith(f"{WRONG}\n\n{MARK}this answer was not checked.")
+
+
+@pytest.mark.parametrize("scenario", ["late_and_refused", "late_and_refused_held"])
+def test_whoever_wants_it_gets_no_answer_that_was_not_checked(got, scenario):
+    turn = got[scenario]
+    assert actions(turn) == ("refuse", "refuse")
+    assert turn["internal"].startswith(f"{REFUSED}, because it was not checked.")
+    assert "panel" in turn["internal"] and "elephants" not in turn["internal"]
+    assert turn["answer"] == WRONG
+
+
+def test_a_late_verdict_says_nothing_where_nothing_was_retrieved_and_breaks_no_json(got):
+    turn = got["late_and_nothing_retrieved"]
+    assert turn["acted"] is None
+    assert turn["internal"] == turn["visible"].replace("&lt;", "<").replace("&gt;", ">") == WRONG
+    assert got["late_and_json"]["acted"]["done"] == "show"
+    assert got["late_and_json"]["internal"] == '{"colour": "purple"}'
 
 
 def test_whatever_of_ours_raises_the_first_answer_stands_and_the_panel_says_so(got):

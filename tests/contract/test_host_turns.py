@@ -7,35 +7,21 @@ by the system's path separator. Nothing is written into a checkout.
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 from contract.scripted_host import ANSWER
-from programs import printed_by
-from webui_hosts import hosts
 
 QUESTION = "What does the fence do?"
 
 
-@pytest.fixture(scope="module", params=hosts())
-def seen(request):
-    """What the extension saw in each scenario, by the scenario's name."""
-    folder, python = request.param
-    program = Path(__file__).with_name("host_scenarios.py")
-    results = printed_by(program, folder, python=python)
-    for name, result in results.items():
-        assert "error" not in result, f"{name}: {result.get('error')}"
-    return results
-
-
-def _only(seen, name):
+def only(seen, name):
     (turn,) = seen[name]["turns"]
     assert seen[name]["problems"] == []
     return turn
 
 
 def test_a_chat_turn_is_seen_whole_and_passes_through_unchanged(seen):
-    turn = _only(seen, "chat_turn")
+    turn = only(seen, "chat_turn")
     assert (turn["question"], turn["answer"], turn["finish"]) == (QUESTION, ANSWER, "complete")
     assert (turn["channel"], turn["regenerate"], turn["tool_turn"]) == ("chat", False, False)
     assert (turn["model"], turn["loader"], turn["chat_id"]) == ("scripted-Q4_K_M", "llama.cpp", "chat-1")
@@ -52,44 +38,44 @@ def test_the_system_message_of_a_chat_is_known_by_its_mode(seen):
 
 
 def test_the_text_so_far_grows_step_by_step(seen):
-    chunks = [chunk for chunk in _only(seen, "chat_turn")["chunks"] if chunk]
+    chunks = [chunk for chunk in only(seen, "chat_turn")["chunks"] if chunk]
     assert len(set(chunks)) >= 8
     assert all(after.startswith(before) for before, after in itertools.pairwise(chunks))
     assert chunks[-1] == ANSWER
 
 
 def test_a_reply_that_is_not_streamed_is_seen_once_whole(seen):
-    turn = _only(seen, "not_streaming")
+    turn = only(seen, "not_streaming")
     assert turn["answer"] == ANSWER
     assert turn["chunks"][-1] == ANSWER
 
 
 def test_the_answer_is_the_models_text_not_the_escaped_one(seen):
-    assert _only(seen, "html_answer")["answer"] == "Use <b> & not more."
+    assert only(seen, "html_answer")["answer"] == "Use <b> & not more."
     assert seen["html_answer"]["result"]["visible"][1] == "Use &lt;b&gt; &amp; not more."
-    assert _only(seen, "notebook_escapes")["answer"] == "1 < 2 & 3"
+    assert only(seen, "notebook_escapes")["answer"] == "1 < 2 & 3"
     assert seen["notebook_escapes"]["result"]["last"] == "1 &lt; 2 &amp; 3"
 
 
 def test_regenerate_asks_the_last_question_again(seen):
-    turn = _only(seen, "regenerate")
+    turn = only(seen, "regenerate")
     assert (turn["question"], turn["answer"], turn["regenerate"]) == (QUESTION, ANSWER, True)
 
 
 def test_continue_knows_what_was_there_before(seen):
-    turn = _only(seen, "continue_")
+    turn = only(seen, "continue_")
     assert (turn["question"], turn["prefix"], turn["regenerate"]) == (QUESTION, "The fence waits", False)
     assert seen["continue_"]["result"]["internal"][1] == turn["prefix"] + turn["answer"]
 
 
 def test_stop_keeps_the_text_that_the_reader_kept(seen):
-    turn = _only(seen, "stop")
+    turn = only(seen, "stop")
     assert turn["finish"] == "stopped"
     assert turn["answer"].strip() == seen["stop"]["result"]["internal"][1].strip() != ""
 
 
 def test_a_disconnect_ends_the_turn_and_frees_the_hosts_lock(seen):
-    turn = _only(seen, "disconnect")
+    turn = only(seen, "disconnect")
     assert turn["finish"] == "disconnected"
     assert ANSWER.startswith(turn["answer"])
     assert turn["answer"] != ANSWER
@@ -97,18 +83,18 @@ def test_a_disconnect_ends_the_turn_and_frees_the_hosts_lock(seen):
 
 
 def test_an_api_chat_is_seen(seen):
-    turn = _only(seen, "api_chat")
+    turn = only(seen, "api_chat")
     assert (turn["channel"], turn["question"], turn["answer"]) == ("API chat", QUESTION, ANSWER)
     assert turn["regenerate"] is False
 
 
 def test_a_completion_asks_what_its_prompt_ends_with(seen):
-    turn = _only(seen, "completion")
+    turn = only(seen, "completion")
     assert (turn["channel"], turn["question"], turn["answer"]) == ("completion", QUESTION, ANSWER)
 
 
 def test_a_tool_turn_is_checked_against_what_the_tool_gave(seen):
-    turn = _only(seen, "tool_turn")
+    turn = only(seen, "tool_turn")
     assert (turn["question"], turn["tool_turn"]) == ("How often did the fence run?", True)
     result = seen["tool_turn"]["result"]
     expected = [result["result"]] if result["in_prompt"] else []  # 3.23's page has no tools
@@ -116,7 +102,7 @@ def test_a_tool_turn_is_checked_against_what_the_tool_gave(seen):
 
 
 def test_tool_results_of_an_api_request_are_snippets_where_the_prompt_has_them(seen):
-    turn = _only(seen, "api_tool_turn")
+    turn = only(seen, "api_tool_turn")
     assert (turn["question"], turn["tool_turn"]) == ("How often did the fence run?", True)
     result = seen["api_tool_turn"]["result"]["result"]
     expected = [["tool result", "fence_log", result]] if result in turn["prompt"] else []
@@ -125,7 +111,7 @@ def test_tool_results_of_an_api_request_are_snippets_where_the_prompt_has_them(s
 
 def test_attachments_and_web_pages_of_earlier_messages_are_snippets(seen):
     assert seen["past_attachment"]["result"]["in_prompt"] is True
-    notes, page = _only(seen, "past_attachment")["snippets"]
+    notes, page = only(seen, "past_attachment")["snippets"]
     assert notes[:2] == ["attachment", "notes.txt"]
     assert notes[3].endswith("=====\nIt is repeated until two ratios agree.")
     assert page == ["web search", "A page", "https://example.org/a", "On fences."]
@@ -135,7 +121,7 @@ def test_a_file_sent_with_the_message_is_a_snippet(seen):
     if "skipped" in seen["new_attachment"]["result"]:
         pytest.skip(seen["new_attachment"]["result"]["skipped"])
     assert seen["new_attachment"]["result"]["in_prompt"] is True
-    (snippet,) = _only(seen, "new_attachment")["snippets"]
+    (snippet,) = only(seen, "new_attachment")["snippets"]
     assert snippet[:2] == ["attachment", "notes.txt"]
 
 
@@ -146,26 +132,26 @@ def test_snippets_handed_over_for_a_chat_are_used_once_and_in_that_chat_only(see
 
 
 def test_a_marked_block_gives_its_snippets_and_is_no_part_of_the_question(seen):
-    turn = _only(seen, "marked_block")
+    turn = only(seen, "marked_block")
     assert turn["question"] == QUESTION
     assert [snippet[:3] for snippet in turn["snippets"]] == [["marked block", "Warm-up", "warm.md"]]
 
 
 def test_chunks_that_another_extension_put_into_the_prompt_are_found(seen):
-    turn = _only(seen, "injected")
+    turn = only(seen, "injected")
     assert turn["question"] == QUESTION
     assert [snippet[0] for snippet in turn["snippets"]] == ["superbooga", "superbooga"]
     assert all(snippet[3] in turn["prompt"] for snippet in turn["snippets"])
 
 
 def test_without_a_model_the_turn_says_so(seen):
-    turn = _only(seen, "no_model")
+    turn = only(seen, "no_model")
     assert (turn["model"], turn["answer"]) == (None, "")
     assert seen["no_model"]["result"]["steps"] == [""]
 
 
 def test_a_loader_that_breaks_leaves_the_text_so_far(seen):
-    turn = _only(seen, "loader_breaks")
+    turn = only(seen, "loader_breaks")
     assert turn["answer"] == "The fence waits"
     assert turn["finish"] == ("failed" if "raised" in seen["loader_breaks"]["result"] else "complete")
 
@@ -220,7 +206,7 @@ def test_the_only_extension_is_off_once_it_is_unticked_although_the_host_keeps_i
 
 def test_set_up_twice_is_set_up_once(seen):
     assert seen["set_up_again"]["result"]["same"] is True
-    assert _only(seen, "set_up_again")["answer"] == ANSWER
+    assert only(seen, "set_up_again")["answer"] == ANSWER
 
 
 def test_a_load_and_an_unload_of_a_model_are_noticed(seen):

@@ -63,6 +63,7 @@ CARRIERS = {
     "host/tools/guard:ToolGuard._page.<locals>.generate_chat_reply_wrapper",
     "host/tools/guard:ToolGuard._reply.<locals>.generate_chat_reply",
     "host/tools/repair:repairing.<locals>.repaired",
+    "host/tools/reply:following",
     "host/stepping:stepped",
     "host/turn/second_try:SecondTry.grow",
     "host/turn/second_try:put_back",

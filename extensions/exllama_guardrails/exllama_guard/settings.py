@@ -67,9 +67,12 @@ class Settings:
     on_review: str = "show"
     # The line under an annotated answer also names the snippet that supports each statement.
     annotate_citations: bool = False
-    # After the last token, an answer waits this long for its verdict; then it stands as it is. A tenth of a
-    # second is what a reader does not notice.
-    act_wait_ms: float = 100.0
+    # After the last token, an answer waits at most this long for its verdict; mostly it takes a tenth of a
+    # second, and the first verdict after a start waits until the embedding model is loaded.
+    act_wait_ms: float = 2000.0
+    # Where the verdict is not there by then, an answer that could have been refused is refused; off: it
+    # stands with a line that says that it was not checked.
+    refuse_unchecked: bool = False
     # Repair: tries, their temperature and seed (the seed study's variance clamp), and how long all of them
     # together may take; none starts while somebody has waited this long for the model.
     repair_tries: int = 1

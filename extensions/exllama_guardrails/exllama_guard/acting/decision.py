@@ -6,6 +6,7 @@ Pure decisions over a report; the host's side (host/acting/acting.py) carries th
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exllama_guard.core.measures import Gate, NotScored, Reason
@@ -59,6 +60,24 @@ def decide(report: TurnReport, way: Way, *, on_fail: str, on_review: str) -> Dec
         line = "The page's text is its next prompt here, so no line is written into it."
         return Decision(wanted, Action.SHOW, line)
     return Decision(wanted, action, why)
+
+
+def decide_unchecked(answer: str, way: Way, wanted: Iterable[Action], why: str, *, refuse: bool) -> Decision:
+    """What is to be done with an answer whose verdict did not come: `why` says so in one sentence.
+
+    `refuse` is the user's choice for an answer that could have been refused; else a line under it tells.
+    """
+    asked = max(wanted, key=_MOST.index)
+    if asked is Action.SHOW:
+        return Decision(asked, Action.SHOW)
+    if way.bound or _is_json(answer):
+        return Decision(asked, Action.SHOW, why)
+    if asked is Action.REFUSE and refuse and not (way.continued or way.sent):
+        return Decision(asked, Action.REFUSE, why)
+    return Decision(asked, Action.SHOW if way.notebook else Action.ANNOTATE, why)
+
+
+_MOST = (Action.SHOW, Action.ANNOTATE, Action.REPAIR, Action.REFUSE)
 
 
 def _is_json(answer: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from exllama_guard.core.measures import Gate, NotScored
 from exllama_guard.core.snippets import Snippet
-from exllama_guard.core.turns import ClaimSupport, TurnReport
+from exllama_guard.core.turns import ClaimSupport, Severity, TurnReport
 
 _MARK = "⚠ Guardrails: "
 # What stays: letters and digits of every script, and signs that neither Markdown, HTML nor TeX reads.
@@ -42,10 +42,29 @@ def counted(report: TurnReport) -> tuple[ClaimSupport, ...]:
 
 def annotation(report: TurnReport, *, citations: bool = False) -> str:
     """One line for under the answer, with the blank line before it; closes a code block left open."""
-    answer = report.answer
-    fence = "\n```" if len(_FENCE.findall(answer)) % 2 else ""
     cited = f" {_cited(report)}" if citations else ""
-    return f"{fence}\n\n{_MARK}{_what_is_wrong(report)}{cited}"
+    return f"{_closed(report.answer)}\n\n{_MARK}{_what_is_wrong(report)}{cited}"
+
+
+def _closed(answer: str) -> str:
+    """What ends a code block that the answer left open."""
+    return "\n```" if len(_FENCE.findall(answer)) % 2 else ""
+
+
+def unchecked_line(answer: str, why: str) -> str:
+    """The line for under an answer without a verdict, the blank line before it; `why` is a sentence."""
+    return f"{_closed(answer)}\n\n{_MARK}this answer was not checked. {plain(why, _PASSAGE_CHARACTERS)}"
+
+
+def unchecked_refusal(why: str) -> str:
+    """What stands in the place of an answer that had no verdict and is not to be shown without one."""
+    return (
+        f"The model's answer was held back, because it was not checked. {plain(why, _PASSAGE_CHARACTERS)}"
+        f"\n\n{_ORIGINAL}"
+    )
+
+
+AWAITED = "The check is still being loaded; this answer waits for its verdict."
 
 
 def second_try(report: TurnReport) -> str:
@@ -102,21 +121,42 @@ def _cited(report: TurnReport) -> str:
 # --- refuse ---------------------------------------------------------------------------------------------
 
 
+_ORIGINAL = "The answer itself is in the guardrails' panel of the WebUI: Details, under the chat."
+
+
 def refusal(report: TurnReport) -> str:
-    """What stands in the answer's place: what is missing from the documents, and their nearest passages."""
-    missing = [claim for claim in counted(report) if claim.gate is not Gate.PASS]
+    """What stands in the answer's place: what was measured, the nearest passages, where the answer is."""
+    claims = counted(report)
+    missing = [claim for claim in claims if claim.gate is not Gate.PASS]
     missing.sort(key=lambda claim: claim.support if isinstance(claim.support, float) else 1.0)
-    named = ", ".join(f"“{plain(claim.text, _QUOTED_CHARACTERS)}”" for claim in missing[:_CLAIMS_NAMED])
+    listed = [f"- {_measured(claim)}" for claim in missing[:_CLAIMS_NAMED]]
+    parts = [f"The model's answer was held back: {_held_back_for(missing, len(claims), report)}"]
+    parts += ["\n".join(listed)] if listed else []
     passages = nearest_passages(report)
-    listed = "\n".join(
-        f"- “{plain(text, _PASSAGE_CHARACTERS)}” {_name(snippet)}" for snippet, text in passages
+    if passages:
+        quoted = (f"- “{plain(text, _PASSAGE_CHARACTERS)}” {_name(snippet)}" for snippet, text in passages)
+        parts += ["The passages nearest to the question:", "\n".join(quoted)]
+    return "\n\n".join([*parts, _ORIGINAL])
+
+
+def _held_back_for(missing: Sequence[ClaimSupport], claims: int, report: TurnReport) -> str:
+    if not missing:
+        return _doubt(report)
+    verb = "was" if len(missing) == 1 else "were"
+    noun = "statement" if claims == 1 else "statements"
+    how = "not" if any(claim.gate is Gate.FAIL for claim in missing) else "only partly"
+    shown = ":" if len(missing) <= _CLAIMS_NAMED else f"; the {_CLAIMS_NAMED} least supported:"
+    return (
+        f"{len(missing)} of {claims} {noun} {verb} measured as {how} supported by what was retrieved{shown}"
     )
-    tail = f"\n\nThe nearest passages:\n\n{listed}" if listed else ""
-    if named:
-        why = f", because your documents do not support it. Not found in them: {named}."
-    else:
-        why = f": {_doubt(report)}"
-    return f"The model's answer was held back{why}{tail}"
+
+
+def _measured(claim: ClaimSupport) -> str:
+    """A statement with what was found of it, such as `“It takes 4 hours.” (support 0.08: …)`."""
+    value = f"support {claim.support:.2f}" if isinstance(claim.support, float) else "not measured"
+    found = next((f for f in claim.findings if f.severity is not Severity.NOTE), None)
+    why = f": {plain(found.message, _QUOTED_CHARACTERS * 2)}" if found is not None else ""
+    return f"“{plain(claim.text, _QUOTED_CHARACTERS)}” ({value}{why})"
 
 
 def nearest_passages(report: TurnReport, most: int = _PASSAGES_NAMED) -> tuple[tuple[Snippet, str], ...]:
@@ -139,9 +179,11 @@ def _best_evidence(claims: Iterable[ClaimSupport]) -> dict[str, str]:
 
 
 def _name(snippet: Snippet) -> str:
+    """Its id and file, such as `[s1] notes.md`; an attached file's name is its section."""
     source = snippet.source_url.rstrip("/").rsplit("/", 1)[-1]
-    shown = "" if source.startswith("sha256:") else f" {plain(source, 60)}"
-    return f"[{plain(snippet.snippet_id, 40)}]{shown}"
+    named = "" if "section_id" in snippet.derived else snippet.section_id
+    shown = named if source.startswith("sha256:") else source
+    return f"[{plain(snippet.snippet_id, 40)}] {plain(shown, 60)}".rstrip()
 
 
 # --- repair ---------------------------------------------------------------------------------------------

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from exllama_guard.core.measures import NotScored
-from exllama_guard.core.turns import ClaimSupport, TurnReport
+from exllama_guard.core.turns import Acted, ClaimSupport, TurnReport
 
 VERSION = 1
 
 
 def summary_of(report: TurnReport) -> dict[str, Any]:
     """The object `guardrails` (docs/acting.md): plain JSON values; a value that was not scored is null."""
-    acted = report.acted
     return {
         "version": VERSION,
         "turn_id": report.request.turn_id,
@@ -28,10 +27,30 @@ def summary_of(report: TurnReport) -> dict[str, Any]:
             {"snippet_id": snippet.snippet_id, "source": snippet.source_url}
             for snippet in report.request.snippets
         ],
-        "action": None
-        if acted is None
-        else {"wanted": acted.wanted.value, "done": acted.done.value, "why": acted.why},
+        "action": _action(report.acted),
     }
+
+
+def unchecked_summary(turn_id: str, why: str, acted: Acted | None) -> dict[str, Any]:
+    """The same object for an answer whose verdict did not come in time; `why` says so."""
+    return {
+        "version": VERSION,
+        "turn_id": turn_id,
+        "verdict": None,
+        "reasons": [why],
+        "support": None,
+        "relevance": None,
+        "delta_s": None,
+        "statements": [],
+        "snippets": [],
+        "action": _action(acted),
+    }
+
+
+def _action(acted: Acted | None) -> dict[str, str] | None:
+    if acted is None:
+        return None
+    return {"wanted": acted.wanted.value, "done": acted.done.value, "why": acted.why}
 
 
 def _statement(claim: ClaimSupport) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The names of the WebUI that this extension relies on, in one place, and what is off where one is missing.
+"""The names of the WebUI that this extension relies on, in one place, and what is off without it.
 
-Each was seen in 4.7.3 and in 3.23 unless its entry says otherwise. Looked at when the host starts us: a newer
-version that has renamed one gets one sentence in the panel, and everything else goes on.
+Each was seen in 4.9, 4.7.3 and 3.23 unless its entry says otherwise. Looked at when the host starts us: a
+newer version that has renamed some gets one sentence in the panel, and everything else goes on.
 """
 
 from __future__ import annotations
@@ -92,9 +92,11 @@ NAMES = (
 
 
 def missing_parts() -> tuple[str, ...]:
-    """One sentence for each name of the host that is not there, with what is off because of it."""
-    return tuple(
-        f"This version of the WebUI has no {name.label}: {name.off}. Use a version named in docs/verified.md."
-        for name in NAMES
-        if name.expected() and not name.is_there()
+    """One sentence that names what the host lacks, each with what is off; nothing where all is there."""
+    missing = [f"{name.label} ({name.off})" for name in NAMES if name.expected() and not name.is_there()]
+    if not missing:
+        return ()
+    return (
+        f"This version of the WebUI has no {'; no '.join(missing)}. Everything else works. Versions that "
+        "have all of it are named in docs/verified.md.",
     )

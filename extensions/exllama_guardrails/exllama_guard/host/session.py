@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from exllama_guard.assembly import build_monitor
+from exllama_guard.host.acting.first import FirstVerdicts
 from exllama_guard.host.acting.lines import VisibleLines
 from exllama_guard.host.guard import report_to
 from exllama_guard.host.lifecycle.model_watch import ModelWatch
@@ -28,6 +29,7 @@ class Session:
     observing: bool = False  # from a setup to the next uninstall: the hooks do their work
     notes: TurnNotes = field(default_factory=TurnNotes)
     lines: VisibleLines = field(default_factory=VisibleLines)
+    first: FirstVerdicts = field(default_factory=FirstVerdicts)
     patches: Patches = field(default_factory=Patches)
     lifecycle: Lifecycle | None = None
     probes: ProbeDesk | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from exllama_guard.host import names, webui
 from exllama_guard.host.acting.api import install_api
 from exllama_guard.host.guard import guarded, report
+from exllama_guard.host.keep import keep_settings
 from exllama_guard.host.lifecycle.hooks import gating, lifecycle_for, loaded_model
 from exllama_guard.host.lifecycle.load_watch import watch_loads
 from exllama_guard.host.lifecycle.model_watch import ModelWatch
@@ -71,6 +72,7 @@ def ui() -> None:
         tools=now.tools,
         lifecycle=lambda: now.lifecycle,
         probes=lambda: now.probes,
+        keep=None if webui.is_multi_user() else keep_settings,
     )
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "text_generation_module",
     "unknown_settings",
     "user_data_dir",
+    "with_names",
 ]
 
 _MOST_NAME = 60  # characters of a name that is shown
@@ -157,14 +158,29 @@ def is_switched_on() -> bool:
 
 
 def templates(state: Mapping[str, Any]) -> tuple[str, ...]:
-    """The texts that a prompt is built around: templates and the chat-instruct command."""
+    """The texts that a prompt is built around: templates and the chat-instruct command, names put in."""
     names = (
         "instruction_template_str",
         "chat_template_str",
         "chat-instruct_command",
         "chat_instruct_command",
     )
-    return tuple(str(state[name]) for name in names if state.get(name))
+    texts = [str(state[name]) for name in names if state.get(name)]
+    return tuple(dict.fromkeys([*texts, *(with_names(text, state) for text in texts)]))
+
+
+def with_names(text: str, state: Mapping[str, Any]) -> str:
+    """`text` as the host writes it into a prompt: the names of user and character in their places."""
+    user, character = str(state.get("name1") or ""), str(state.get("name2") or "")
+    for name, marks in ((user, _USER_MARKS), (character, _CHARACTER_MARKS)):
+        for mark in marks:
+            text = text.replace(mark, name)
+    return text
+
+
+# Of `replace_character_names` and the chat-instruct command (modules/chat.py, 4.9 and 3.23).
+_USER_MARKS = ("{{user}}", "<USER>")
+_CHARACTER_MARKS = ("{{char}}", "<BOT>", "<|character|>")
 
 
 def _loaded_in(args: object) -> str | None:

@@ -16,6 +16,7 @@ from exllama_guard.panel.message import Message
 from exllama_guard.panel.packet import Page
 from exllama_guard.panel.source import PanelSource, ToolSource
 from exllama_guard.probes import ProbeDesk
+from exllama_guard.settings import Settings
 
 __all__ = ["Action", "Card", "PanelParts", "Said", "Visit", "Visitor", "place"]
 
@@ -37,6 +38,7 @@ class PanelParts:
     tools: ToolSource | None
     lifecycle: Callable[[], Lifecycle | None]
     probes: Callable[[], ProbeDesk | None]
+    keep: Callable[[Settings], str] | None = None  # writes settings into the host's file; says what was done
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,9 @@
 
   const doing = {
     peek: () => {
+      // Without the WebUI's "Show controls" its box of extensions is not drawn, and the panel is in it.
+      const box = root().closest("#extensions");
+      if (box && getComputedStyle(box).display === "none") box.style.display = "inherit";
       if (!state.open) doing.fold();
       root().scrollIntoView({ block: "start", behavior: "smooth" });
       root().querySelector('[role="tab"][aria-selected="true"]').focus({ preventScroll: true });
@@ -281,6 +284,7 @@
     latest: () => { state.turn = ""; state.claim = ""; changedView(); },
     page: (el) => { if (el.getAttribute("aria-disabled") === "true") return; state.filter.page = Number(el.dataset.page); changedView(); },
     export: (el) => act("export", { kind: el.dataset.kind }),
+    "keep-settings": () => act("keep-settings"),
     "reset-settings": (el) => { clean(el); act("reset-settings"); },
     "copy-prompt": () => copy(promptText()),
     "copy-command": (el) => copy(el.parentElement.querySelector("[data-command]").textContent, "a terminal"),

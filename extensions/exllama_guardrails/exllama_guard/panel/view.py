@@ -19,6 +19,7 @@ from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.shell import script, shell
 from exllama_guard.panel.source import PanelSource, ToolSource
 from exllama_guard.probes import ProbeDesk
+from exllama_guard.settings import Settings
 
 
 def build_panel(
@@ -28,9 +29,10 @@ def build_panel(
     tools: ToolSource | None = None,
     lifecycle: Callable[[], Lifecycle | None] = lambda: None,
     probes: Callable[[], ProbeDesk | None] = lambda: None,
+    keep: Callable[[Settings], str] | None = None,
 ) -> None:
     """Builds the panel inside the open `gr.Blocks`; `wake_on` are components whose change means news."""
-    desk = Desk(source, tools=tools, lifecycle=lifecycle, probes=probes)
+    desk = Desk(source, tools=tools, lifecycle=lifecycle, probes=probes, keep=keep)
 
     def answer(message: str, request: gr.Request) -> str:
         return desk.answer(message or "", visitor(request))

@@ -103,6 +103,7 @@ SETTING_GROUPS = (
             "on_review",
             "annotate_citations",
             "act_wait_ms",
+            "refuse_unchecked",
             "repair_tries",
             "repair_temperature",
             "repair_seed",
@@ -148,7 +149,14 @@ SETTING_HINTS = {
     ),
     "on_review": ("An answer to review", "The same, for answers that need a second look."),
     "annotate_citations": ("Name the snippets", "The line also says which snippet supports each statement."),
-    "act_wait_ms": ("Wait for the verdict", "Milliseconds after the last word; then the answer stands."),
+    "act_wait_ms": (
+        "Wait for the verdict",
+        "Milliseconds after the last word, at most; then a line says that the answer was not checked.",
+    ),
+    "refuse_unchecked": (
+        "Refuse what was not checked",
+        "Where refusing is set and no verdict comes in time. Off: the answer stands with a line.",
+    ),
     "repair_tries": ("Tries of a repair", "One or two; the better supported answer is kept."),
     "repair_temperature": ("Temperature of a repair", "At most 0.2, so that the new try keeps to the text."),
     "repair_seed": ("Seed of a repair", "The same each time, so that a repair can be repeated."),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exllama_guard.core.snippets import Origin, Snippet, Trust, trust_of, with_unique_ids
+from exllama_guard.grounding import answer_of
 from exllama_guard.sources.attachments import attachment_snippets
 from exllama_guard.sources.history import rows_of
 from exllama_guard.sources.injected import injected_snippets
 from exllama_guard.sources.marked_block import without_blocks
 from exllama_guard.sources.pieces import Pieces, pieces_of
-from exllama_guard.sources.tool_results import results, tool_snippets
+from exllama_guard.sources.tool_results import results, said_around_calls, tool_snippets
 from exllama_guard.sources.voices import said_by_model
 
 __all__ = ["SOURCES", "Gathered", "Source", "collect_snippets"]
@@ -38,6 +40,8 @@ class Gathered:
     user_text: str = ""
     continued: str = ""
 
+
+_MARK = re.compile(r"</?[\w:|]{1,40}>")  # such as <think>, </seed:think>, <|channel|>
 
 # Snippets of one source, given the prompt's pieces and what was found before; their ids count on from there.
 Source = Callable[[Gathered, Pieces, Sequence[Snippet]], Iterable[Snippet]]
@@ -111,11 +115,21 @@ def _known(gathered: Gathered, pieces: Pieces, found: Iterable[Snippet]) -> list
     known = [gathered.question, gathered.continued, *gathered.other_texts]
     for row in rows_of(gathered.history):
         known += [without_blocks(text) for text in row[:3] if isinstance(text, str) and text]
+        known += _parts_of_answer(row[1]) if len(row) > 1 and isinstance(row[1], str) else ()
     known += [without_blocks(text) for text in said_by_model(gathered.history)]
     for attachment in (placed.attachment for placed in pieces.attachments):
         url = f"URL: {attachment.url}\n" if attachment.url else ""
         known.append(f"Name: {attachment.name}\n{url}Contents:\n\n=====\n{attachment.content}")
         known.append(attachment.content)
     known += [content for _, content in results(gathered.history)]
+    known += said_around_calls(gathered.history)
     known += [snippet.text for snippet in found]
     return known
+
+
+def _parts_of_answer(text: str) -> Iterable[str]:
+    """An answer and what was thought before it, apart: a template writes its own marks around each."""
+    answer = answer_of(text)
+    if not answer or answer == text or not text.endswith(answer):
+        return ()
+    return (answer, *_MARK.split(text[: -len(answer)]))

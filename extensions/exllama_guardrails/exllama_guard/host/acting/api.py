@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from exllama_guard.acting import summary_of
+from exllama_guard.acting import summary_of, unchecked_summary
 from exllama_guard.core.turns import Channel, Finish, Reader
 from exllama_guard.host.guard import guarded
 from exllama_guard.host.stepping import stepped
@@ -60,7 +60,8 @@ def note_report(handle: TurnHandle, kept: str | None, given: str, finish: Finish
         text = given if kept is None else kept
         report = handle.score(text, finish).result(settings.act_wait_ms / 1000)
     except FutureTimeout:
-        reports.append({"turn_id": handle.request.turn_id, "verdict": None})
+        why = f"The verdict was not there {settings.act_wait_ms / 1000:g} s after the last word."
+        reports.append(unchecked_summary(handle.request.turn_id, why, handle.acted))
         return
     reports.append(summary_of(replace(report, acted=handle.acted)))
 

@@ -175,7 +175,7 @@ class ToolGuard:
             histories = original(*args, **kwargs)
             for history in histories if turn is None or not own else following(turn, histories):
                 if turn is not None:
-                    turn.answered(_last(history))
+                    self._note_answer(turn, history)
                 yield history
                 if turn is not None and turn.is_api and turn.refused:
                     return  # the host would let the model write on after a call that was refused
@@ -185,6 +185,10 @@ class ToolGuard:
                 self._judge_answer(turn)
 
         return generate_chat_reply
+
+    @guarded(lambda self, turn, history: None)
+    def _note_answer(self, turn: ToolTurn, history: object) -> None:
+        turn.answered(_last(history))
 
     @guarded(lambda self, original, args, kwargs: (None, False))
     def _reply_turn(

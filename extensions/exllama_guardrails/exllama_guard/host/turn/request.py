@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.core.turns import Channel, ModelInfo, TurnRequest
+from exllama_guard.grounding import answer_of
 from exllama_guard.host import webui
 from exllama_guard.host.turn.hand_over import taken_for
 from exllama_guard.host.turn.notes import TurnNote, TurnNotes
@@ -93,7 +94,9 @@ def opening_of(
         handed_over=handed,
         knowledge=note.knowledge.snippets,
         lookup=monitor.knowledge.lookup if monitor.knowledge is not None else _unknown,
-        other_texts=tuple(str(state[name]) for name in _TEXTS if state.get(name)),
+        other_texts=tuple(
+            text for name in _TEXTS if state.get(name) for text in _written(str(state[name]), state)
+        ),
         templates=webui.templates(state),
         look_for_injected=bool(webui.active_text_extensions()),
         user_text=note.question or "",
@@ -120,6 +123,11 @@ def _unknown(text: str) -> None:
     return None
 
 
+def _written(text: str, state: Mapping[str, Any]) -> tuple[str, str]:
+    """A text of the settings as it stands there, and as the host writes it into a prompt."""
+    return text, webui.with_names(text, state)
+
+
 _TEXTS = ("custom_system_message", "context", "user_bio", "greeting")
 
 
@@ -138,9 +146,12 @@ def _copied(history: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _continued(prompt: str, answer: str) -> str:
-    """The answer that the prompt ends with, because it is to be continued; "" where it does not."""
-    end = answer.strip()
-    return answer if end and prompt.rstrip().endswith(end) else ""
+    """The answer that the prompt ends with, because it is to be continued; "" where it does not.
+
+    A template may write what was thought before an answer in its own way (4.7.3), so the answer alone counts.
+    """
+    end, told = prompt.rstrip(), answer_of(answer).strip()
+    return answer if (told or answer.strip()) and end.endswith(told or answer.strip()) else ""
 
 
 def _answers_tool(state: Mapping[str, Any]) -> bool:

@@ -31,18 +31,30 @@ class SettingsCard(Card):
 
     @property
     def actions(self) -> Mapping[str, Action]:
-        """Apply and reset."""
-        return {"apply-settings": self._apply, "reset-settings": self._reset}
+        """Apply, reset, and keep where the host can."""
+        kept: dict[str, Action] = {} if self.parts.keep is None else {"keep-settings": self._keep}
+        return {"apply-settings": self._apply, "reset-settings": self._reset, **kept}
 
     def page(self, visit: Visit) -> Page:
         """The form with the settings in force."""
-        return Page((Slot("settings", settings_form(self.parts.source.settings)),))
+        return Page(
+            (
+                Slot(
+                    "settings",
+                    settings_form(self.parts.source.settings, can_keep=self.parts.keep is not None),
+                ),
+            )
+        )
 
     def _apply(self, visit: Visit) -> Said:
         known = {field.name for field in fields(Settings)} - set(SETTINGS_ELSEWHERE)
         values = {name: value for name, value in visit.values.items() if name in known}
         problems = self._change(values)
         return {"say": " ".join(problems) or "Applied from the next reply on."}
+
+    def _keep(self, visit: Visit) -> Said:
+        keep = self.parts.keep
+        return {"say": keep(self.parts.source.settings)} if keep is not None else {}
 
     def _reset(self, visit: Visit) -> Said:
         defaults = {

@@ -13,14 +13,17 @@ from exllama_guard.panel.words import CHOICE_WORDS, SETTING_GROUPS, SETTING_HINT
 from exllama_guard.settings import Settings, choices
 
 
-def settings_form(settings: Settings) -> Html:
-    """Every setting with a plain hint, its present value and its default."""
+def settings_form(settings: Settings, *, can_keep: bool = False) -> Html:
+    """Every setting with a plain hint, its present value and its default; and a button to keep it."""
     groups = [_group(title, names, settings) for title, names in SETTING_GROUPS]
     return el(
         "form",
         el(
             "p",
-            "Changes hold until the program ends. To keep one, write ",
+            "Changes hold until the program ends. ",
+            "Keep writes the applied ones into the WebUI's settings file. By hand: write "
+            if can_keep
+            else "To keep one, write ",
             el("code", "exllama_guardrails-NAME: value"),
             " into settings.yaml; its NAME stands beside it.",
             cls="eg-note",
@@ -29,6 +32,7 @@ def settings_form(settings: Settings) -> Html:
         el(
             "div",
             submit("Apply", primary=True),
+            button("Keep", "keep-settings") if can_keep else None,
             button("Reset to defaults", "reset-settings"),
             cls="eg-row",
         ),
