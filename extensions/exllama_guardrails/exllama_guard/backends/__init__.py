@@ -23,7 +23,7 @@ from exllama_guard.backends.loaded import (
     versions_of,
 )
 from exllama_guard.backends.logits import forced_logprobs
-from exllama_guard.backends.transformers import TransformersBackend
+from exllama_guard.backends.transformers import TransformersBackend, filled_by
 
 __all__ = [
     "ExLlamaV2Backend",
@@ -35,6 +35,7 @@ __all__ = [
     "LoadedModel",
     "TransformersBackend",
     "bundled_gguf",
+    "filled_by",
     "forced_logprobs",
     "library_versions",
     "model_hash",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from exllama_guard.backends.adapter import LogitsAdapter, behind, card_from_files, required
@@ -14,7 +14,7 @@ from exllama_guard.core.backend import Capabilities, Greedy, ModelCard
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TransformersBackend", "first_token"]
+__all__ = ["TransformersBackend", "filled_by", "first_token"]
 
 
 class TransformersBackend(LogitsAdapter):
@@ -86,6 +86,22 @@ class TransformersBackend(LogitsAdapter):
         import torch
 
         torch.manual_seed(seed)
+
+
+def filled_by(tokenizer: Any) -> Callable[[str], str]:  # noqa: ANN401 - a transformers tokenizer
+    """What puts a user's message into the tokenizer's chat template, without thinking; else before `Answer:`."""
+
+    def fill(message: str) -> str:
+        if not getattr(tokenizer, "chat_template", None):
+            return f"{message}\n\nAnswer:"
+        asked = [{"role": "user", "content": message}]
+        return str(
+            tokenizer.apply_chat_template(
+                asked, add_generation_prompt=True, tokenize=False, enable_thinking=False
+            )
+        )
+
+    return fill
 
 
 def first_token(tokenizer: Any) -> int | None:  # noqa: ANN401 - a transformers tokenizer

@@ -7,7 +7,7 @@ from exllama_guard.grounding.coverage import measure_coverage
 from exllama_guard.grounding.passages import split_passages
 from exllama_guard.grounding.relevance import load_relevance_weights
 from exllama_guard.grounding.reply_text import answer_of, is_tool_call
-from exllama_guard.grounding.scoring import Limits, score_turn, unscored_turn
+from exllama_guard.grounding.scoring import Limits, score_turn, unscored_turn, with_support
 from exllama_guard.grounding.similarity import cosine_distance, distance_gate, embed_ahead, measure_distances
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "score_turn",
     "split_passages",
     "unscored_turn",
+    "with_support",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exllama_guard.core.measures import Gate, NotScored, Reason
 from exllama_guard.core.ports import Embedder, SupportScorer
@@ -81,6 +81,14 @@ def score_turn(
         time_to_first_token_s=time_to_first_token_s,
         notes=tuple(notes),
         relevance=relevance,
+    )
+
+
+def with_support(report: TurnReport, support: SupportReport, first: str) -> TurnReport:
+    """The report with another reading of its support: the verdict anew, `first` before its reasons."""
+    verdict = _verdict(support, report.distance_gate, report.relevance, report.finish)
+    return replace(
+        report, support=support, verdict=replace(verdict, reasons=(first, *verdict.reasons))
     )
 
 
