@@ -29,7 +29,7 @@ from exllama_guard.lifecycle.fence import run_fence
 from exllama_guard.lifecycle.path import BackendPath
 from exllama_guard.loaders import backend_for
 from exllama_guard.standalone.small_model import load_small_model
-from exllama_guard.testing import FakeBackend
+from exllama_guard.testing import FakeBackend, ReadingBackend
 
 PROMPT = "The capital of France is"
 TEXT = "A cache holds keys and values of every token that was read."
@@ -131,12 +131,27 @@ def _fake() -> Iterator[Case]:
     yield Case("fake", backend, (), lambda text, n: backend.greedy(text, n))
 
 
-NAMES = ("fake", "transformers", "llama.cpp", "exllamav2", "exllamav2_hf", "exllamav3", "exllamav3_hf")
+@contextlib.contextmanager
+def _reading() -> Iterator[Case]:
+    backend = ReadingBackend(lambda prompt: 0.9)
+    yield Case("fake", backend, (), lambda text, n: backend.greedy(text, n))
+
+
+NAMES = (
+    "fake",
+    "reading",
+    "transformers",
+    "llama.cpp",
+    "exllamav2",
+    "exllamav2_hf",
+    "exllamav3",
+    "exllamav3_hf",
+)
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    makers = {"fake": _fake, "transformers": _transformers, "llama.cpp": _llama_cpp}
+    makers = {"fake": _fake, "reading": _reading, "transformers": _transformers, "llama.cpp": _llama_cpp}
     with makers.get(request.param, lambda: _shape(request.param))() as made:
         yield made
 

@@ -89,7 +89,7 @@ class TransformersBackend(LogitsAdapter):
 
 
 def filled_by(tokenizer: Any) -> Callable[[str], str]:  # noqa: ANN401 - a transformers tokenizer
-    """What puts a user's message into the tokenizer's chat template, without thinking; else before `Answer:`."""
+    """Puts a user's message into the tokenizer's chat template, without thinking; else before `Answer:`."""
 
     def fill(message: str) -> str:
         if not getattr(tokenizer, "chat_template", None):

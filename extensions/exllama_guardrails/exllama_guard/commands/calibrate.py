@@ -80,14 +80,14 @@ def _parser() -> argparse.ArgumentParser:
         "Places the limits of ΔS for an embedder between right and nearest wrong passages.",
         _HELP,
     )
-    parser.add_argument("gold", nargs="?", help="gold set: JSON lines with question and anchor, or a SQuAD file")
+    parser.add_argument("gold", nargs="?", help="gold set: JSON lines with question and anchor, or SQuAD")
     parser.add_argument(
         "--reader",
         nargs="?",
         const="",
         metavar="MODEL",
-        help="measure a model as a reader of statements instead: a Hugging Face folder or a GGUF file, read by "
-        "transformers, or GGUF@llamacpp (default: the small one)",
+        help="measure a model as a reader of statements instead: a Hugging Face folder or a GGUF file, "
+        "read by transformers, or GGUF@llamacpp (default: the small one)",
     )
     parser.add_argument(
         "--rows", type=int, default=200, help="statements to read with --reader (default: %(default)s)"

@@ -73,9 +73,7 @@ def reader_lines(report: ReaderReport) -> list[str]:
 
 
 def _line(name: str, figure: Figure) -> str:
-    return (
-        f"{name:16} {figure.auroc:.3f}  {figure.low:.3f}–{figure.high:.3f}    {figure.balanced:.3f}"
-    )
+    return f"{name:16} {figure.auroc:.3f}  {figure.low:.3f}–{figure.high:.3f}    {figure.balanced:.3f}"
 
 
 def _say_progress(done: int, total: int) -> None:

@@ -212,7 +212,7 @@ def _numbered(names: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def auroc(scores: Floats, right: npt.NDArray[np.bool_]) -> float:
-    """Share of pairs of a right and a wrong statement that the score has in order, [0, 1]; ties count half."""
+    """Share of pairs of a right and a wrong statement that are in order, [0, 1]; ties count half."""
     order = np.unique(scores, return_inverse=True)[1]
     counts = np.bincount(order)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[order]
@@ -254,4 +254,3 @@ def _balanced(score: Floats, right: npt.NDArray[np.bool_], folds: npt.NDArray[np
         ]
         said[here] = score[here] >= cuts[int(np.argmax(gains))]
     return float((said[right].mean() + (~said[~right]).mean()) / 2)
-

@@ -1,4 +1,4 @@
-"""Support, judge and contrast joined to one probability, fitted on what this model said of known statements."""
+"""Support, judge and contrast joined to one probability, fitted on what this model said of known texts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A logistic model over the signals, and where a statement passes (from) or fails (below); None: never."""
+    """A logistic model over the signals, and where a statement passes (from) or fails (below), or None."""
 
     weights: tuple[float, float, float]
     bias: float

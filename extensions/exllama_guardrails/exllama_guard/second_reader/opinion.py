@@ -74,10 +74,11 @@ def read_again(report: TurnReport, reader: LoadedReader, join: Join) -> TurnRepo
 
 
 def sentence(opinion: SecondOpinion) -> str:
-    """Such as `Review → Pass: your model reads s2 as supporting this (0.94).`"""
+    """Such as `Review → Pass: your model reads s2 as supporting this (0.94)`, as a sentence."""
     moved = [one for one in opinion.statements if one.before is not one.after]
     said = "; ".join(
-        f"your model reads {one.snippet_id} as {_supporting(one)} “{_shortened(one.text)}” ({one.support:.2f})"
+        f"your model reads {one.snippet_id} as {_supporting(one)} “{_shortened(one.text)}” "
+        f"({one.support:.2f})"
         for one in moved
     )
     if opinion.before is opinion.after:
@@ -121,7 +122,9 @@ def _gate(claim: ClaimSupport, support: float, join: Join) -> Gate:
     if join.accept is None or support < join.accept:
         return claim.gate
     nowhere = claim.evidence is None or claim.evidence.overlap < _NEXT_TO_NOTHING
-    return claim.gate if nowhere or any(_must_be_seen(f.kind, f.severity) for f in claim.findings) else Gate.PASS
+    return (
+        claim.gate if nowhere or any(_must_be_seen(f.kind, f.severity) for f in claim.findings) else Gate.PASS
+    )
 
 
 def _must_be_seen(kind: FindingKind, severity: Severity) -> bool:
@@ -136,6 +139,10 @@ def _with(support: SupportReport, claims: tuple[ClaimSupport, ...]) -> SupportRe
     gates = [claim.gate for claim in counted]
     gate = next((gate for gate in (Gate.FAIL, Gate.REVIEW, Gate.PASS) if gate in gates), support.gate)
     worst = min((claim.support for claim in counted if isinstance(claim.support, float)), default=None)
-    if support.findings and gate is Gate.PASS and any(f.severity is not Severity.NOTE for f in support.findings):
+    if (
+        support.findings
+        and gate is Gate.PASS
+        and any(f.severity is not Severity.NOTE for f in support.findings)
+    ):
         gate = Gate.REVIEW  # what concerns the answer as a whole is not for the model to settle
     return replace(support, support=support.support if worst is None else worst, gate=gate, claims=claims)

@@ -101,10 +101,12 @@ def _yes_against_no(reader: LoadedReader, message: str) -> Measure:
     read = reader.next_logprobs(prompt, wanted)
     if isinstance(read, NotScored):
         return read
-    if _would_think(read, len(yes) + len(no)):
+    if not np.isnan(read).any() and _would_think(read, len(yes) + len(no)):
         read = reader.next_logprobs(f"{prompt}{_THINKS}\n\n</think>\n\n", wanted)
         if isinstance(read, NotScored):
             return read
+    if np.isnan(read).any():
+        return _not_finite()
     odds = _together(read[: len(yes)]) - _together(read[len(yes) : len(yes) + len(no)])
     return float(np.clip(odds, -_REACH, _REACH)) if np.isfinite(odds) else _not_finite()
 

@@ -46,7 +46,8 @@ class ReaderStore:
                 file.write(json.dumps(kept, indent=1).encode())
         except OSError as error:
             raise TraceError(
-                f"What this model reads cannot be kept in {self._path} ({error.strerror}); free some room there."
+                f"What this model reads cannot be kept in {self._path} ({error.strerror}); "
+                "free some room there."
             ) from error
 
     def _all(self) -> dict[str, Any]:

@@ -242,7 +242,9 @@ def _bare_opinion(opinion: SecondOpinion | None) -> SecondOpinion | None:
     return replace(
         opinion,
         statements=tuple(
-            replace(one, text="", judge=_bare(one.judge), contrast=_bare(one.contrast), entropy=_bare(one.entropy))
+            replace(
+                one, text="", judge=_bare(one.judge), contrast=_bare(one.contrast), entropy=_bare(one.entropy)
+            )
             for one in opinion.statements
         ),
     )
