@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from contract import exllama_shapes, llama_server
+from exllama_guard.backends.adapter import behind
 from exllama_guard.backends.bundled import bundled_gguf
 from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
 from exllama_guard.core.backend import Backend, CacheUsage
@@ -27,7 +29,7 @@ from exllama_guard.lifecycle.fence import run_fence
 from exllama_guard.lifecycle.path import BackendPath
 from exllama_guard.loaders import backend_for
 from exllama_guard.standalone.small_model import load_small_model
-from exllama_guard.testing import FakeBackend
+from exllama_guard.testing import FakeBackend, ReadingBackend
 
 PROMPT = "The capital of France is"
 TEXT = "A cache holds keys and values of every token that was read."
@@ -129,12 +131,27 @@ def _fake() -> Iterator[Case]:
     yield Case("fake", backend, (), lambda text, n: backend.greedy(text, n))
 
 
-NAMES = ("fake", "transformers", "llama.cpp", "exllamav2", "exllamav2_hf", "exllamav3", "exllamav3_hf")
+@contextlib.contextmanager
+def _reading() -> Iterator[Case]:
+    backend = ReadingBackend(lambda prompt: 0.9)
+    yield Case("fake", backend, (), lambda text, n: backend.greedy(text, n))
+
+
+NAMES = (
+    "fake",
+    "reading",
+    "transformers",
+    "llama.cpp",
+    "exllamav2",
+    "exllamav2_hf",
+    "exllamav3",
+    "exllamav3_hf",
+)
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    makers = {"fake": _fake, "transformers": _transformers, "llama.cpp": _llama_cpp}
+    makers = {"fake": _fake, "reading": _reading, "transformers": _transformers, "llama.cpp": _llama_cpp}
     with makers.get(request.param, lambda: _shape(request.param))() as made:
         yield made
 
@@ -219,6 +236,87 @@ def test_log_probabilities_are_those_of_a_distribution(case: Case) -> None:
     assert np.isfinite(values).all()
     assert (values <= 0).all()
     assert case.backend.prompt_logprobs(ids[:1]).shape == (0,)
+
+
+def _needs_what_is_not_recorded(case: Case) -> None:
+    if case.name == "llama.cpp" and llama_server.binary() is None:
+        pytest.skip("needs a real llama.cpp server; its shape is held by test_backend_llama_faults.py")
+
+
+def test_what_comes_next_is_told_as_a_distribution_and_leaves_the_cache_alone(case: Case) -> None:
+    _needs_what_is_not_recorded(case)
+    backend = case.backend
+    assert backend.capabilities.next_logprobs
+    if case.write is not None:
+        case.write(TEXT, 3)
+    used = backend.cache_usage()
+    ids = backend.token_ids(PROMPT)
+    wanted = sorted(set(backend.token_ids(PROMPT + TEXT)))
+    values = backend.next_logprobs(ids, wanted)
+    assert not isinstance(values, NotScored), values
+    assert values.shape == (len(wanted),)
+    assert values.dtype == np.float32
+    assert np.isfinite(values).all()
+    assert (values <= 0).all()
+    if case.name not in {"llama.cpp", "fake"}:  # there the likeliest only, and letters that share a token
+        assert float(np.exp(values.astype(np.float64)).sum()) <= 1.0 + 1e-5
+    if case.name != "llama.cpp":  # which reads in a slot of its own, where it has several
+        assert backend.cache_usage() == used
+
+
+def test_what_comes_next_is_the_same_behind_a_cached_beginning(case: Case) -> None:
+    _needs_what_is_not_recorded(case)
+    backend = case.backend
+    ids = backend.token_ids(PROMPT)
+    wanted = backend.token_ids(TEXT)[:4]
+    first = backend.next_logprobs(ids, wanted)
+    if case.name == "transformers":  # else recorded answers would have to know every text
+        backend.next_logprobs(backend.token_ids(TEXT), wanted)
+    again = backend.next_logprobs(ids, wanted)
+    assert np.abs(first - again).max() <= 0.02
+
+
+def test_a_continuation_is_the_end_of_the_whole_prompt(case: Case) -> None:
+    ids = case.backend.token_ids(TEXT)
+    start = len(ids) // 2
+    read, whole = case.backend.continuation(ids, start), case.backend.prompt_logprobs(ids)
+    if isinstance(read, NotScored):
+        assert case.name == "llama.cpp", read  # the upstream server has none for a prompt
+        return
+    assert not isinstance(whole, NotScored)
+    assert np.abs(read.logprobs - whole[start - 1 :]).max() <= 1e-4
+    if read.entropies is not None:
+        assert read.entropies.shape == read.logprobs.shape
+        assert np.isfinite(read.entropies).all()
+        assert (read.entropies >= 0).all()
+
+
+@pytest.mark.parametrize("case", ["transformers"], indirect=True)
+def test_log_probabilities_are_those_of_transformers_itself(case: Case) -> None:
+    model = case.kept[0].model
+    ids = case.backend.token_ids(TEXT)
+    with torch.inference_mode():
+        logs = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0].float(), dim=-1)
+        kept = model(input_ids=torch.tensor([ids[:5]]), use_cache=True).past_key_values
+        cached = model(input_ids=torch.tensor([ids[5:]]), past_key_values=kept).logits[0, -1].float()
+    wanted = range(200)
+    ours = case.backend.next_logprobs(ids, wanted)
+    assert np.abs(ours - logs[-1, :200].numpy()).max() <= 0.02
+    assert np.abs(ours - torch.log_softmax(cached, dim=-1)[:200].numpy()).max() <= 0.02
+    read = case.backend.continuation(ids, 4)
+    own = logs[range(3, len(ids) - 1), ids[4:]].numpy()
+    assert np.abs(read.logprobs - own).max() <= 0.02
+    entropy = -(logs.exp() * logs).sum(dim=-1)[3:-1].numpy()
+    assert np.abs(read.entropies - entropy).max() <= 0.02
+
+
+def test_a_models_first_token_stands_before_a_prompt_once(case: Case) -> None:
+    _needs_what_is_not_recorded(case)
+    ids = case.backend.prompt_ids(PROMPT)
+    assert ids[-3:] == case.backend.token_ids(PROMPT)[-3:]
+    assert behind(1, (5, 6)) == (1, 5, 6)
+    assert behind(1, (1, 6)) == (1, 6)
+    assert behind(None, (5,)) == (5,)
 
 
 @pytest.mark.parametrize("case", ["transformers"], indirect=True)

@@ -8,7 +8,7 @@ import threading
 import pytest
 from contract import llama_server
 from exllama_guard.backends.bundled import bundled_gguf
-from exllama_guard.backends.loaded import LoadedModel, reference
+from exllama_guard.backends.loaded import LoadedModel, LoadSettings, reference
 from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.loaders import backend_for
@@ -111,3 +111,41 @@ def test_a_real_server_killed_while_it_writes_is_told():
         threading.Timer(0.5, process.kill).start()
         with pytest.raises(BackendError, match="process may have ended"):
             backend.greedy("The story begins", 900)
+
+
+def _completion(entries) -> str:
+    return json.dumps({"content": "Yes", "completion_probabilities": [{"id": 7, "top_logprobs": entries}]})
+
+
+def test_the_likeliest_next_tokens_are_read_in_a_slot_of_their_own():
+    asked = []
+
+    def answer(method, path, body):
+        asked.append(json.loads(body))
+        entries = [{"id": 7, "token": "Yes", "logprob": -0.25}, {"id": 9, "token": "No", "logprob": -3.5}]
+        return 200, _completion(entries)
+
+    with llama_server.answering(answer) as server:
+        loaded = LoadedModel(
+            "m", "llama.cpp", reference(server), reference(server), settings=LoadSettings(parallel=3)
+        )
+        values = backend_for(loaded).next_logprobs([1, 2], [7, 9, 8])
+        assert values.tolist() == [-0.25, -3.5, -3.5]  # the third is not among them: at most as likely
+        _backend(server).next_logprobs([1, 2], [7])
+    assert asked[0]["id_slot"] == 2
+    assert asked[0]["prompt"] == [1, 2]
+    assert asked[0]["n_predict"] == 1
+    assert "id_slot" not in asked[1]  # one slot only: the server's choice
+
+
+@pytest.mark.parametrize("body", ["{}", _completion([]), _completion([{"id": "x", "logprob": None}])])
+def test_a_server_without_next_tokens_is_not_scored(body):
+    with llama_server.answering(lambda *_: (200, body)) as server:
+        assert isinstance(_backend(server).next_logprobs([1], [7]), NotScored)
+
+
+def test_a_prompt_begins_once_with_the_models_first_token():
+    answers = iter(['{"tokens": [2, 2, 5]}', '{"tokens": [2, 5]}'])
+    with llama_server.answering(lambda *_: (200, next(answers))) as server:
+        assert _backend(server).prompt_ids("<bos>x") == (2, 5)
+        assert _backend(server).prompt_ids("x") == (2, 5)

@@ -29,6 +29,7 @@ ALLOWED = {
     "loaders": VALUES | {"backends", "tools"},
     "lifecycle": VALUES | {"settings", "backends", "loaders"},
     "monitor": VALUES | {"settings", "grounding", "tools"},
+    "second_reader": VALUES | {"grounding"},
     "probes": VALUES | {"", "backends", "grounding", "lifecycle", "report", "tools", "trace"},
     "assembly": {
         *("core", "settings", "embedders", "grounding", "monitor", "sources", "trace", "verifiers"),
@@ -43,7 +44,7 @@ ALLOWED = {
     "standalone": VALUES | {"backends", "host", "loaders", "sources"},
     "commands": {
         *("core", "errors", "settings", "assembly", "backends", "embedders", "lifecycle", "loaders"),
-        *("monitor", "probes", "report", "sources", "standalone", "tools", "trace"),
+        *("monitor", "probes", "report", "second_reader", "sources", "standalone", "tools", "trace"),
     },
     "testing": {"core", "settings", "backends", "grounding", "monitor"},
     "": {"checking", "host"},  # exllama_guard/__init__.py: `check` and `hand_over`, on first use
@@ -77,6 +78,7 @@ PURE = {
         "report",
         "lifecycle",
         "loaders",
+        "second_reader",
     ),
     *("probes", "monitor", "backends", "embedders", "verifiers", "sources", "assembly", "checking"),
 }

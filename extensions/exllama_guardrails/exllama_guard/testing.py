@@ -16,9 +16,44 @@ from exllama_guard.grounding import Limits, score_turn
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
 
-__all__ = ["FakeBackend", "FakeEmbedder", "OverlapScorer", "ListTrace", "make_monitor", "scored"]
+__all__ = [
+    "FakeBackend",
+    "FakeEmbedder",
+    "ListTrace",
+    "OverlapScorer",
+    "ReadingBackend",
+    "make_monitor",
+    "scored",
+]
 
 _WIDTH = 512
+
+
+class ReadingBackend(FakeBackend):
+    """A model whose next word is Yes with the probability that `says` gives for the whole prompt.
+
+    A token is a character, so that the prompt can be read; every text is equally likely beside any other.
+    """
+
+    def __init__(self, says: Callable[[str], float], wait: Callable[[], None] = lambda: None) -> None:
+        """Calls `wait` before each answer; `says` may give NaN."""
+        super().__init__()
+        self.says, self.wait = says, wait
+        self.asked: list[str] = []
+
+    def token_ids(self, text: str) -> tuple[int, ...]:
+        """One token a character, its code point."""
+        self._check()
+        return tuple(ord(letter) for letter in text)
+
+    def next_logprobs(self, ids: Sequence[int], wanted: Sequence[int]) -> FloatArray | NotScored:
+        """Yes and No share the whole; anything else is next to impossible."""
+        self._check()
+        self.asked.append("".join(chr(token) for token in ids))
+        self.wait()
+        yes = self.says(self.asked[-1])
+        shares = {**dict.fromkeys(map(ord, "Yy"), yes / 2), **dict.fromkeys(map(ord, "Nn"), (1.0 - yes) / 2)}
+        return np.log(np.array([shares.get(token, 1e-9) for token in wanted], dtype=np.float32))
 
 
 class FakeEmbedder:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from exllama_guard.core.measures import NotScored
-from exllama_guard.core.turns import Acted, ClaimSupport, TurnReport
+from exllama_guard.core.turns import Acted, ClaimSupport, SecondOpinion, TurnReport
 
 VERSION = 1
 
 
 def summary_of(report: TurnReport) -> dict[str, Any]:
     """The object `guardrails` (docs/acting.md): plain JSON values; a value that was not scored is null."""
+    opinion = report.second_reader
+    read = {} if opinion is None else {"second_reader": _second(opinion)}
     return {
         "version": VERSION,
         "turn_id": report.request.turn_id,
@@ -28,6 +30,30 @@ def summary_of(report: TurnReport) -> dict[str, Any]:
             for snippet in report.request.snippets
         ],
         "action": _action(report.acted),
+        **read,
+    }
+
+
+def _second(opinion: SecondOpinion) -> dict[str, Any]:
+    return {
+        "model": opinion.model,
+        "before": opinion.before.value,
+        "after": opinion.after.value,
+        "statements": [
+            {
+                "text": one.text,
+                "snippet_id": one.snippet_id,
+                "before": one.before.value,
+                "after": one.after.value,
+                "first_support": _number(one.first),
+                "judge": _number(one.judge),
+                "contrast": _number(one.contrast),
+                "support": _number(one.support),
+            }
+            for one in opinion.statements
+        ],
+        "prompt_tokens": opinion.prompt_tokens,
+        "took_ms": round(opinion.took_ms, 1),
     }
 
 

@@ -25,7 +25,7 @@ from exllama_guard.backends.loaded import (
 )
 from exllama_guard.backends.logits import forced_logprobs
 from exllama_guard.backends.start_token import start_ids
-from exllama_guard.backends.transformers import TransformersBackend
+from exllama_guard.backends.transformers import TransformersBackend, filled_by
 from exllama_guard.backends.weights import read_layout
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Tensor",
     "TransformersBackend",
     "bundled_gguf",
+    "filled_by",
     "forced_logprobs",
     "library_versions",
     "model_hash",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from exllama_guard.backends.files import model_hash, quantisation, tokenizer_hash
 from exllama_guard.backends.loaded import LoadedModel
+from exllama_guard.backends.logits import continued, forced_logprobs, likelihoods
 from exllama_guard.core.backend import (
     CacheUsage,
     Capabilities,
+    Continuation,
     Greedy,
     ModelCard,
     not_possible,
@@ -19,7 +22,10 @@ from exllama_guard.core.backend import (
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
 
-__all__ = ["Adapter", "card_from_files", "required"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Adapter", "LogitsAdapter", "behind", "card_from_files", "required"]
 
 
 class Adapter(ABC):
@@ -54,6 +60,19 @@ class Adapter(ABC):
         """Not offered."""
         return not_possible(self.loaded.loader, "log-probabilities of a prompt")
 
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """As `token_ids`, for a loader that puts nothing before a prompt."""
+        return self.token_ids(text)
+
+    def next_logprobs(self, ids: Sequence[int], wanted: Sequence[int]) -> FloatArray | NotScored:
+        """Not offered."""
+        return not_possible(self.loaded.loader, "log-probabilities of the next token")
+
+    def continuation(self, ids: Sequence[int], start: int) -> Continuation | NotScored:
+        """From the log-probabilities of the whole, without entropies."""
+        logprobs = self.prompt_logprobs(ids)
+        return logprobs if isinstance(logprobs, NotScored) else Continuation(logprobs[start - 1 :], None)
+
     def cache_usage(self) -> CacheUsage | NotScored:
         """Not offered."""
         return not_possible(self.loaded.loader, "reading how full the cache is")
@@ -76,6 +95,36 @@ class Adapter(ABC):
 
     def _refusal(self, what: str) -> BackendError:
         return BackendError(f"{self.loaded.loader} does not offer {what}; the panel lists what it offers.")
+
+
+class LogitsAdapter(Adapter):
+    """An adapter whose loader shows a text's logits: all log-probabilities come from one pass over it."""
+
+    @abstractmethod
+    def logits(self, ids: Sequence[int]) -> torch.Tensor | NotScored:
+        """Shape (1, len(ids), vocabulary), from one pass that leaves the cache as it was."""
+
+    def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+        """From one pass over all of `ids`."""
+        logits = self.logits(ids)
+        return logits if isinstance(logits, NotScored) else forced_logprobs(logits, ids)
+
+    def next_logprobs(self, ids: Sequence[int], wanted: Sequence[int]) -> FloatArray | NotScored:
+        """From the last place of one pass over `ids`."""
+        logits = self.logits(ids)
+        return logits if isinstance(logits, NotScored) else likelihoods(logits[0, -1], wanted)
+
+    def continuation(self, ids: Sequence[int], start: int) -> Continuation | NotScored:
+        """From one pass over all of `ids`."""
+        logits = self.logits(ids)
+        return logits if isinstance(logits, NotScored) else continued(logits, ids, start)
+
+
+def behind(first: int | None, ids: Sequence[int]) -> tuple[int, ...]:
+    """`ids` behind the token `first`, which stands there once; as they are for None."""
+    if first is None or (ids and ids[0] == first):
+        return tuple(ids)
+    return (first, *ids)
 
 
 def required(ids: tuple[int, ...], n_tokens: int) -> tuple[int, ...]:

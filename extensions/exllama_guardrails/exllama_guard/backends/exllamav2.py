@@ -8,13 +8,16 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from exllama_guard.backends.adapter import Adapter, card_from_files, required
+from exllama_guard.backends.adapter import LogitsAdapter, behind, card_from_files, required
 from exllama_guard.backends.hf_cache import HeldSequence
-from exllama_guard.backends.logits import forced_logprobs, write_greedily
+from exllama_guard.backends.logits import write_greedily
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
-from exllama_guard.core.measures import FloatArray, NotScored, Reason
+from exllama_guard.core.measures import NotScored, Reason
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["ExLlamaV2Backend", "ExLlamaV2HFBackend"]
 
@@ -24,7 +27,7 @@ _SKEW = (
 )
 
 
-class ExLlamaV2Backend(Adapter):
+class ExLlamaV2Backend(LogitsAdapter):
     """The native loader: one sequence in one cache, fed by a streaming generator."""
 
     @property
@@ -34,6 +37,7 @@ class ExLlamaV2Backend(Adapter):
             loader=self.loaded.loader,
             greedy=True,
             prompt_logprobs=True,
+            next_logprobs=True,
             cache_usage=True,
             cache_reset=True,
             cache_trim=True,
@@ -82,7 +86,12 @@ class ExLlamaV2Backend(Adapter):
         finally:
             self.reset_cache()
 
-    def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """Ids behind the model's own first token."""
+        begin = getattr(self.loaded.alive().tokenizer, "bos_token_id", None)
+        return behind(begin if isinstance(begin, int) else None, self.token_ids(text))
+
+    def logits(self, ids: Sequence[int]) -> torch.Tensor | NotScored:
         """From one pass without the cache, which sees the weights' quantisation and not the cache's."""
         held = self.loaded.alive()
         return _without_cache(held.model, held.loras, ids)
@@ -134,7 +143,7 @@ class ExLlamaV2HFBackend(HeldSequence):
         model = self.loaded.alive()
         return self.hf_card(_cache_type(model.ex_cache) or self.loaded.settings.cache_type, self.max_tokens())
 
-    def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+    def logits(self, ids: Sequence[int]) -> torch.Tensor | NotScored:
         """From one pass without the cache."""
         model = self.loaded.alive()
         return _without_cache(model.ex_model, model.loras, ids)
@@ -161,7 +170,7 @@ def _cache_type(cache: Any) -> str:  # noqa: ANN401 - exllamav2's
     return kinds.get(type(cache).__name__, "")
 
 
-def _without_cache(model: Any, loras: Any, ids: Sequence[int]) -> FloatArray | NotScored:  # noqa: ANN401
+def _without_cache(model: Any, loras: Any, ids: Sequence[int]) -> torch.Tensor | NotScored:  # noqa: ANN401
     import torch
 
     longest = int(model.config.max_input_len)
@@ -170,4 +179,4 @@ def _without_cache(model: Any, loras: Any, ids: Sequence[int]) -> FloatArray | N
             Reason.NOT_SUPPORTED,
             f"{len(ids)} tokens; without the cache ExLlamaV2 takes {longest} at most. Give a shorter text",
         )
-    return forced_logprobs(model.forward(torch.tensor([list(ids)]), loras=loras), ids)
+    return model.forward(torch.tensor([list(ids)]), loras=loras)  # type: ignore[no-any-return]

@@ -9,21 +9,24 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from exllama_guard.backends.adapter import Adapter, card_from_files, required
+from exllama_guard.backends.adapter import LogitsAdapter, behind, card_from_files, required
 from exllama_guard.backends.hf_cache import HeldSequence
-from exllama_guard.backends.logits import forced_logprobs, write_greedily
+from exllama_guard.backends.logits import write_greedily
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
-from exllama_guard.core.measures import FloatArray, NotScored
+from exllama_guard.core.measures import NotScored
 from exllama_guard.errors import BackendError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["PAGE_TOKENS", "ExLlamaV3Backend", "ExLlamaV3HFBackend"]
 
 PAGE_TOKENS = 256  # exllamav3's constants.py
 
 
-class ExLlamaV3Backend(Adapter):
+class ExLlamaV3Backend(LogitsAdapter):
     """The native loader: a paged cache shared by parallel jobs."""
 
     @property
@@ -33,6 +36,7 @@ class ExLlamaV3Backend(Adapter):
             loader=self.loaded.loader,
             greedy=True,
             prompt_logprobs=True,
+            next_logprobs=True,
             cache_usage=True,
             cache_reset=True,
             cache_defragment=True,
@@ -63,17 +67,21 @@ class ExLlamaV3Backend(Adapter):
 
         def step(new: Sequence[int]) -> torch.Tensor:
             whole.extend(new)
-            return self._logits(whole)[0, -1, : held.model.config.vocab_size]  # type: ignore[no-any-return]
+            return self.logits(whole)[0, -1]
 
         def decode(made: list[int]) -> str:
             return str(held.tokenizer.decode(torch.tensor(made)))
 
         return write_greedily(step, ids, n_tokens, ends, decode, cancel)
 
-    def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """Ids behind the model's own first token."""
+        begin = getattr(self.loaded.alive().tokenizer, "bos_token_id", None)
+        return behind(begin if isinstance(begin, int) else None, self.token_ids(text))
+
+    def logits(self, ids: Sequence[int]) -> torch.Tensor:
         """From one pass without the cache, which sees the weights' quantisation and not the cache's."""
-        vocabulary = self.loaded.alive().model.config.vocab_size
-        return forced_logprobs(self._logits(ids)[..., :vocabulary], ids)
+        return _without_cache(self.loaded.alive().model, ids)
 
     def cache_usage(self) -> CacheUsage | NotScored:
         """Valid tokens in all pages, and the share of pages that do not lie behind the page before them."""
@@ -119,15 +127,6 @@ class ExLlamaV3Backend(Adapter):
                 )
             yield held.generator
 
-    def _logits(self, ids: Sequence[int]) -> Any:  # noqa: ANN401 - a tensor (1, n, vocabulary)
-        import torch
-
-        held = self.loaded.alive()
-        with torch.inference_mode():
-            return held.model.forward(
-                input_ids=torch.tensor([list(ids)]), params={"attn_mode": "flash_attn_nc"}
-            ).cpu()
-
 
 class ExLlamaV3HFBackend(HeldSequence):
     """ExLlamaV3 behind a transformers class: its sampler and its seed are those of transformers."""
@@ -141,13 +140,17 @@ class ExLlamaV3HFBackend(HeldSequence):
         """What is loaded; the cache's type as it was asked for."""
         return self.hf_card(self.loaded.settings.cache_type, self.max_tokens())
 
-    def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
+    def logits(self, ids: Sequence[int]) -> torch.Tensor:
         """From one pass without the cache."""
-        import torch
+        return _without_cache(self.loaded.alive().ex_model, ids)
 
-        model = self.loaded.alive().ex_model
-        with torch.inference_mode():
-            logits = model.forward(
-                input_ids=torch.tensor([list(ids)]), params={"attn_mode": "flash_attn_nc"}
-            ).cpu()
-        return forced_logprobs(logits[..., : model.config.vocab_size], ids)
+
+def _without_cache(model: Any, ids: Sequence[int]) -> torch.Tensor:  # noqa: ANN401 - exllamav3's
+    """Shape (1, len(ids), vocabulary); the head's padding is cut off."""
+    import torch
+
+    with torch.inference_mode():
+        logits = model.forward(
+            input_ids=torch.tensor([list(ids)]), params={"attn_mode": "flash_attn_nc"}
+        ).cpu()
+    return logits[..., : model.config.vocab_size]  # type: ignore[no-any-return]

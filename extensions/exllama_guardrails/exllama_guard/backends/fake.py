@@ -11,6 +11,7 @@ import numpy as np
 from exllama_guard.core.backend import (
     CacheUsage,
     Capabilities,
+    Continuation,
     Greedy,
     ModelCard,
     Quantisation,
@@ -51,6 +52,7 @@ class FakeBackend:
             loader="fake",
             greedy=True,
             prompt_logprobs=True,
+            next_logprobs=True,
             cache_usage=True,
             cache_reset=True,
             cache_trim=True,
@@ -113,6 +115,23 @@ class FakeBackend:
         """Uniform over the letters."""
         self._check()
         return np.full(max(0, len(ids) - 1), -np.log(_LETTERS), dtype=np.float32)
+
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """One token a character."""
+        return self.token_ids(text)
+
+    def next_logprobs(self, ids: Sequence[int], wanted: Sequence[int]) -> FloatArray | NotScored:
+        """Uniform over the letters."""
+        self._check()
+        return np.full(len(wanted), -np.log(_LETTERS), dtype=np.float32)
+
+    def continuation(self, ids: Sequence[int], start: int) -> Continuation | NotScored:
+        """Uniform over the letters."""
+        self._check()
+        n = max(0, len(ids) - start)
+        return Continuation(
+            np.full(n, -np.log(_LETTERS), dtype=np.float32), np.full(n, np.log(_LETTERS), dtype=np.float32)
+        )
 
     def cache_usage(self) -> CacheUsage | NotScored:
         """What it read last."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from exllama_guard.backends.adapter import Adapter, card_from_files, required
+from exllama_guard.backends.adapter import LogitsAdapter, behind, card_from_files, required
 from exllama_guard.backends.logits import write_greedily
+from exllama_guard.backends.transformers import first_token
 from exllama_guard.core.backend import CacheUsage, Capabilities, Greedy, ModelCard
 from exllama_guard.core.measures import NotScored
 
 __all__ = ["HeldSequence"]
 
 
-class HeldSequence(Adapter):
+class HeldSequence(LogitsAdapter):
     """A class of the host's with `ex_model`, `ex_cache` and `past_seq`; `past_seq = None` empties the cache.
 
     Read in the WebUI's exllamav2_hf.py (3.23) and exllamav3_hf.py (3.23, 4.7.3): the next call compares its
@@ -26,6 +27,7 @@ class HeldSequence(Adapter):
             loader=self.loaded.loader,
             greedy=True,
             prompt_logprobs=True,
+            next_logprobs=True,
             cache_usage=True,
             cache_reset=True,
             cache_trim=True,
@@ -51,6 +53,10 @@ class HeldSequence(Adapter):
     def token_ids(self, text: str) -> tuple[int, ...]:
         """Ids without special tokens added."""
         return tuple(self.loaded.alive_tokenizer().encode(text, add_special_tokens=False))
+
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """Ids behind the tokenizer's own first token."""
+        return behind(first_token(self.loaded.alive_tokenizer()), self.token_ids(text))
 
     def greedy(self, prompt: str, n_tokens: int, cancel: threading.Event | None = None) -> Greedy:
         """By calling the class with the growing sequence, as transformers does; empties the cache."""

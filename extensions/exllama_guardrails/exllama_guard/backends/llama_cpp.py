@@ -23,6 +23,7 @@ __all__ = ["LlamaCppBackend"]
 _TIMEOUT_S = 20.0  # of a request that generates nothing
 _IDLE_S = 2.0  # for a request that was just broken off
 _POLL_S = 0.05
+_LIKELIEST = 256  # tokens whose log-probability is asked for: beyond lies less than 1 in 1000 as a rule
 _STALL_S = 120.0  # without a token; symptom EX5: a canary that takes longer counts as stuck
 
 
@@ -36,6 +37,7 @@ class LlamaCppBackend(Adapter):
             loader=self.loaded.loader,
             greedy=True,
             prompt_logprobs=True,
+            next_logprobs=True,
             cache_usage=True,
             cache_reset=True,
             parallel=self.loaded.settings.parallel > 1,
@@ -59,13 +61,18 @@ class LlamaCppBackend(Adapter):
         )
         return replace(card, name=self.loaded.name)
 
-    def token_ids(self, text: str) -> tuple[int, ...]:
-        """Ids without special tokens added, by /tokenize."""
-        answer = self._object("POST", "/tokenize", {"content": text, "add_special": False})
+    def token_ids(self, text: str, *, special: bool = False) -> tuple[int, ...]:
+        """Ids by /tokenize, without special tokens added unless `special`."""
+        answer = self._object("POST", "/tokenize", {"content": text, "add_special": special})
         tokens = answer.get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
             raise self._garbage("/tokenize", answer)
         return tuple(tokens)
+
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """Ids behind the model's own first token, by /tokenize; a text that brings it along has it once."""
+        whole = self.token_ids(text, special=True)
+        return whole[1:] if len(whole) > 1 and whole[0] == whole[1] else whole
 
     def greedy(self, prompt: str, n_tokens: int, cancel: threading.Event | None = None) -> Greedy:
         """A streamed completion at temperature 0 that reuses nothing of the cache."""
@@ -134,6 +141,32 @@ class LlamaCppBackend(Adapter):
                 f"{len(values)} log-probabilities came for {len(ids)} tokens; {len(ids) - 1} fit",
             )
         return np.minimum(np.asarray(values, dtype=np.float32), 0.0)
+
+    def next_logprobs(self, ids: Sequence[int], wanted: Sequence[int]) -> FloatArray | NotScored:
+        """Among the server's likeliest; read in its last slot, so that with several a chat keeps its own."""
+        request = {
+            "prompt": list(ids),
+            "n_predict": 1,
+            "n_probs": _LIKELIEST,
+            "temperature": 1.0,
+            "cache_prompt": True,
+            "stream": False,
+            **self._aside(),
+        }
+        answer = self._object("POST", "/completion", request, timeout_s=_STALL_S)
+        told = _likeliest(answer)
+        if not told:
+            return not_possible(
+                self.loaded.loader, "log-probabilities of the next token in this build of the server"
+            )
+        least = min(told.values())
+        values = [told.get(token, least) for token in wanted]
+        return np.minimum(np.asarray(values, dtype=np.float32), np.float32(0))
+
+    def _aside(self) -> dict[str, int]:
+        """The slot for readings: the last of several, else what the server chooses."""
+        parallel = self.loaded.settings.parallel
+        return {"id_slot": parallel - 1} if parallel > 1 else {}
 
     def cache_usage(self) -> CacheUsage | NotScored:
         """Tokens held in all slots, by /slots."""
@@ -268,6 +301,19 @@ class LlamaCppBackend(Adapter):
 def _overwriting(slot: int) -> dict[str, Any]:
     """A request that leaves one token in a slot: the way to empty it on a server that refuses to erase."""
     return {"id_slot": slot, "prompt": [0], "n_predict": 0, "cache_prompt": False, "stream": False}
+
+
+def _likeliest(answer: Mapping[str, Any]) -> dict[int, float]:
+    """Log-probability by token of the first token that a completion tells of; empty where it tells none."""
+    places = answer.get("completion_probabilities")
+    first = places[0] if isinstance(places, list) and places else None
+    tops = first.get("top_logprobs") if isinstance(first, dict) else None
+    entries = [entry for entry in tops or () if isinstance(entry, dict)]
+    return {
+        entry["id"]: float(entry["logprob"])
+        for entry in entries
+        if isinstance(entry.get("id"), int) and isinstance(entry.get("logprob"), (int, float))
+    }
 
 
 def _held_tokens(slot: dict[str, Any]) -> int:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exllama_guard.core.backend import Greedy
+from exllama_guard.core.backend import Continuation, Greedy
 from exllama_guard.core.measures import FloatArray
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["forced_logprobs", "usable_logits", "write_greedily"]
+__all__ = ["continued", "forced_logprobs", "likelihoods", "usable_logits", "write_greedily"]
 
 _CHUNK_TOKENS = 512  # prompt positions whose logits are held at once
 
@@ -64,6 +64,28 @@ def forced_logprobs(logits: torch.Tensor, ids: Sequence[int]) -> FloatArray:
         parts.append(logs.gather(1, targets[start:end, None])[:, 0].cpu())
     logprobs: FloatArray = np.minimum(torch.cat(parts).numpy(), np.float32(0))
     return logprobs
+
+
+def likelihoods(logits: torch.Tensor, wanted: Sequence[int]) -> FloatArray:
+    """Shape (len(wanted),) natural log of P(token) for each, from the logits of one place, (vocabulary,)."""
+    import torch
+
+    logs = torch.log_softmax(logits.float(), dim=-1)[list(wanted)].cpu()
+    logprobs: FloatArray = np.minimum(logs.numpy(), np.float32(0))
+    return logprobs
+
+
+def continued(logits: torch.Tensor, ids: Sequence[int], start: int) -> Continuation:
+    """The tokens ids[start:] by the logits of the whole text, (1, len(ids), vocabulary)."""
+    import torch
+
+    logprobs = forced_logprobs(logits[:, start - 1 :], ids[start - 1 :])
+    parts = [np.zeros(0, dtype=np.float32)]
+    for first in range(start - 1, len(ids) - 1, _CHUNK_TOKENS):
+        logs = torch.log_softmax(logits[0, first : min(first + _CHUNK_TOKENS, len(ids) - 1)].float(), dim=-1)
+        shares = logs.exp()
+        parts.append(-torch.where(shares > 0, shares * logs, 0.0).sum(dim=-1).cpu().numpy())
+    return Continuation(logprobs, np.maximum(np.concatenate(parts), np.float32(0)))
 
 
 def usable_logits(logits: torch.Tensor) -> bool:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from exllama_guard.backends.adapter import Adapter, card_from_files, required
+from exllama_guard.backends.adapter import LogitsAdapter, behind, card_from_files, required
 from exllama_guard.backends.key_values import cache_argument, cache_of
-from exllama_guard.backends.logits import forced_logprobs, write_greedily
+from exllama_guard.backends.logits import write_greedily
 from exllama_guard.core.backend import Capabilities, Greedy, ModelCard
-from exllama_guard.core.measures import FloatArray, NotScored
 
-__all__ = ["TransformersBackend"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["TransformersBackend", "filled_by", "first_token"]
 
 
-class TransformersBackend(Adapter):
+class TransformersBackend(LogitsAdapter):
     """A `PreTrainedModel` and its tokenizer."""
 
     @property
@@ -25,6 +27,7 @@ class TransformersBackend(Adapter):
             loader=self.loaded.loader,
             greedy=True,
             prompt_logprobs=True,
+            next_logprobs=True,
             seed=True,
             sees_bad_logits=True,
             keeps_cache=False,
@@ -65,20 +68,46 @@ class TransformersBackend(Adapter):
         with torch.inference_mode():
             return write_greedily(step, ids, n_tokens, _end_ids(model), decode, cancel)
 
-    def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
-        """From one forward pass over all of `ids`."""
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """Ids behind the tokenizer's own first token."""
+        return behind(first_token(self.loaded.alive_tokenizer()), self.token_ids(text))
+
+    def logits(self, ids: Sequence[int]) -> torch.Tensor:
+        """From one forward pass without a cache."""
         import torch
 
         model = self.loaded.alive()
         with torch.inference_mode():
             tensor = torch.tensor([list(ids)], device=model.device)
-            return forced_logprobs(model(input_ids=tensor, use_cache=False).logits, ids)
+            return model(input_ids=tensor, use_cache=False).logits  # type: ignore[no-any-return]
 
     def set_seed(self, seed: int) -> None:
         """Seeds torch on every device."""
         import torch
 
         torch.manual_seed(seed)
+
+
+def filled_by(tokenizer: Any) -> Callable[[str], str]:  # noqa: ANN401 - a transformers tokenizer
+    """Puts a user's message into the tokenizer's chat template, without thinking; else before `Answer:`."""
+
+    def fill(message: str) -> str:
+        if not getattr(tokenizer, "chat_template", None):
+            return f"{message}\n\nAnswer:"
+        asked = [{"role": "user", "content": message}]
+        return str(
+            tokenizer.apply_chat_template(
+                asked, add_generation_prompt=True, tokenize=False, enable_thinking=False
+            )
+        )
+
+    return fill
+
+
+def first_token(tokenizer: Any) -> int | None:  # noqa: ANN401 - a transformers tokenizer
+    """The token that the tokenizer puts before every text, or None."""
+    begin = getattr(tokenizer, "bos_token_id", None)
+    return begin if begin is not None and begin in tokenizer.encode("", add_special_tokens=True) else None
 
 
 def _end_ids(model: Any) -> frozenset[int]:  # noqa: ANN401

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exllama_guard.commands import command_parser
-from exllama_guard.errors import EmbedderError, UserError
+from exllama_guard.errors import GuardError, UserError
 from exllama_guard.probes.measures import Calibration, Verdict, calibrate, read_pairs
 from exllama_guard.settings import Settings
 
@@ -21,18 +21,29 @@ example:
   python3 extensions/exllama_guardrails calibrate gold.jsonl
 
 prints the lines to put into settings.yaml. Docs: docs/calibration.md
+
+With --reader a language model is measured instead: does it tell statements that a document supports from
+wrong ones, and does that make the verdict better? Docs: docs/second-reader.md
+  python3 extensions/exllama_guardrails calibrate --reader models/SmolLM2-135M-Instruct
 """
 
 
 def run(argv: Sequence[str]) -> int:
-    """Exit status: 0 a limit was placed and printed, 2 it could not be."""
+    """Exit status: 0 it was measured and printed, 2 it could not be."""
     options = _parser().parse_args(argv)
     from exllama_guard.embedders import load_embedder
 
     try:
+        if options.reader is not None:
+            from exllama_guard.commands.calibrate_reader import measured, reader_lines
+
+            print("\n".join(reader_lines(measured(options.reader, options.embedder, options.rows))))
+            return 0
+        if options.gold is None:
+            raise UserError("Name a gold set, or a model with --reader.")
         pairs = read_pairs(Path(options.gold))
         result = calibrate(pairs, load_embedder(options.embedder), seed=options.limit)
-    except (UserError, EmbedderError) as error:
+    except GuardError as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2
     print("\n".join(report_lines(result)))
@@ -69,7 +80,18 @@ def _parser() -> argparse.ArgumentParser:
         "Places the limits of ΔS for an embedder between right and nearest wrong passages.",
         _HELP,
     )
-    parser.add_argument("gold", help="gold set: JSON lines with question and anchor, or a SQuAD file")
+    parser.add_argument("gold", nargs="?", help="gold set: JSON lines with question and anchor, or SQuAD")
+    parser.add_argument(
+        "--reader",
+        nargs="?",
+        const="",
+        metavar="MODEL",
+        help="measure a model as a reader of statements instead: a Hugging Face folder or a GGUF file, "
+        "read by transformers, or GGUF@llamacpp (default: the small one)",
+    )
+    parser.add_argument(
+        "--rows", type=int, default=200, help="statements to read with --reader (default: %(default)s)"
+    )
     parser.add_argument(
         "--embedder", default="", help="sentence-transformers folder (default: the bundled one)"
     )

@@ -15,6 +15,7 @@ __all__ = [
     "Backend",
     "CacheUsage",
     "Capabilities",
+    "Continuation",
     "Greedy",
     "ModelCard",
     "Quantisation",
@@ -78,6 +79,7 @@ class Capabilities:
     loader: str
     greedy: bool = False
     prompt_logprobs: bool = False
+    next_logprobs: bool = False
     cache_usage: bool = False
     cache_reset: bool = False
     cache_trim: bool = False
@@ -106,6 +108,7 @@ class Capabilities:
 _CAN = {
     "greedy": "greedy generation without the host",
     "prompt_logprobs": "log-probabilities of a prompt",
+    "next_logprobs": "log-probabilities of the next token",
     "cache_usage": "reading how full the cache is",
     "cache_reset": "resetting the cache",
     "cache_trim": "trimming the cache",
@@ -125,6 +128,18 @@ class Greedy:
     ttft_s: float
     elapsed_s: float
     finite: bool | None = None  # whether every logit was a number; None: the loader does not show them
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """How likely a model finds each token of a text, given all that stands before it.
+
+    `logprobs` has shape (n,), float32, natural logs, each <= 0. `entropies` has the same shape, nats, each
+    >= 0: how open the choice of that token was; None where the loader does not tell whole distributions.
+    """
+
+    logprobs: FloatArray
+    entropies: FloatArray | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +184,21 @@ class Backend(Protocol):
 
     def prompt_logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """Shape (n - 1,) float32, each <= 0: natural log of P(id i | ids before), for i = 1 .. n - 1."""
+        ...
+
+    def prompt_ids(self, text: str) -> tuple[int, ...]:
+        """Ids of `text` as a whole prompt: behind the model's own first token, once, where it has one."""
+        ...
+
+    def next_logprobs(self, ids: Sequence[int], wanted: Sequence[int]) -> FloatArray | NotScored:
+        """Shape (len(wanted),) float32, each <= 0: natural log of P(wanted token | ids). Writes nothing.
+
+        A loader that tells its likeliest tokens only gives the least of those for one that is not among them.
+        """
+        ...
+
+    def continuation(self, ids: Sequence[int], start: int) -> Continuation | NotScored:
+        """How likely the model finds ids[start:], of which each is read after all before it; 1 <= start."""
         ...
 
     def cache_usage(self) -> CacheUsage | NotScored:

@@ -277,6 +277,33 @@ class Acted:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadStatement:
+    """One statement as the loaded model reads it beside its evidence, and what that changes."""
+
+    text: str
+    snippet_id: str
+    first: float  # support before, [0, 1]
+    judge: Measure  # log-odds that the evidence supports it: yes against no
+    contrast: Measure  # nats that the evidence adds to its least expected word
+    entropy: Measure  # nats: how open the choice of that word was at its most open
+    support: float  # the three joined, [0, 1]
+    before: Gate
+    after: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """What the loaded model says of the undecided statements of an answer, and what that cost."""
+
+    model: str
+    before: Gate  # of the whole answer
+    after: Gate
+    statements: tuple[ReadStatement, ...]
+    prompt_tokens: int
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class TurnReport:
     """Everything measured about one reply, or about its text so far while it streams.
 
@@ -300,6 +327,7 @@ class TurnReport:
     relevance: Relevance = NO_RELEVANCE
     acted: Acted | None = None  # None: the setting is "show" and nothing was to be done
     about_snippets: tuple[Finding, ...] = ()  # places in snippets that speak to the model or are not seen
+    second_reader: SecondOpinion | None = None  # None: the loaded model was not asked
     beside: int = 0  # other replies that ran while this one did; not kept in traces
 
     @property

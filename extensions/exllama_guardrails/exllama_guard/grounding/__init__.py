@@ -8,7 +8,7 @@ from exllama_guard.grounding.followup import asked_together
 from exllama_guard.grounding.passages import split_passages
 from exllama_guard.grounding.relevance import load_relevance_weights
 from exllama_guard.grounding.reply_text import answer_of, is_tool_call, written_parts
-from exllama_guard.grounding.scoring import Limits, score_turn, unscored_turn
+from exllama_guard.grounding.scoring import Limits, score_turn, unscored_turn, with_support
 from exllama_guard.grounding.similarity import cosine_distance, distance_gate, embed_ahead, measure_distances
 from exllama_guard.grounding.talk import Talk, TalkKind, talk_of
 
@@ -30,5 +30,6 @@ __all__ = [
     "split_passages",
     "talk_of",
     "unscored_turn",
+    "with_support",
     "written_parts",
 ]

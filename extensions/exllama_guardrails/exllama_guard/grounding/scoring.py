@@ -90,6 +90,12 @@ def score_turn(
     )
 
 
+def with_support(report: TurnReport, support: SupportReport, first: str) -> TurnReport:
+    """The report with another reading of its support: the verdict anew, `first` before its reasons."""
+    verdict = _verdict(support, report.distance_gate, report.relevance, report.finish)
+    return replace(report, support=support, verdict=replace(verdict, reasons=(first, *verdict.reasons)))
+
+
 def unscored_turn(request: TurnRequest, answer: str, finish: Finish, reason: Reason) -> TurnReport:
     """The report of a reply that is not an answer, such as a tool call: everything NotScored."""
     why = NotScored(reason)

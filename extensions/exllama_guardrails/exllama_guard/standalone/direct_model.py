@@ -9,6 +9,7 @@ from pathlib import Path
 from exllama_guard.backends import LoadedModel, bundled_gguf, reference
 from exllama_guard.core.backend import Backend
 from exllama_guard.loaders import backend_for
+from exllama_guard.standalone.small_model import LoadedModel as SmallModel
 from exllama_guard.standalone.small_model import load_small_model
 
 __all__ = ["DirectModel", "open_model"]
@@ -19,7 +20,7 @@ class DirectModel:
     """An adapter with its model; `kept` holds what the adapter references weakly."""
 
     backend: Backend
-    kept: object
+    kept: SmallModel
 
 
 def open_model(path: Path | None, report_stage: Callable[[str], None] = lambda text: None) -> DirectModel:

@@ -25,6 +25,7 @@ from exllama_guard.core.turns import (
     PairDistance,
     Reader,
     Relevance,
+    SecondOpinion,
     SupportReport,
     Try,
     TurnReport,
@@ -94,6 +95,7 @@ class TraceRecord:
     not_measured: tuple[str, ...]
     relevance: Relevance | None = None  # None in lines from before it was measured
     acted: Acted | None = None  # what was done because of the verdict; None where nothing was to be done
+    second_reader: SecondOpinion | None = None  # what the loaded model said; None where it was not asked
     extensions: tuple[str, ...] | None = None  # the host's other extensions that were on; None: not known
     about_snippets: tuple[Finding, ...] = ()  # places in snippets that speak to the model; () in older lines
 
@@ -201,6 +203,7 @@ def _without_text(record: TraceRecord) -> TraceRecord:
         relevance=_bare(record.relevance),
         acted=_bare_acted(record.acted),
         about_snippets=tuple(_bare_finding(finding) for finding in record.about_snippets),
+        second_reader=_bare_opinion(record.second_reader),
     )
 
 
@@ -237,6 +240,21 @@ def _bare_acted(acted: Acted | None) -> Acted | None:
         return None
     tries = tuple(replace(_bare(one), answer="") for one in acted.tries)
     return replace(acted, tries=tries, shown="")
+
+
+def _bare_opinion(opinion: SecondOpinion | None) -> SecondOpinion | None:
+    """The opinion without the statements' texts."""
+    if opinion is None:
+        return None
+    return replace(
+        opinion,
+        statements=tuple(
+            replace(
+                one, text="", judge=_bare(one.judge), contrast=_bare(one.contrast), entropy=_bare(one.entropy)
+            )
+            for one in opinion.statements
+        ),
+    )
 
 
 def _bare_finding(finding: Finding) -> Finding:

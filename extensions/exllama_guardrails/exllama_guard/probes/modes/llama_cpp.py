@@ -10,8 +10,8 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import BackendError
 from exllama_guard.probes.generation import Generation, Sampling
 
-__all__ = ["CACHES", "SERVER", "LlamaMode", "LlamaSpec", "server_path"]
+__all__ = ["CACHES", "SERVER", "LlamaMode", "LlamaSpec", "open_llama_server", "server_path"]
 
 CACHES = ("f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 SERVER = "LLAMA_SERVER"  # environment variable: path of a llama-server that is not on PATH
@@ -69,7 +69,7 @@ class LlamaMode:
         hash_ = model_hash(spec.path)
         self._hash = "unknown" if isinstance(hash_, NotScored) else hash_
         self._server: _Server | None = _start(spec)
-        self._backend = LlamaCppBackend(
+        self.backend = LlamaCppBackend(
             LoadedModel(
                 spec.path.name,
                 "llama.cpp",
@@ -92,7 +92,7 @@ class LlamaMode:
 
     def token_ids(self, text: str) -> tuple[int, ...]:
         """Ids without special tokens added."""
-        return self._backend.token_ids(text)
+        return self.backend.token_ids(text)
 
     def write(self, text: str, sampling: Sampling, seed: int, cancel: threading.Event) -> Generation:
         """The reply in the model's chat template."""
@@ -104,12 +104,12 @@ class LlamaMode:
             "min_p": 0.0,
             "seed": seed,
         }
-        made = self._backend.complete(self._backend.filled(text), sampling.max_tokens, fields, cancel)
+        made = self.backend.complete(self.backend.filled(text), sampling.max_tokens, fields, cancel)
         return Generation(made.text, len(made.ids), made.ttft_s, made.elapsed_s, cancel.is_set())
 
     def logprobs(self, ids: Sequence[int]) -> FloatArray | NotScored:
         """As the server tells them, which only some builds do."""
-        return self._backend.prompt_logprobs(ids)
+        return self.backend.prompt_logprobs(ids)
 
     def distributions(self, ids: Sequence[int]) -> NotScored:
         """Not offered: the server tells the likeliest tokens of a reply, not a prompt's distributions."""
@@ -135,6 +135,20 @@ class LlamaMode:
         server, self._server = self._server, None
         if server is not None:
             _end(server.process)
+
+
+@contextmanager
+def open_llama_server(path: Path) -> Iterator[LlamaCppBackend]:
+    """The adapter of a server that runs with this GGUF, which ends with the block.
+
+    Raises:
+        BackendError: There is none, or it does not start.
+    """
+    mode = LlamaMode(LlamaSpec(path.stem, path))
+    try:
+        yield mode.backend
+    finally:
+        mode.close()
 
 
 def server_path() -> str:
