@@ -30,9 +30,8 @@ ALLOWED = {
     "lifecycle": VALUES | {"settings", "backends", "loaders"},
     "monitor": VALUES | {"settings", "grounding", "tools"},
     "probes": VALUES | {"", "backends", "grounding", "lifecycle", "report", "tools", "trace"},
-    "assembly": {
-        *("core", "settings", "embedders", "grounding", "monitor", "sources", "trace", "verifiers"),
-    },
+    "worker": VALUES | {"settings", "embedders", "grounding", "monitor", "sources", "verifiers"},
+    "assembly": {"core", "settings", "monitor", "sources", "trace", "worker"},
     "checking": {"core", "settings", "assembly", "monitor"},
     "panel": VALUES
     | {"settings", "grounding", "lifecycle", "loaders", "monitor", "probes", "report", "tools", "trace"},
@@ -78,7 +77,7 @@ PURE = {
         "lifecycle",
         "loaders",
     ),
-    *("probes", "monitor", "backends", "embedders", "verifiers", "sources", "assembly", "checking"),
+    *("probes", "monitor", "backends", "embedders", "verifiers", "sources", "worker", "assembly", "checking"),
 }
 HEAVY = ("torch", "gradio", "transformers", "sentence_transformers", "modules", "pydantic", "llguidance")
 ONLY_IN = {"gradio": {"panel.view", "standalone"}, "modules": {"host", "standalone"}}

@@ -35,6 +35,8 @@ class Reason(str, Enum):
     SWITCHED_OFF = "switched off"
     TOO_MANY = "too many snippets"
     SHED = "dropped, too much was waiting"
+    OUT_OF_TIME = "took too long"
+    PROCESS_LOST = "the process that checks answers ended"
     FAILED = "failed"
 
 
@@ -46,6 +48,8 @@ class NotScored:
     detail: str = ""
 
     def __str__(self) -> str:
+        if self.reason in (Reason.OUT_OF_TIME, Reason.PROCESS_LOST) and self.detail:
+            return f"not measured: {self.detail}"
         return f"not measured: {self.reason.value}" + (f" ({self.detail})" if self.detail else "")
 
 

@@ -7,22 +7,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from exllama_guard.core.folders import user_cache_folder
 from exllama_guard.core.measures import FloatArray
-from exllama_guard.core.ports import Embedder
-from exllama_guard.core.snippets import Offsets, Origin, Snippet, make_snippet
+from exllama_guard.core.ports import Embedder, QuestionEmbedder
+from exllama_guard.core.snippets import Snippet
 from exllama_guard.errors import EmbedderError, SourceError
 from exllama_guard.sources.knowledge_cache import VectorCache
+from exllama_guard.sources.knowledge_document import Document, read_document
 from exllama_guard.sources.knowledge_files import files_of
 from exllama_guard.sources.knowledge_index import Index
-from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA, Splitter, sentence_spans, snippet_spans
-from exllama_guard.sources.knowledge_text import SUFFIXES, Source, read_source
+from exllama_guard.sources.knowledge_split import CHUNK_SCHEMA, Splitter, sentence_spans
+from exllama_guard.sources.knowledge_text import SUFFIXES
 
 __all__ = ["KnowledgeFolder", "KnowledgeStatus"]
+
+ReadDocument: TypeAlias = Callable[[Path, str], Document]
 
 _BATCH = 32
 _RECHECK_S = 2.0
@@ -43,12 +48,10 @@ class KnowledgeStatus:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One file's snippets as they were when it had this size and time."""
+    """One file as it was when it had this time and size."""
 
     stamp: tuple[int, int]
-    snippets: tuple[Snippet, ...]
-    embedded_texts: tuple[str, ...]
-    problems: tuple[str, ...]
+    document: Document
 
 
 class KnowledgeFolder:
@@ -66,13 +69,17 @@ class KnowledgeFolder:
         *,
         cache_folder: Path | None = None,
         splitter: Splitter = sentence_spans,
+        read: ReadDocument | None = None,
         on_progress: Callable[[KnowledgeStatus], None] | None = None,
         first_build_wait_s: float = 60.0,
     ) -> None:
-        """Remembers what to index; nothing is read before `build`, `refresh` or `retrieve`."""
+        """Remembers what to index; nothing is read before `build`, `refresh` or `retrieve`.
+
+        `read` gives the document at a path, which messages call by the second argument; None: read here.
+        """
         self._folder = Path(folder).expanduser().resolve()
         self._embedder = embedder
-        self._splitter = splitter
+        self._read = read or partial(read_document, splitter=splitter)
         self._on_progress = on_progress
         self._first_build_wait_s = first_build_wait_s
         self._cache = VectorCache(
@@ -84,6 +91,7 @@ class KnowledgeFolder:
         self._built = threading.Event()
         self._thread: threading.Thread | None = None
         self._files: dict[str, _File] = {}
+        self._refused: dict[str, tuple[tuple[int, int], SourceError]] = {}  # by name, with time and size
         self._index: Index | None = None
         self._status = KnowledgeStatus()
         self._checked_at_s = float("-inf")
@@ -125,7 +133,7 @@ class KnowledgeFolder:
             files, problems = self._read_files()
             if self._index is None or self._retry or files != self._files:
                 problems += self._embed(files)
-            counted = sum(1 for file in files.values() if file.snippets)
+            counted = sum(1 for file in files.values() if file.document.snippets)
             index = self._index
             self._report(
                 KnowledgeStatus(
@@ -166,7 +174,11 @@ class KnowledgeFolder:
             index = self._index
         if index is None or not index.snippets:
             return ()
-        vector = self._embedder.embed([question])[0]
+        embedder = self._embedder
+        if isinstance(embedder, QuestionEmbedder):
+            vector = embedder.embed_question(question)
+        else:
+            vector = embedder.embed([question])[0]
         if not vector.any():
             return ()
         return tuple(
@@ -219,7 +231,7 @@ class KnowledgeFolder:
                 problems.append(f"{shown} cannot be read ({error.strerror or error}); check its permissions.")
                 continue
             files[shown] = file
-            problems.extend(file.problems)
+            problems.extend(file.document.problems)
         if not files and not problems:
             problems.append(
                 f"The knowledge folder '{self._folder.name}' holds no .md, .txt or .pdf file; put some there."
@@ -237,28 +249,21 @@ class KnowledgeFolder:
         yield from files_of(self._folder, SUFFIXES, problems.append)
 
     def _read_file(self, path: Path, shown: str, stamp: tuple[int, int]) -> _File:
-        source = read_source(path, shown)
-        snippets: list[Snippet] = []
-        texts: list[str] = []
-        for name, heading, start, end in _places(source, self._splitter):
-            text = source.text[start:end]
-            snippets.append(
-                make_snippet(
-                    text,
-                    position=len(snippets),
-                    snippet_id=f"{shown}:{start}-{end}",
-                    section_id=f"{shown}#{name}" if name else shown,
-                    source_url=shown,
-                    offsets=Offsets(start, end),
-                    origin=Origin.KNOWLEDGE,
-                )
-            )
-            texts.append(f"{heading}\n{text}" if heading else text)
-        return _File(stamp, tuple(snippets), tuple(texts), source.problems)
+        """The file as it is now; one that could not be read is not tried again before it changes."""
+        refused = self._refused.get(shown)
+        if refused is not None and refused[0] == stamp:
+            raise refused[1]
+        try:
+            return _File(stamp, self._read(path, shown))
+        except SourceError as error:
+            self._refused[shown] = (stamp, error)
+            raise
 
     def _embed(self, files: dict[str, _File]) -> list[str]:
         """Makes `files` the index; returns problems. The index stays as it was when the embedder fails."""
-        texts = {VectorCache.key(text): text for file in files.values() for text in file.embedded_texts}
+        texts = {
+            VectorCache.key(text): text for file in files.values() for text in file.document.embedded_texts
+        }
         known = self._cache.load()
         try:
             vectors = self._vectors_of(texts, known)
@@ -271,9 +276,9 @@ class KnowledgeFolder:
                 self._cache.save(vectors)
             except SourceError as error:
                 problems.append(str(error))  # the index works all the same
-        keys = [VectorCache.key(text) for file in files.values() for text in file.embedded_texts]
+        keys = [VectorCache.key(text) for file in files.values() for text in file.document.embedded_texts]
         rows = np.stack([vectors[key] for key in keys]) if keys else np.zeros((0, 0), dtype=np.float32)
-        snippets = tuple(snippet for file in files.values() for snippet in file.snippets)
+        snippets = tuple(snippet for file in files.values() for snippet in file.document.snippets)
         index = Index.of(self._embedder.id, snippets, rows)
         with self._lock:
             self._index = index
@@ -294,17 +299,3 @@ class KnowledgeFolder:
         if self._index is None and texts and not pending:
             self._embedder.embed([next(iter(texts.values()))])  # loads it here: a question would wait for it
         return vectors
-
-
-def _places(source: Source, splitter: Splitter) -> Iterator[tuple[str, str, int, int]]:
-    """Each snippet's section name (unique in its file), heading to embed with it, start and end."""
-    title = next((section.heading for section in source.sections if section.heading), "")
-    seen: dict[str, int] = {}
-    for section in source.sections:
-        name = section.heading
-        if name:
-            seen[name] = count = seen.get(name, 0) + 1
-            name = name if count == 1 else f"{name} ({count})"
-        heading = name if name == title or not title else f"{title}: {name}"
-        for span in snippet_spans(source.text, section.span, splitter):
-            yield name, heading, span.start, span.end

@@ -6,7 +6,7 @@ import codecs
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +42,8 @@ class Source:
     problems: tuple[str, ...] = ()
 
 
-def read_source(path: Path, shown: str) -> Source:
-    """Text and sections of the file at `path`, which messages call `shown`.
+def read_source(path: Path, shown: str, step: Callable[[], None] = lambda: None) -> Source:
+    """Text and sections of the file at `path`, which messages call `shown`; `step` is called at each page.
 
     Raises:
         SourceError: It is too large, unreadable, not text, an encrypted or corrupt PDF, or pypdf is missing.
@@ -51,7 +51,7 @@ def read_source(path: Path, shown: str) -> Source:
     try:
         data = read_bytes(path, shown, MAX_FILE_BYTES)
         if path.suffix.lower() == ".pdf":
-            return _read_pdf(data, shown)
+            return _read_pdf(data, shown, step)
         text = _decoded(data, shown)
     except OSError as error:
         raise SourceError(
@@ -106,7 +106,7 @@ def _can_be_heading(line: str) -> bool:
     return bool(line.strip()) and not line.startswith((" " * 4, "\t", "|", "-", "*", ">"))
 
 
-def _read_pdf(data: bytes, shown: str) -> Source:
+def _read_pdf(data: bytes, shown: str, step: Callable[[], None]) -> Source:
     try:
         from pypdf import PdfReader
         from pypdf.errors import PyPdfError
@@ -125,6 +125,7 @@ def _read_pdf(data: bytes, shown: str) -> Source:
     problems: list[str] = []
     text = ""
     for number, page in enumerate(pages, start=1):
+        step()
         try:
             body = page.extract_text()
         except (*broken, NotImplementedError) as error:
