@@ -40,6 +40,10 @@ class Reason(str, Enum):
     FAILED = "failed"
 
 
+# Their detail says it all: how long, how it ended, what is damaged.
+SAID_BY_DETAIL = frozenset({Reason.OUT_OF_TIME, Reason.PROCESS_LOST, Reason.FAILED})
+
+
 @dataclass(frozen=True, slots=True)
 class NotScored:
     """A value that could not be computed; never 0.0, never NaN, never a pass."""
@@ -48,7 +52,7 @@ class NotScored:
     detail: str = ""
 
     def __str__(self) -> str:
-        if self.reason in (Reason.OUT_OF_TIME, Reason.PROCESS_LOST) and self.detail:
+        if self.reason in SAID_BY_DETAIL and self.detail:
             return f"not measured: {self.detail}"
         return f"not measured: {self.reason.value}" + (f" ({self.detail})" if self.detail else "")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exllama_guard.core.measures import FloatArray
+from exllama_guard.core.model_folder import known_folder, refusal
 from exllama_guard.core.ports import TokenVectors
 from exllama_guard.errors import EmbedderError
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _BATCH = 16  # about a quarter of a second on two cores
 _CACHED_TEXTS = 4096  # 4096 vectors of 384 floats are 6 MB
 _WINDOWS_A_TEXT = 32  # about 6,000 words; a longer text is represented by 32 windows, evenly spread
+
+
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
 
 
 class SentenceTransformerEmbedder:
@@ -165,23 +169,54 @@ def _load(folder: str) -> SentenceTransformer:
             f"No embedder: sentence-transformers cannot be imported ({error}); "
             "run `pip install -r requirements.txt` of this extension in the WebUI's environment."
         ) from error
+    from safetensors import SafetensorError
     from transformers.utils import logging as transformers_log
 
     bars = transformers_log.is_progress_bar_enabled()
     transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # The GPU stays with the language model; MiniLM on two CPU cores is quick enough.
-        model: SentenceTransformer = SentenceTransformer(folder, device="cpu", local_files_only=True)
+        model: SentenceTransformer = SentenceTransformer(
+            str(_checked(folder)),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
         model.float()  # weights saved in half precision take a CPU three to four times as long
-    except (OSError, ValueError, RuntimeError) as error:
+    except (*_UNREADABLE, SafetensorError) as error:
         raise EmbedderError(
-            f"The embedder '{folder}' cannot be loaded ({error}); name a sentence-transformers folder "
-            "on this machine in the setting 'embedder', or leave it empty."
+            f"The embedder '{folder}' cannot be loaded ({_first_line(error)}); name a "
+            "sentence-transformers folder on this machine in the setting 'embedder', or leave it empty."
         ) from error
     finally:
         if bars:
             transformers_log.enable_progress_bar()  # type: ignore[no-untyped-call]
     return model
+
+
+def _checked(name: str) -> Path:
+    """The folder that `name` stands for, which holds a model and nothing that runs.
+
+    Raises:
+        EmbedderError: There is none, or something in it would run.
+    """
+    folder = known_folder(name)
+    if folder is None:
+        raise EmbedderError(
+            f"The embedder '{name}' is not there; name a sentence-transformers folder on this machine in the "
+            "setting 'embedder', or leave it empty."
+        )
+    why = refusal(folder)
+    if why:
+        raise EmbedderError(
+            f"The embedder '{name}' is not used: {why}. Name another folder in the setting 'embedder'."
+        )
+    return folder
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, int]]:

@@ -19,7 +19,7 @@ from exllama_guard.core.measures import Reason
 from exllama_guard.core.ports import TraceSink, TurnScorer
 from exllama_guard.core.snippets import encodable, with_unique_ids
 from exllama_guard.core.turns import Finish, Reader, TurnReport, TurnRequest
-from exllama_guard.errors import GuardError, OutOfTime, ProcessLost, TraceError, VerifierError
+from exllama_guard.errors import GuardError, OutOfTime, ProcessLost, ScoringError, TraceError, VerifierError
 from exllama_guard.grounding import unscored_turn
 from exllama_guard.monitor.memory import Memory, may_see
 from exllama_guard.monitor.pacing import pause_s
@@ -199,7 +199,7 @@ class ScoringWorker:
             try:
                 self._collect(handle)
                 report = self._scorer_of(handle, stop).score(reply, finish)
-            except (OutOfTime, ProcessLost) as error:
+            except (OutOfTime, ProcessLost, ScoringError) as error:
                 self._give_up(handle, error)
             else:
                 self._memory.clear_problem(_PROCESS)
@@ -318,7 +318,7 @@ class ScoringWorker:
             self._collect(handle)
             scorer = self._scorer_of(handle, None)
             handle.ahead = not scorer.prepare(budget_s)
-        except (OutOfTime, ProcessLost) as error:
+        except (OutOfTime, ProcessLost, ScoringError) as error:
             self._give_up(handle, error)
             return 0.0
         return scorer.worked_s
@@ -364,6 +364,7 @@ class ScoringWorker:
 
 def _unmeasured(handle: TurnHandle, reply: str, finish: Finish) -> TurnReport:
     """The report of a turn that was given up: what took too long, or ended its process."""
-    reason = Reason.OUT_OF_TIME if isinstance(handle.given_up, OutOfTime) else Reason.PROCESS_LOST
+    reasons = ((OutOfTime, Reason.OUT_OF_TIME), (ProcessLost, Reason.PROCESS_LOST))
+    reason = next((r for kind, r in reasons if isinstance(handle.given_up, kind)), Reason.FAILED)
     answer = encodable(handle.request.answer_prefix + reply)
     return unscored_turn(handle.request, answer, finish, reason, str(handle.given_up))
