@@ -14,12 +14,12 @@ import numpy as np
 from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.model_folder import known_folder, refusal
 from exllama_guard.core.ports import TokenVectors
+from exllama_guard.embedders.turnstile import Turnstile
 from exllama_guard.errors import EmbedderError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_BATCH = 16  # about a quarter of a second on two cores
 _CACHED_TEXTS = 4096  # 4096 vectors of 384 floats are 6 MB
 _WINDOWS_A_TEXT = 32  # about 6,000 words; a longer text is represented by 32 windows, evenly spread
 
@@ -30,7 +30,7 @@ _UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, Attribute
 class SentenceTransformerEmbedder:
     """Unit vectors of texts, remembered for the last few thousand texts. Thread-safe.
 
-    The model loads on first use; the lock protects the model and the memory of vectors.
+    The model loads on first use; the lock protects what is kept, the turnstile the model at work.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -38,6 +38,7 @@ class SentenceTransformerEmbedder:
         self._name = name
         self._model: SentenceTransformer | None = None
         self._lock = threading.Lock()
+        self._turnstile = Turnstile()
         self._vectors: OrderedDict[str, FloatArray] = OrderedDict()
 
     @property
@@ -54,14 +55,25 @@ class SentenceTransformerEmbedder:
         Raises:
             EmbedderError: The model is missing or failed.
         """
+        return self._embedded(texts, urgent=False)
+
+    def embed_question(self, text: str) -> FloatArray:
+        """Shape (d,): the vector of `text`, which waits for one other text at most.
+
+        Raises:
+            EmbedderError: The model is missing or failed.
+        """
+        vector: FloatArray = self._embedded([text], urgent=True)[0]
+        return vector
+
+    def _embedded(self, texts: Sequence[str], *, urgent: bool) -> FloatArray:
         with self._lock:
             model = self._loaded()
             found = {text: self._vectors[text] for text in texts if text in self._vectors}
-        missing = [text for text in dict.fromkeys(texts) if text not in found]
-        for first in range(0, len(missing), _BATCH):
-            batch = missing[first : first + _BATCH]
-            with self._lock:  # given back between batches: a question must not wait for a whole book
-                found.update(zip(batch, self._encode(model, batch), strict=True))
+        for text in dict.fromkeys(texts):
+            if text not in found:
+                with self._turnstile.passed(urgent=urgent):  # one text at a time: a question goes between two
+                    found[text] = self._encode(model, [text])[0]
         with self._lock:
             for text in texts:
                 self._vectors[text] = found[text]
@@ -80,17 +92,16 @@ class SentenceTransformerEmbedder:
         """
         with self._lock:
             model = self._loaded()
-            batches = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-            out: dict[int, TokenVectors] = {}
-            for first in range(0, len(batches), 32):
-                chosen = batches[first : first + 32]
-                try:
-                    vectors = _token_vectors(model, [texts[index] for index in chosen])
-                except (RuntimeError, ValueError, IndexError) as error:
-                    raise EmbedderError(
-                        f"The embedder {self.id} failed ({error}); check the model named in settings."
-                    ) from error
-                out.update(zip(chosen, vectors, strict=True))
+        out: dict[int, TokenVectors] = {}
+        try:
+            for index, text in enumerate(texts):
+                with self._turnstile.passed():
+                    out[index] = _token_vectors(model, [text])[0]
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise EmbedderError(
+                f"The embedder {self.id} failed ({error}); check the model named in settings."
+            ) from error
+        with self._lock:
             window = int(model.max_seq_length or 256) - 2
             for index, text in enumerate(texts):
                 if 0 < len(text) < window:  # surely not cut, so `embed` would give the same vector
