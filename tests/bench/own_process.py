@@ -129,9 +129,8 @@ def main():
     print(f"start of the process and its models           {time.perf_counter() - started_s:6.2f} s")
     score(there, "warm", FACTS[0])
     there_ms = latency("there", there, rounds)
-    print(
-        f"memory: this process {megabytes(psutil.Process().pid):.0f} MB, the worker's {megabytes(there.pid):.0f} MB"
-    )
+    own_mb, other_mb = megabytes(psutil.Process().pid), megabytes(there.pid)
+    print(f"memory: this process {own_mb:.0f} MB, the worker's {other_mb:.0f} MB")
     with tempfile.TemporaryDirectory() as folder:
         pdf = bomb_pdf(folder)
         print(f"the PDF has {pdf.stat().st_size} bytes, the odd text {len(ODD)} characters")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from exllama_guard.embedders.turnstile import Turnstile
 
@@ -44,14 +45,11 @@ def test_one_at_a_time_and_what_raises_lets_the_next_in():
 
     def work(urgent):
         for _ in range(200):
-            try:
-                with turnstile.passed(urgent=urgent):
-                    inside[0] += 1
-                    most[0] = max(most[0], inside[0])
-                    inside[0] -= 1
-                    raise ValueError
-            except ValueError:
-                pass
+            with suppress(ValueError), turnstile.passed(urgent=urgent):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                inside[0] -= 1
+                raise ValueError
 
     threads = [threading.Thread(target=work, args=(number % 2 == 0,)) for number in range(6)]
     for thread in threads:

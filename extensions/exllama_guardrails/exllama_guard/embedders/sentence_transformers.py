@@ -20,6 +20,8 @@ from exllama_guard.errors import EmbedderError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+# Four sentences take less time than one passage; one by one they would take three times as long.
+_SENTENCES_AT_ONCE = 4
 _CACHED_TEXTS = 4096  # 4096 vectors of 384 floats are 6 MB
 _WINDOWS_A_TEXT = 32  # about 6,000 words; a longer text is represented by 32 windows, evenly spread
 
@@ -93,10 +95,13 @@ class SentenceTransformerEmbedder:
         with self._lock:
             model = self._loaded()
         out: dict[int, TokenVectors] = {}
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         try:
-            for index, text in enumerate(texts):
+            for first in range(0, len(order), _SENTENCES_AT_ONCE):
+                chosen = order[first : first + _SENTENCES_AT_ONCE]
                 with self._turnstile.passed():
-                    out[index] = _token_vectors(model, [text])[0]
+                    vectors = _token_vectors(model, [texts[index] for index in chosen])
+                out.update(zip(chosen, vectors, strict=True))
         except (RuntimeError, ValueError, IndexError) as error:
             raise EmbedderError(
                 f"The embedder {self.id} failed ({error}); check the model named in settings."

@@ -198,6 +198,7 @@ def _started() -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         creationflags=quiet,
+        env={"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2)), **os.environ},
     )
 
 

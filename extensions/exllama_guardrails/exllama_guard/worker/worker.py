@@ -24,7 +24,7 @@ __all__ = ["Result", "Work", "Worker"]
 
 log = logging.getLogger(__name__)
 
-LOADING_LIMIT_S = 180.0  # for what a process needs before its work: importing torch from a slow disk
+LOADING_LIMIT_S = 600.0  # for what a process needs before its work: torch from the disk of a busy machine
 _STARTING_LIMIT_S = 60.0
 _LOOK_S = 0.1  # between two looks at Cancel, or at who holds a lane
 _PAUSES_S = (0.0, 1.0, 5.0, 60.0)  # before a process is started that has failed to start so many times
