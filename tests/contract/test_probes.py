@@ -126,7 +126,7 @@ def test_users_go_first_before_every_generation():
 
 def test_progress_tells_the_time_left():
     told = []
-    probed(lambda text, seed: "yes", tell=told.append)
+    probed(lambda text, seed: "yes", report_progress=told.append)
     assert told[0].left_s is None
     assert told[-1].done == told[-1].total == 6
     assert told[3].left_s is not None

@@ -245,7 +245,7 @@ class Echo(SlowWriter):
 def test_no_text_becomes_markup_in_what_the_probes_show(watched: Watched) -> None:
     monitor = make_monitor(embedder=FakeEmbedder())
     probes = probes_over(monitor)
-    object.__setattr__(probes._parts, "writer", Echo())
+    object.__setattr__(probes._parts, "generator", Echo())
     desk = Desk(monitor, lifecycle=lambda: None, probes=lambda: probes)
     page = watched.page
     page.set_content(f"<!doctype html><html><body>{shell()}</body></html>")

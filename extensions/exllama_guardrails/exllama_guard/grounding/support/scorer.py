@@ -83,8 +83,12 @@ class _Scored:
     @property
     def support(self) -> float:
         """Probability [0, 1] that the snippets support the claim."""
+        return self.joint.support(self.joint_features())
+
+    def joint_features(self) -> dict[str, float]:
+        """By name, what the joint model weighs."""
         read = self.read.features() if self.read else {}
-        return self.joint.support({**self.features, "wording": wording(self.logit), **read})
+        return {**self.features, "wording": wording(self.logit), **read}
 
 
 def counts(piece: Piece) -> bool:
@@ -239,6 +243,11 @@ class AnswerScorer:
             if piece.text in self._scored:
                 self._scored[piece.text] = replace(self._scored[piece.text], read=word)
         return True
+
+    def features_of(self, claim: str) -> dict[str, float]:
+        """What the joint model weighs of a claim that was scored; empty for one that was not."""
+        one = self._scored.get(claim)
+        return one.joint_features() if one is not None else {}
 
     def _pieces(self, answer: str) -> tuple[str, tuple[Piece, ...]]:
         plain = without_markup(answer, self._snippets)
