@@ -178,6 +178,7 @@ def _load(folder: str) -> SentenceTransformer:
     Raises:
         EmbedderError: sentence-transformers or the model is missing or unreadable.
     """
+    checked = _checked(folder)
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -193,7 +194,7 @@ def _load(folder: str) -> SentenceTransformer:
     try:
         # The GPU stays with the language model; MiniLM on two CPU cores is quick enough.
         model: SentenceTransformer = SentenceTransformer(
-            str(_checked(folder)),
+            str(checked),
             device="cpu",
             local_files_only=True,
             trust_remote_code=False,
