@@ -25,7 +25,8 @@ __all__ = ["Result", "Work", "Worker"]
 log = logging.getLogger(__name__)
 
 LOADING_LIMIT_S = 600.0  # for what a process needs before its work: torch from the disk of a busy machine
-_STARTING_LIMIT_S = 60.0
+_STARTING_LIMIT_S = 300.0  # imports of a busy machine; one that fails to start ends by itself
+_CLOSING_LIMIT_S = 10.0
 _LOOK_S = 0.1  # between two looks at Cancel, or at who holds a lane
 _PAUSES_S = (0.0, 1.0, 5.0, 60.0)  # before a process is started that has failed to start so many times
 _AGAIN = (
@@ -116,7 +117,7 @@ class Worker:
             process = self._process
         if process is not None:
             process.end()
-            process.gone.wait(_STARTING_LIMIT_S)
+            process.gone.wait(_CLOSING_LIMIT_S)
 
     def call(
         self,
