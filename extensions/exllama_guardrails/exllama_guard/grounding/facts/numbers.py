@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from exllama_guard.grounding.facts.arithmetic import equations_of
 from exllama_guard.grounding.facts.case import (
@@ -32,6 +33,7 @@ from exllama_guard.grounding.facts.compare import (
 )
 from exllama_guard.grounding.facts.cues import asks_for_a_sum
 from exllama_guard.grounding.facts.dates import Date
+from exllama_guard.grounding.facts.doubt import doubt_of
 from exllama_guard.grounding.facts.evidence import evidence_of
 from exllama_guard.grounding.facts.identifiers import Token
 from exllama_guard.grounding.facts.languages import language_of
@@ -117,9 +119,8 @@ def _fact(case: Case, value: Value) -> Fact | None:
     ):
         return plainly_held(case, value)
     found = found_for(case, value)
-    if found.equal:
-        return _held(case, found)
-    return _not_held(case, found)
+    fact = _held(case, found) if found.equal else _not_held(case, found)
+    return replace(fact, doubt=doubt_of(case, found, fact)) if fact is not None else None
 
 
 def _is_no_claim(case: Case, value: Value) -> bool:
@@ -186,7 +187,7 @@ def _not_held(case: Case, found: Found) -> Fact | None:
         found.rivals
         and stands_in_place(found)
         and column_is_meant(case, found, found.rivals[0][1])
-        and not is_multiple(found)
+        and not _scaled(case, found)
         and not asks_for_a_sum(case.plain)
     ):
         fact = conflict(case, found, found.rivals[0][1], kind_of(value), min(0.9, 0.35 + found.rivals[0][0]))
@@ -204,6 +205,12 @@ def _not_held(case: Case, found: Found) -> Fact | None:
         _absent_reason(case, found),
         0.6,
     )
+
+
+def _scaled(case: Case, found: Found) -> bool:
+    """Whether a multiple of what stands there may be meant: only where something else is counted as well."""
+    counted = len(case.values) > 1 or bool(values_of(case.question, case.language))
+    return counted and is_multiple(found)
 
 
 def _absent_reason(case: Case, found: Found) -> str:

@@ -50,7 +50,8 @@ class Fact:
     """One fact of a statement, held against the evidence.
 
     `text` is as the statement writes it, at its characters [start, end). `reason` is one plain true
-    sentence; it is empty where the status is HELD. `weight` is how sure the check is, 0 to 1.
+    sentence; it is empty where the status is HELD. `weight` is how sure the check is, 0 to 1; `doubt` is the
+    probability that a value is not what the evidence says in its place (facts/doubt.py), 0 where not judged.
     """
 
     kind: FactKind
@@ -61,6 +62,7 @@ class Fact:
     places: tuple[Place, ...] = ()
     reason: str = ""
     weight: float = 1.0
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def fact_features(facts: Sequence[Fact]) -> dict[str, float]:
         "word_absent": most(Status.ABSENT, wordy=True),
         "computed": most(Status.COMPUTED, wordy=False),
         "weakly_held": 1.0 - min(held, default=1.0),
+        "doubt": max((f.doubt for f in facts), default=0.0),
     }
 
 

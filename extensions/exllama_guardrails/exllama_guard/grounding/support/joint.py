@@ -16,6 +16,7 @@ from pathlib import Path
 from exllama_guard.grounding.support.model import Points, probability
 
 JOINT_FILE = Path(__file__).parent / "data" / "joint.json"
+ABSENCE = "absence"  # of a statement that says what the documents do not hold
 _LOGIT_REACH = 6.0  # the wording's log-odds say no more beyond
 
 
@@ -33,9 +34,12 @@ class Joint:
 
 
 @lru_cache(maxsize=8)
-def load_joint(embedded: bool, read: bool) -> Joint:
-    """The weights for what was measured: with or without an embedder, with or without a reader."""
-    name = ("words" if embedded else "plain") + ("+reader" if read else "")
+def load_joint(variant: str, read: bool = False) -> Joint:
+    """The weights for what was measured: "words" with an embedder, "plain" without, ABSENCE; `read` by a reader.
+
+    A reader has no say in what the documents are said not to hold.
+    """
+    name = variant + ("+reader" if read and variant != ABSENCE else "")
     raw = json.loads(JOINT_FILE.read_text(encoding="utf-8"))["variants"][name]
     return Joint(raw["weights"], raw["bias"], Points(**raw["points"]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -31,7 +31,7 @@ from exllama_guard.grounding.support.disagreement import disagreements
 from exllama_guard.grounding.support.evidence import Encoder, Library
 from exllama_guard.grounding.support.fact_checks import fact_features, facts_of, findings_of_facts
 from exllama_guard.grounding.support.features import Measured, features_of
-from exllama_guard.grounding.support.joint import Joint, load_joint, wording
+from exllama_guard.grounding.support.joint import ABSENCE, Joint, load_joint, wording
 from exllama_guard.grounding.support.language import language_of
 from exllama_guard.grounding.support.markup import without_markup
 from exllama_guard.grounding.support.model import Weights, load_weights, probability, variant_for
@@ -57,8 +57,8 @@ class _Scored:
 
     logit: float  # the lexical model's log-odds
     weights: Weights
-    embedded: bool
-    features: dict[str, float]  # of the facts, and how much of the wording is held
+    variant: str  # of the joint model: what was measured of what kind of statement
+    features: dict[str, float]  # of the wording and the facts, and how much of the wording is held
     known: float  # share of its telling words that stand in the snippets
     evidence: Evidence
     findings: tuple[Finding, ...]
@@ -68,7 +68,7 @@ class _Scored:
 
     @property
     def joint(self) -> Joint:
-        return load_joint(self.embedded, self.read is not None)
+        return load_joint(self.variant, self.read is not None)
 
     @property
     def stands_nowhere(self) -> bool:
@@ -238,10 +238,11 @@ class AnswerScorer:
                 self._scored[piece.text] = replace(self._scored[piece.text], read=word)
         return True
 
-    def features_of(self, claim: str) -> dict[str, float]:
-        """What the joint model weighs of a claim that was scored; empty for one that was not."""
-        one = self._scored.get(claim)
-        return one.joint_features() if one is not None else {}
+    def weighed(self, answer: str) -> dict[Span, tuple[str, dict[str, float]]]:
+        """By place, each statement of `answer` that was scored, without its markup, and what is weighed of it."""
+        _, pieces = self._pieces(answer)
+        scored = ((piece, self._scored.get(piece.text)) for piece in pieces)
+        return {piece.span: (piece.text, one.joint_features()) for piece, one in scored if one is not None}
 
     def _pieces(self, answer: str) -> tuple[str, tuple[Piece, ...]]:
         plain = without_markup(answer, self._snippets)
@@ -311,17 +312,15 @@ class AnswerScorer:
         findings = findings_of(measured, library, 0, self._language)
         read = self._prepared_facts()
         facts = facts_of(piece.text, read, question=self._question, before=before, language=self._language)
-        joined = {**fact_features(facts), "held": read.held(piece.text)}
-        if piece.kind is ClaimKind.REFUSAL:  # its words are about what is not there
-            joined = {**joined, "number_absent": 0.0, "word_absent": 0.0, "weakly_held": 0.0, "held": 1.0}
         features = features_of(measured, library, findings, self._language)
+        joined = {**features, **fact_features(facts), "held": read.held(piece.text)}
         weights = self._weights or load_weights(variant_for(features))
         text, span = library.text(window)
         snippet_id = library.snippets[library.owner[window.first]].snippet_id
         return _Scored(
-            0.0 if piece.kind is ClaimKind.REFUSAL else weights.logit(features),
+            weights.logit(features),
             weights,
-            "cosine" in features,
+            _variant_of(piece, features),
             joined,
             1.0 if piece.kind is ClaimKind.REFUSAL else read.known(piece.text),
             Evidence(snippet_id, span, text, min(1.0, window.overlap), window.similarity),
@@ -390,14 +389,20 @@ class AnswerScorer:
         return disagreements(windows, self._prepared(), self._language)
 
 
+def _variant_of(piece: Piece, features: Mapping[str, float]) -> str:
+    if piece.kind is ClaimKind.REFUSAL:
+        return ABSENCE
+    return "words" if "cosine" in features else "plain"
+
+
 def _undecided(scored: _Scored) -> bool:
     rule = scored.weights.verifier
     return not scored.verified and rule.ask_from <= probability(scored.logit) <= rule.ask_to
 
 
 def _must_be_seen(finding: Finding) -> bool:
-    """Whether a gap keeps a statement from passing: amounts are weighed by the joint model instead."""
-    return finding.severity is Severity.GAP and finding.kind not in (FindingKind.NUMBER, FindingKind.DATE)
+    """Whether a gap keeps a statement from passing."""
+    return finding.severity is Severity.GAP
 
 
 def _has_number(piece: Piece) -> bool:
