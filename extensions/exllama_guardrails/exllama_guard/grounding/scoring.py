@@ -92,7 +92,7 @@ def score_turn(
 
 def with_support(report: TurnReport, support: SupportReport, first: str) -> TurnReport:
     """The report with another reading of its support: the verdict anew, `first` before its reasons."""
-    verdict = _verdict(support, report.distance_gate, report.relevance, report.finish)
+    verdict = _verdict(support, report.distance_gate, report.relevance, report.finish, report.about_snippets)
     return replace(report, support=support, verdict=replace(verdict, reasons=(first, *verdict.reasons)))
 
 
