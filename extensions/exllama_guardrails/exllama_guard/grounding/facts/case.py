@@ -23,6 +23,7 @@ from exllama_guard.grounding.facts.times import Clock
 from exllama_guard.grounding.facts.values import Fact, FactKind, Place, Status
 
 MOST_VALUES = 60  # of one statement
+_MOST_SUMMED = 24  # values of a statement beyond which it lists numbers and works nothing out
 
 
 _QUESTION, _EARLIER = 0.25, 0.2  # weights of the words of the question and of the text before
@@ -169,6 +170,8 @@ def place_of(mention: Mention) -> Place:
 
 def follows(case: Case, found: Found) -> Result | None:
     """How a value follows from others of the statement and of the evidence near it, or None."""
+    if len(case.values) > _MOST_SUMMED:
+        return None
     own = [
         Operand(v, case.statement[v.start : v.end].strip(" *"), *_mention_of(case, v), True)
         for v in case.values
