@@ -10,7 +10,8 @@ from exllama_guard.report.values import Report
 
 __all__ = ["as_markdown"]
 
-_SPECIAL = re.compile(r"[\\`*\[\]|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^(?:[#*+=~_-]|\d{1,9}(?=[.)]))")
+_SPECIAL = re.compile(r"[\\`*\[\]|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^(?:[#=~]|[+-](?=[\s-]|$))")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")  # would begin a list
 _IN_ADDRESS = ":/?#@!$&*+,;=%~"
 
 
@@ -55,7 +56,7 @@ def _plain(text: str) -> str:
     """The text in one line, so that Markdown shows it as it is: no markup of its own, no HTML."""
     line = " ".join(text.split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\g<0>", line)
+    return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", line))
 
 
 def _address(url: str) -> str:
