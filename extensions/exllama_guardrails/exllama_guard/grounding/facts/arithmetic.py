@@ -12,7 +12,7 @@ _N = r"(?:[$€£¥₹]\s?)?(?:\d{1,3}(?: \d{3}){1,4}(?:[.,]\d{1,3})?(?![\d])|\d
 _UNIT = r"(?:\s?(?:%|°[CF]?|[$€£¥₹]|[^\W\d_]{1,12}(?:/[^\W\d_]{1,4})?)){0,3}"
 _OPERATOR = r"\s?(?:[+*×x·÷/−–-]|plus|minus|times|multiplied by|divided by|less)\s?"
 _EQUATION = re.compile(
-    rf"(?<![\w.,])({_N})({_UNIT})((?:{_OPERATOR}(?:{_N}){_UNIT}){{1,8}})\s?(?:=|≈|equals|is equal to|makes|gives|comes to|is(?= ))\s?\**(?:(about|roughly|around|approximately|~)\s)?\**(-?(?:{_N}))({_UNIT})"
+    rf"(?<![\w.,])({_N})({_UNIT})((?:{_OPERATOR}(?:{_N}){_UNIT}){{1,8}})\s?(?:=|≈|equals|is equal to|makes|gives|comes to|is(?= ))[\s*]{{0,4}}(?:(about|roughly|around|approximately|~)[\s*]{{1,4}})?(-?(?:{_N}))({_UNIT})"
 )
 _STEP = re.compile(rf"({_OPERATOR})({_N})({_UNIT})")
 
