@@ -111,8 +111,11 @@ _WORD = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]{1,3}|[^\W\d_]+(?:['-][^\W\d_]+
 _NP_STOP = re.compile(
     r"[\d=×+÷→.;:!?()|\n\"]|,\s|\s[-–—]\s|\bwhich\b|\bthat\b|\band\b|\bor\b|\bis\b|\bare\b|\bwas\b|\bwere\b|\bin\b|\bon\b|\bat\b|\bby\b|\bfrom\b|\bto\b|\bfor\b|\bwith\b|\bafter\b|\bbefore\b|\bper\b|\bif\b|\bwhen\b|\bhas\b|\bhave\b|\bhad\b|\bper\b|\bas\b|\binto\b|\bthan\b|\bduring\b|\bunder\b|\bbecause\b|\bwhile\b|\bso\b"
 )
+_MARKED = r"(?:(?:s|source|doc|ref|snippet|\^|#)\s?)?\d{1,3}(?:\s?†[^\]】\n,;]{0,30}(?=[\]】,;]))?"
 _MARKER = re.compile(
-    r"[\[【](?:\s?(?:s|source|doc|ref|snippet|\^|#)?\s?\d{1,3}\s?(?:[,;–-]|†[^\]】\n]{0,30})?){1,6}[\]】]|\(s\d{1,2}\)|(?<=\w)[¹²³](?![\w/])(?<!m[²³])|(?:according to |see )?(?:snippet|source|passage) \[?\d{1,2}\]?",
+    rf"[\[【]\s?{_MARKED}(?:(?:\s?[,;–-]\s?|\s){_MARKED}){{0,5}}\s?[,;–-]?\s?[\]】]"
+    r"|\(s\d{1,2}\)|(?<=\w)[¹²³](?![\w/])(?<!m[²³])"
+    r"|(?:according to |see )?(?:snippet|source|passage) \[?\d{1,2}\]?",
     re.IGNORECASE,
 )
 _ATTACHED = re.compile(r"[^\W\d]")
