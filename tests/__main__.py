@@ -22,7 +22,6 @@ sys.path.insert(0, str(TOP / "extensions" / "exllama_guardrails"))
 from exllama_guard.errors import UserError  # noqa: E402 - needs the path
 from exllama_guard.standalone.environment import Environment  # noqa: E402 - needs the path
 
-
 MOST_PROCESSES = 4  # each loads the models that its tests ask for
 
 
