@@ -79,9 +79,7 @@ def read_item(item: Item, reader: Any = None) -> list[dict[str, Any]]:
 
 def _turn(item: Item, snippets: tuple[Snippet, ...], answer: str, scorer: AnswerScorer) -> TurnReport:
     request = TurnRequest(turn_id=item.identity, question=item.question, snippets=snippets)
-    return score_turn(
-        request, answer, Finish.COMPLETE, scorer=scorer, embedder=_embedder, limits=Limits()
-    )
+    return score_turn(request, answer, Finish.COMPLETE, scorer=scorer, embedder=_embedder, limits=Limits())
 
 
 def _statement(claim: Any, answer: Answer, plain: str, features: dict[str, float]) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from exllama_guard.grounding.coverage import measure_coverage
 from exllama_guard.grounding.relevance import measure_relevance
 from exllama_guard.grounding.similarity import distance_gate, measure_distances, no_distances, zone_of
 
-
 _NEAR = 0.40  # cosine similarity of a statement and its evidence: ΔS of .60, where a retrieval counts as far
 
 
@@ -143,8 +142,8 @@ def _verdict(
 ) -> Verdict:
     """Grounded rests on support (docs/measures.md).
 
-    An answer beside the question turns a pass into a review, and so does a far retrieval where no sentence of a
-    snippet is near the answer either. What decided stands first.
+    An answer beside the question turns a pass into a review, and so does a far retrieval where no sentence
+    of a snippet is near the answer either. What decided stands first.
     """
     reasons, doubts = list(_reasons(support)), []
     gate = support.gate
@@ -162,7 +161,7 @@ def _verdict(
 
 
 def _near_its_evidence(support: SupportReport) -> bool:
-    """Whether a sentence of a snippet is near a statement; a snippet of many subjects is far from any question."""
+    """Whether a sentence of a snippet is near a statement: one of many subjects is far from any question."""
     near = (claim.evidence.similarity for claim in support.claims if claim.evidence is not None)
     return any(similarity is not None and similarity >= _NEAR for similarity in near)
 
