@@ -66,6 +66,9 @@ def read_item(item: Item, reader: Any = None) -> list[dict[str, Any]]:
                 "fault": answer.fault,
                 "gate": turn.verdict.gate.value,
                 "reasons": list(turn.verdict.reasons),
+                "relevance": turn.relevance.relevance
+                if isinstance(turn.relevance.relevance, float)
+                else None,
                 "support": support,
                 "question": item.question,
                 "answer": answer.text,
