@@ -105,6 +105,9 @@ def _bounded(case: Case, found: Found, value: Quantity) -> Fact | None:
 
 
 def _keeps(bound: Quantity, other: Quantity) -> bool:
+    """Whether a bound only rounds an amount of the evidence; a limit ("up to 60") is the amount itself."""
+    if bound.bound == "<=" or (other.bound and not bound.in_range):
+        return False
     low, high = sorted((abs(bound.value), abs(other.value)))
     if not low or high / low > 2:
         return False
