@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -53,7 +54,8 @@ _NOT_NEAR = 0.45  # cosine of question and snippet below which such a message ha
 # Cosine below which a question, and each statement of its answer, is about something else: below it lie 3
 # of 195 right ordinary answers (a, b) and 77 of 84 replies to talk beside snippets (chat-b).
 _FAR = 0.40
-_VERY_FAR = 0.30  # where a statement that passes does so by chance
+_VERY_FAR = 0.30  # where a statement without a number passes by chance
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +273,18 @@ class AnswerScorer:
         """
         if not self._question.strip():
             return False
-        passes = any(claim.gate is Gate.PASS for claim in claims)
+        passing = [claim.text for claim in claims if claim.gate is Gate.PASS]
         if self._about is not None:
-            return self._about < _UNRELATED and not passes
+            return self._about < _UNRELATED and not passing
         talks = talk_of(self._question).confidence >= _TALKS
         nearest = self._nearest()
         if nearest is None:
-            return talks and not passes
+            return talks and not passing
         far = max(nearest, _nearest_statement(claims))
         if far < _FAR:
-            return talks or not passes or far < _VERY_FAR
-        return talks and not passes and nearest < _NOT_NEAR
+            by_chance = far < _VERY_FAR and not any(map(_DIGIT.search, passing))
+            return talks or not passing or by_chance
+        return talks and not passing and nearest < _NOT_NEAR
 
     def _nearest(self) -> float | None:
         """Highest cosine of the question to a sentence of the snippets; None without an embedder."""
