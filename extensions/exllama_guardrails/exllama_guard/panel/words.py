@@ -80,6 +80,8 @@ REASON_WORDS = {
     Reason.NOT_SUPPORTED: "not possible with this loader",
     Reason.SWITCHED_OFF: "switched off",
     Reason.SHED: "dropped, too much was waiting",
+    Reason.OUT_OF_TIME: "it took too long",
+    Reason.PROCESS_LOST: "the process that checks answers ended",
     Reason.FAILED: "it failed; the log has the details",
 }
 
@@ -113,7 +115,10 @@ SETTING_GROUPS = (
             "api_report",
         ),
     ),
-    ("Live and memory", ("live_updates_per_s", "turns_kept", "resonance_window", "queue_limit")),
+    (
+        "Live and memory",
+        ("live_updates_per_s", "work_limit_s", "turns_kept", "resonance_window", "queue_limit"),
+    ),
     ("Models", ("embedder", "verifier", "reader")),
     ("Knowledge folder", ("knowledge_folder", "knowledge_snippets")),
     ("After a model load", ("warmup", "warmup_limit_s", "rotation", "rotation_tokens")),
