@@ -174,6 +174,10 @@ SETTING_HINTS = {
     "api_report": ("Report in API responses", "Adds an object “guardrails” with the verdict."),
     "support_fail": ("Support fails below", "Empty: the value that was fitted on public data."),
     "live_updates_per_s": ("Updates while streaming", "Times a second that the growing reply is scored."),
+    "work_limit_s": (
+        "Seconds a piece of work may take",
+        "What takes longer, such as a score or a page of a PDF, is not measured.",
+    ),
     "turns_kept": ("Turns in the panel", "Kept in memory; the traces keep all."),
     "resonance_window": ("Window of E_resonance", "Number of turns that the rolling mean looks back."),
     "queue_limit": ("Replies that may wait", "Beyond this the oldest waiting check is dropped and counted."),
