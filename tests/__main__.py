@@ -2,7 +2,8 @@
 
 The environment holds the versions of the hash-locked list where one fits this machine. `python3 tests
 --newest` takes the newest that the ranges allow instead, in an environment of its own: what breaks there
-will break in a WebUI's environment soon.
+will break in a WebUI's environment soon. Without arguments the whole suite runs on several processors,
+each file's tests on one of them; with arguments they alone decide.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ sys.path.insert(0, str(TOP / "extensions" / "exllama_guardrails"))
 from exllama_guard.errors import UserError  # noqa: E402 - needs the path
 from exllama_guard.standalone.environment import Environment  # noqa: E402 - needs the path
 
+MOST_PROCESSES = 4  # each loads the models that its tests ask for
+
+
+def on_all_processors() -> list[str]:
+    """pytest's arguments for the whole suite; a file's tests share what they start, so they stay together."""
+    return ["-n", str(min(MOST_PROCESSES, os.cpu_count() or 1)), "--dist", "loadfile"]
+
 
 def main() -> int:
     """Exit status of pytest, or 2 when the environment cannot be made."""
@@ -31,7 +39,7 @@ def main() -> int:
     except UserError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
-    command = [str(python), "-m", "pytest", *arguments]
+    command = [str(python), "-m", "pytest", *(arguments or on_all_processors())]
     return subprocess.run(command, cwd=TOP, env={**os.environ, "PYTHONUTF8": "1"}, check=False).returncode
 
 

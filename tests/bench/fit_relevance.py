@@ -5,7 +5,8 @@
 A relevant answer is the sentence of the paragraph that holds the answer; beside the question is another
 sentence of the same paragraph that does not hold it (true, on the same subject, not what was asked), or a
 sentence of another paragraph. Figures are of paragraphs that the model which scored them was not fitted on
-(5 folds by paragraph). The limit is placed so that 2 of 100 relevant answers are called beside.
+(5 folds by paragraph). The limit is placed so that 2 of 100 right ordinary answers (part a) are called
+beside: an answer in other words takes up less of the question than a sentence of a paragraph does.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "extensions" / "exllama_guardrails"))
+sys.path[:0] = [str(ROOT / "extensions" / "exllama_guardrails"), str(Path(__file__).parent)]
 
 from exllama_guard.embedders.sentence_transformers import load_embedder  # noqa: E402
 from exllama_guard.grounding.relevance import SHORTEST_ANSWER_WORDS, WEIGHTS_FILE, shared_words  # noqa: E402
 from exllama_guard.grounding.support.text import sentence_ranges  # noqa: E402
+from ordinary_answers import items  # noqa: E402
 
 FOLDS = 5
 FALSE_ALARMS = 0.02
@@ -55,6 +57,18 @@ def pairs_of(path: Path) -> list[tuple[str, str, int, str, int]]:
     return rows
 
 
+def ordinary() -> list[tuple[str, str]]:
+    """Questions of part a, each with its right answer, that relevance reads."""
+    return [
+        (item.question, answer.text)
+        for item in items("a")
+        for answer in item.answers
+        if not answer.fault
+        and len(answer.text.split()) >= SHORTEST_ANSWER_WORDS
+        and isinstance(shared_words(item.question, answer.text), float)
+    ]
+
+
 def fitted(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Bias and weights of a logistic regression by Newton's method."""
     design = np.column_stack([np.ones(len(x)), x])
@@ -76,7 +90,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = pairs_of(options.data)
     embedder = load_embedder("")
-    texts = list(dict.fromkeys(text for row in rows for text in row[:2]))
+    right = ordinary()
+    texts = list(dict.fromkeys(text for row in (*rows, *right) for text in row[:2]))
     vectors = dict(zip(texts, embedder.embed(texts), strict=True))
     x = np.array([[float(vectors[q] @ vectors[a]), float(shared_words(q, a))] for q, a, *_ in rows])
     y = np.array([row[2] for row in rows], dtype=float)
@@ -88,7 +103,10 @@ def main() -> None:
     for fold in range(FOLDS):
         theta = fitted(x[folds != fold], y[folds != fold], weight[folds != fold])
         scores[folds == fold] = 1 / (1 + np.exp(-(theta[0] + x[folds == fold] @ theta[1:])))
-    limit = float(np.quantile(scores[y == 1], FALSE_ALARMS))
+    theta = fitted(x, y, weight)
+    near = np.array([[float(vectors[q] @ vectors[a]), float(shared_words(q, a))] for q, a in right])
+    limit = float(np.quantile(1 / (1 + np.exp(-(theta[0] + near @ theta[1:]))), FALSE_ALARMS))
+    placed = f"placed where {FALSE_ALARMS:.0%} of {len(right)} right ordinary answers (part a) fall below it"
     order = scores.argsort().argsort()
     ranks = (order[y == 1].sum() - (y == 1).sum() * ((y == 1).sum() - 1) / 2) / (
         (y == 1).sum() * (y == 0).sum()
@@ -99,9 +117,6 @@ def main() -> None:
         figures[f"rows, {kind}"] = int((kinds == kind).sum())
     for name, value in figures.items():
         print(f"{name:40} {value}")
-    theta = fitted(x, y, weight)
-    whole = 1 / (1 + np.exp(-(theta[0] + x @ theta[1:])))
-    limit = float(np.quantile(whole[y == 1], FALSE_ALARMS))
     print("bias, near, shared", theta, "limit", limit)
     if options.write:
         WEIGHTS_FILE.parent.mkdir(exist_ok=True)
@@ -112,7 +127,7 @@ def main() -> None:
                 "data": f"{options.data.name}: sentences of its paragraphs as answers, {len(rows)} rows",
                 "folds": "5, by paragraph; `left_out` figures are of paragraphs that were left out",
                 "embedder": embedder.id,
-                "limit": f"placed where {FALSE_ALARMS:.0%} of the relevant answers fall below it",
+                "limit": placed,
                 "left_out": figures,
             },
             "bias": round(float(theta[0]), 5),

@@ -23,7 +23,9 @@ sys.path[:0] = [str(ROOT / "extensions" / "exllama_guardrails"), str(Path(__file
 
 from auroc import auroc  # noqa: E402 - needs the path
 from exllama_guard.core.measures import Gate  # noqa: E402 - needs the path
-from exllama_guard.core.snippets import make_snippet  # noqa: E402 - needs the path
+from exllama_guard.core.snippets import Snippet, make_snippet  # noqa: E402 - needs the path
+from exllama_guard.core.turns import Finish, TurnReport, TurnRequest  # noqa: E402 - needs the path
+from exllama_guard.grounding.scoring import Limits, score_turn  # noqa: E402 - needs the path
 from exllama_guard.grounding.support.scorer import AnswerScorer  # noqa: E402 - needs the path
 from ordinary_answers import Answer, Item, items  # noqa: E402 - needs the path
 
@@ -48,7 +50,8 @@ def read_item(item: Item, reader: Any = None) -> list[dict[str, Any]]:
     scorer = AnswerScorer(snippets, item.question, _embedder, reader=reader)
     rows = []
     for answer in item.answers:
-        report = scorer.score(answer.text)
+        turn = _turn(item, snippets, answer.text, scorer)
+        report = turn.support
         weighed = scorer.weighed(answer.text)
         statements = [
             _statement(claim, answer, *weighed[claim.span])
@@ -61,7 +64,11 @@ def read_item(item: Item, reader: Any = None) -> list[dict[str, Any]]:
                 "item": item.identity,
                 "lang": item.lang,
                 "fault": answer.fault,
-                "gate": report.gate.value,
+                "gate": turn.verdict.gate.value,
+                "reasons": list(turn.verdict.reasons),
+                "relevance": turn.relevance.relevance
+                if isinstance(turn.relevance.relevance, float)
+                else None,
                 "support": support,
                 "question": item.question,
                 "answer": answer.text,
@@ -71,6 +78,11 @@ def read_item(item: Item, reader: Any = None) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _turn(item: Item, snippets: tuple[Snippet, ...], answer: str, scorer: AnswerScorer) -> TurnReport:
+    request = TurnRequest(turn_id=item.identity, question=item.question, snippets=snippets)
+    return score_turn(request, answer, Finish.COMPLETE, scorer=scorer, embedder=_embedder, limits=Limits())
 
 
 def _statement(claim: Any, answer: Answer, plain: str, features: dict[str, float]) -> dict[str, Any]:
@@ -143,7 +155,7 @@ def main() -> None:
 
 
 def _show(row: dict[str, Any]) -> None:
-    print(f"\n{row['item']} {row['gate']} {row['changed']!r}\n  Q {row['question']}")
+    print(f"\n{row['item']} {row['gate']} {row['changed']!r}\n  Q {row['question']}\n  {row['reasons']}")
     for one in row["statements"]:
         if one["changed"] or not row["fault"]:
             print(f"  {one['gate']:7s} {one['support']:.2f} {one['text']}")

@@ -338,8 +338,8 @@ def expressions() -> Iterator[tuple[str, re.Pattern[str], str]]:
             for pattern in _patterns(value):
                 yield f"{shown} {name}", pattern, how
         for call in ast.walk(ast.parse(source)):
-            if (pattern := _literal(call)) is not None:
-                yield f"{shown} line {call.lineno}", pattern, "search"
+            if (literal := _literal(call)) is not None:
+                yield f"{shown} line {call.lineno}", *literal
 
 
 def _patterns(value: object, depth: int = 0) -> Iterator[re.Pattern[str]]:
@@ -354,8 +354,8 @@ def _patterns(value: object, depth: int = 0) -> Iterator[re.Pattern[str]]:
             yield from _patterns(getattr(value, field.name, None), depth + 1)
 
 
-def _literal(call: ast.AST) -> re.Pattern[str] | None:
-    """The expression of `re.sub("...", ...)` and its like."""
+def _literal(call: ast.AST) -> tuple[re.Pattern[str], str] | None:
+    """The expression of `re.sub("...", ...)` and its like, and how it is asked."""
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
         return None
     of_re = isinstance(call.func.value, ast.Name) and call.func.value.id == "re"
@@ -367,7 +367,7 @@ def _literal(call: ast.AST) -> re.Pattern[str] | None:
         or not isinstance(first.value, str)
     ):
         return None
-    return re.compile(first.value)
+    return re.compile(first.value), call.func.attr if call.func.attr in ("match", "fullmatch") else "search"
 
 
 @lru_cache(maxsize=1)

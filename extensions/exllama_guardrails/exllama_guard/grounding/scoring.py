@@ -28,6 +28,8 @@ from exllama_guard.grounding.coverage import measure_coverage
 from exllama_guard.grounding.relevance import measure_relevance
 from exllama_guard.grounding.similarity import distance_gate, measure_distances, no_distances, zone_of
 
+_NEAR = 0.40  # cosine similarity of a statement and its evidence: ΔS of .60, where a retrieval counts as far
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -142,11 +144,12 @@ def _verdict(
 ) -> Verdict:
     """Grounded rests on support (docs/measures.md).
 
-    A far retrieval, or an answer beside the question, turns a pass into a review. What decided stands first.
+    An answer beside the question turns a pass into a review, and so does a far retrieval where no sentence
+    of a snippet is near the answer either. What decided stands first.
     """
     reasons, doubts = list(_reasons(support)), []
     gate = support.gate
-    if distance is Gate.FAIL and gate is not Gate.NOT_MEASURED:
+    if distance is Gate.FAIL and gate is not Gate.NOT_MEASURED and not _near_its_evidence(support):
         doubts.append("The question is far from the retrieved text (ΔS at or above the limit).")
     if relevance.gate is Gate.REVIEW:
         doubts.append("The answer may be beside the question: it takes up little of what was asked.")
@@ -157,6 +160,12 @@ def _verdict(
         reasons.append("The reply ended early; only the text so far was checked.")
     reasons += [finding.message for finding in about]
     return Verdict(gate, tuple(dict.fromkeys(reasons)))
+
+
+def _near_its_evidence(support: SupportReport) -> bool:
+    """Whether a sentence of a snippet is near a statement: one of many subjects is far from any question."""
+    near = (claim.evidence.similarity for claim in support.claims if claim.evidence is not None)
+    return any(similarity is not None and similarity >= _NEAR for similarity in near)
 
 
 def _reasons(support: SupportReport) -> list[str]:

@@ -48,7 +48,7 @@ _MARKS = re.compile(r"[*`]")  # emphasis; an underscore belongs to names
 _SPACE = " \t\n\r*"
 _QUESTION_END = re.compile(r"[?？؟][\s*\"'”’»)\]】]*\Z")
 _TAIL = re.compile(
-    r"[,，、;–—-]\s*([^,，、;–—?？؟]{1,30})\s*[?？؟][\s*\"'”’)]*\Z|([^\s,，?？؟]{1,4})[?？؟]\Z"
+    r"[,，、;–—-]\s{0,4}([^\s,，、;–—?？؟][^,，、;–—?？؟]{0,29})[?？؟][\s*\"'”’)]{0,8}\Z|([^\s,，?？؟]{1,4})[?？؟]\Z"
 )
 _BOLD_LINE = re.compile(r"\s*(?:\*\*|__)[^*_\n]{1,100}(?:\*\*|__):?\s*\Z")
 _VALUE_AFTER_COLON = re.compile(r"[:：]\s*\S")

@@ -18,7 +18,7 @@ _FILE = Path(__file__).parent / "data" / "talk.txt"
 _MOST_CHARACTERS = 600  # of a message that are read: what it wants is said at its start
 _AFTER_TALK = 0.8  # confidence of "another one" after a message that was talk
 _EARLIER = 0.5  # confidence from which the message before was talk
-_OWN_TEXT = re.compile(r"[:：\n]\s*\S.{24,}|[\"“«「].{24,}[\"”»」]?", re.DOTALL)
+_OWN_TEXT = re.compile(r"[:：\n][^\S\n]*\S.{24,}|[\"“«「].{24,}[\"”»」]?", re.DOTALL)
 _OWN = frozenset({"rewrite", "translation", "code-explain", "maths"})
 
 

@@ -27,7 +27,7 @@ _TURNED = (
 _YES = ("Yes", " Yes", "yes", " yes", "YES")
 _NO = ("No", " No", "no", " no", "NO")
 _REACH = 8.0  # log-odds say no more beyond
-_PIECE = re.compile(r"\s*\S+")
+_BEFORE_SPACE = re.compile(r"(?<=\S)(?=\s)")
 # A template that opens a thinking block leaves it open; these close it, so that the answer comes next.
 _THINKING = (("<think>", "\n</think>\n\n"), ("<seed:think>", "</seed:think>"), ("[THINK]", "[/THINK]"))
 _THINKS = "<think>"  # what a thinking model whose template opens nothing would write first
@@ -66,7 +66,7 @@ def contrast_of(reader: LoadedReader, evidence: str, question: str, statement: s
         BackendError: The model is gone or failed.
         Stopped: The reading was ended.
     """
-    pieces = [match.group() for match in _PIECE.finditer(statement)]
+    pieces = [piece for piece in _BEFORE_SPACE.split(statement) if piece.strip()]
     ids = [reader.ids(piece) for piece in pieces]
     telling = [bool(got) and _tells(piece) for piece, got in zip(pieces, ids, strict=True)]
     if not any(telling):

@@ -164,9 +164,9 @@ class KnowledgeFolder:
             found = that_help(self._ranked(index, question, together, k), talk, index.scale)
         if index is not None and found:
             return Found(self._snippets(index, found))
-        status = self.status
-        if index is None or status.building:
-            waits = status.progress or "The documents are still being read."
+        progress = self.status.progress  # "" while only the folder's names are looked through
+        if index is None or progress:
+            waits = progress or "The documents are still being read."
             return Found(nothing=NotScored(Reason.INDEXING, waits))
         return Found(nothing=NotScored(Reason.UNRELATED) if index.snippets else None)
 

@@ -67,7 +67,7 @@ _BEHIND = re.compile(r"\s*-?(%|percent|[pa]\.?m\b|[a-zµμ°]+)", re.IGNORECASE)
 # Prefixes before a unit's letter, as in 50mH and 100µF, and the directions of coordinates below zero.
 _PREFIXES = {"µ": 1e-6, "μ": 1e-6, "n": 1e-9, "p": 1e-12, "m": 1e-3, "c": 1e-2, "k": 1e3, "M": 1e6, "G": 1e9}
 _UNIT = re.compile(r"[µμnpmckMG](?:F|H|W|A|V|m|g|s|Hz|N|J|C|T|Ω|L|l)")
-_FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)")
+_FRACTION = re.compile(r"(?<!\d)(\d{1,15})\s{0,3}/\s{0,3}(\d{1,15})")
 _WORD = re.compile(r"[a-z]+", re.IGNORECASE)
 
 

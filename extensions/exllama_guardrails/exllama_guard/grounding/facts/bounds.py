@@ -35,23 +35,23 @@ _AFTER: tuple[tuple[str, str], ...] = (
 _ABOUT = re.compile(
     r"(?:\b(?:about|around|approximately|approx\.?|roughly|some|circa|ca\.|c\.|round about|somewhere around|in the region of|close to|ungefähr|etwa|rund|circa|"
     r"environ|autour de|à peu près|unos|unas|aproximadamente|alrededor de|cerca de|casi|circa|quasi|около|примерно|приблизительно|"
-    r"大约|约|大概|約|およそ|だいたい|حوالي|نحو|लगभग|करीब|ongeveer)|[~≈])\s*(?:a|an|the|the|of)?\s*\Z",
+    r"大约|约|大概|約|およそ|だいたい|حوالي|نحو|लगभग|करीब|ongeveer)|[~≈])\s{0,8}(?:(?:an?|the|of)\s{0,8})?\Z",
     re.IGNORECASE,
 )
 _JUST_UNDER = re.compile(
     r"\b(?:nearly|almost|just under|just below|just short of|a little (?:under|less than|below)|slightly (?:under|less than|below)|close to|fast|knapp|beinahe|"
-    r"presque|près de|casi|quasi|poco meno di|quase|почти|将近|近|ほぼ|लगभग|bijna|just shy of|a bit (?:under|less than|below)|not quite)\s*(?:a|an|the)?\s*\Z",
+    r"presque|près de|casi|quasi|poco meno di|quase|почти|将近|近|ほぼ|लगभग|bijna|just shy of|a bit (?:under|less than|below)|not quite)\s{0,8}(?:(?:an?|the)\s{0,8})?\Z",
     re.IGNORECASE,
 )
 _JUST_OVER = re.compile(
     r"\b(?:just over|just above|just more than|a little (?:over|more than|above)|slightly (?:over|more than|above)|a bit (?:over|more than|above)|well over|well above|gut|"
-    r"un peu plus de|poco más de|poco più di|pouco mais de|чуть более|чуть больше|好几|iets meer dan)\s*(?:a|an|the)?\s*\Z",
+    r"un peu plus de|poco más de|poco più di|pouco mais de|чуть более|чуть больше|好几|iets meer dan)\s{0,8}(?:(?:an?|the)\s{0,8})?\Z",
     re.IGNORECASE,
 )
 _ROUND_AFTER = re.compile(
     r"\s?(?:or so|ish|approximately|approx\.|左右|上下|ほど|くらい|ぐらい|余り|前後)", re.IGNORECASE
 )
-_FILL = r"(?:\s*(?:a|an|the|of|about|around|from|to|total of|age of|ages of|temperatures?|von|de|di)\s*)?[\s:*_(\"'=]*[$€£¥₹]?\s?\Z"
+_FILL = r"(?:\s{0,8}(?:a|an|the|of|about|around|from|to|total of|age of|ages of|temperatures?|von|de|di))?[\s:*_(\"'=]{0,8}[$€£¥₹]?\s?\Z"
 _BEFORE_ALL = tuple(
     (kind, re.compile(rf"(?:(?<!\w)(?:{words})){_FILL}", re.IGNORECASE)) for kind, words in _BEFORE
 )

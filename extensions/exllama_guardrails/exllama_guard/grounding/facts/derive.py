@@ -67,8 +67,8 @@ def _strength(target: Quantity, result: Result) -> float:
     if len({o.snippet for o in result.operands if o.snippet}) > 1:
         belonging *= 0.7
     telling = min(1.0, 0.45 + 0.2 * len(str(abs(target.shown)).replace(".0", "").replace(".", "").strip("0")))
-    if target.dimension and target.dimension not in ("times", "percent"):
-        telling = min(1.0, telling + 0.15)
+    if target.dimension and target.dimension != "percent":
+        telling = min(1.0, telling + (0.05 if target.dimension == "times" else 0.15))
     return result.strength * (0.35 + 0.65 * belonging) * telling
 
 

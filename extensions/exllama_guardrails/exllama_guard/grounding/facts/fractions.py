@@ -215,7 +215,10 @@ def _of_units(text: str) -> list[Part]:
                 )
             )
         else:
-            out.append((m.start(), m.end(), _word(m["n"] or "one") * _part(m["p"]), _unit(m["u"]), False))
+            unit = _unit(m["u"])
+            if unit.casefold().startswith("pound") and text.startswith(" of ", m.end()):
+                unit = "lb"
+            out.append((m.start(), m.end(), _word(m["n"] or "one") * _part(m["p"]), unit, False))
     return out
 
 

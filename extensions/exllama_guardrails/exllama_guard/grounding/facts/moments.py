@@ -14,6 +14,8 @@ from exllama_guard.grounding.facts.quantities import Quantity
 from exllama_guard.grounding.facts.reading import Value
 from exllama_guard.grounding.facts.times import Clock
 
+_DAY_S = 86_400.0
+
 
 def durations(target: Quantity, pool: list[Operand]) -> Iterator[Result]:
     """The ways in which `target` is the time between two clock times or two dates."""
@@ -24,17 +26,47 @@ def durations(target: Quantity, pool: list[Operand]) -> Iterator[Result]:
         a, b = first.value, second.value
         if not isinstance(a, Clock) or not isinstance(b, Clock) or target.dimension == "month":
             continue
-        gap = round(abs(a.minutes - b.minutes), 7)
-        for value in (gap, 1440 - gap, abs(gap - 720)):
-            if value and any(
-                close(r, value * 60 if target.dimension else value / 60, target) for r in target.readings
+        gap_s = round(60 * abs(a.minutes - b.minutes), 3)
+        for value_s in (gap_s, _DAY_S - gap_s, abs(gap_s - _DAY_S / 2)):
+            if value_s and any(
+                close(r, value_s if target.dimension else value_s / 3600, target) for r in target.readings
             ):
                 low, high = (first, second) if a.minutes <= b.minutes else (second, first)
-                yield Result(f"from {low.text} to {high.text}", (first, second), 1.0 if value == gap else 0.8)
+                strength = 1.0 if value_s == gap_s else 0.8
+                yield Result(f"from {low.text} to {high.text}", (first, second), strength)
+    if target.dimension == "time":
+        yield from _in_the_week(target, pool)
     days = [o for o in pool if isinstance(o.value, Date)]
     for first, second in combinations(days, 2):
         if _between(target, first, second):
             yield Result(f"from {first.text} to {second.text}", (first, second), 1.0)
+
+
+_NEXT_TO = 12  # characters between a weekday and its time of day
+
+
+def _in_the_week(target: Quantity, pool: list[Operand]) -> Iterator[Result]:
+    """The ways in which `target` is the time from a weekday's hour to another one's: Friday 14:00, Monday 7:00."""
+    moments = [
+        (day.value.weekday * 1440 + clock.value.minutes, clock)
+        for clock in pool
+        for day in pool
+        if isinstance(clock.value, Clock)
+        and isinstance(day.value, Date)
+        and day.value.weekday is not None
+        and 0 <= clock.value.start - day.value.end <= _NEXT_TO
+        and _place(day) == _place(clock)
+    ]
+    for first, second in combinations(moments, 2):
+        gap = (second[0] - first[0]) % (7 * 1440)
+        if gap and any(close(r, gap * 60, target) for r in target.readings):
+            formula = f"from {first[1].text} to {second[1].text} of another day"
+            yield Result(formula, (first[1], second[1]), 1.0)
+
+
+def _place(one: Operand) -> tuple[bool, int]:
+    """The text that an operand stands in: the statement, or a unit of the evidence."""
+    return one.own, one.mention.key[0] if one.mention else -1
 
 
 _DOTTED = re.compile(r"([01]?\d|2[0-3])\.([0-5]\d)\Z")

@@ -64,7 +64,8 @@ _SIGN = re.compile(
     re.IGNORECASE,
 )
 _BELOW_ZERO = re.compile(
-    r"\s?(?:degrees?|°[CF]?|grad|degrés|grados)?\s?(?:below zero|unter null|below freezing|bajo cero|ниже нуля)",
+    r"\s?(?:degrees?|°[CF]?|grad|degrés|grados|graus?|gradi|graden|градус(?:ов|а)?)?\s?(?:celsius\s)?(?:below zero|unter null|below freezing|bajo cero|"
+    r"abaixo de zero|sotto (?:lo )?zero|(?:au-dessous de|en dessous de|sous) zéro|onder nul|ниже нуля|تحت الصفر)",
     re.IGNORECASE,
 )
 _MAGNITUDES = {
@@ -85,8 +86,10 @@ _EXPONENT = re.compile(
     r"\s?(?:[×x*·]|\\times|\\cdot)\s?10\s?(?:\^\s?\{?([-+]?\d{1,3})\}?|([⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))|[eE]([-+]?\d{1,3})(?!\w)|(?<=10)\^\{?(\d{1,2})\}?|(?<=10)([⁰¹²³⁴⁵⁶⁷⁸⁹]{1,2})"
 )
 _POWERS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+# A letter with the marks that some scripts write behind it (Devanagari's vowels), which are no letters to `re`.
+_LETTERS = r"(?:[^\W\d_][\u0900-\u0903\u093a-\u094f\u0962\u0963]{0,4})+"
 _UNIT_WORD = re.compile(
-    r"[^\W\d_]+(?:\.m|[²³23](?!\w))?(?:/(?:h|s|km/h))?|[%‰°][CF]?(?!\w)|[℃℉]|[$€£¥₹₽₩₺]|°"
+    _LETTERS + r"(?:\.m|[²³23](?!\w))?(?:/(?:h|s|km/h))?|[%‰°][CF]?(?!\w)|[℃℉]|[$€£¥₹₽₩₺]|°"
 )
 _LATEX = re.compile(r"(?:\\,|\\;|~|\s)?\\(?:text|mathrm)\{\s?([^{}]{1,12})\}")
 _RANGE = re.compile(
@@ -107,12 +110,19 @@ _COUNTED = re.compile(
 )
 _PER_WORD = re.compile(r"\s([^\W\d_]{5,12})(?!\w)", re.IGNORECASE)
 _EASTERN_PER = re.compile(r"每([年月周天日人份次])|(?:一|1)人(?:分|あたり)|毎([年月週日])|प्रति\s?(\w+)")
-_WORD = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]{1,3}|[^\W\d_]+(?:['-][^\W\d_]+)*")
+_WORD = re.compile(rf"[\u3400-\u9fff\u3040-\u30ff]{{1,3}}|{_LETTERS}(?:['-][^\W\d_]+)*")
+_RUN_TOGETHER = re.compile(  # 1h09m49s, 38m12s, 2h 5min
+    r"(?<![\w.,:])(?:(?P<h>\d{1,3})\s?h\s?)?(?:(?P<m>\d{1,2})\s?m(?:in)?(?![a-z]))(?:\s?(?P<s>\d{1,2})\s?s(?:ec)?)?(?!\w)",
+    re.IGNORECASE,
+)
 _NP_STOP = re.compile(
     r"[\d=×+÷→.;:!?()|\n\"]|,\s|\s[-–—]\s|\bwhich\b|\bthat\b|\band\b|\bor\b|\bis\b|\bare\b|\bwas\b|\bwere\b|\bin\b|\bon\b|\bat\b|\bby\b|\bfrom\b|\bto\b|\bfor\b|\bwith\b|\bafter\b|\bbefore\b|\bper\b|\bif\b|\bwhen\b|\bhas\b|\bhave\b|\bhad\b|\bper\b|\bas\b|\binto\b|\bthan\b|\bduring\b|\bunder\b|\bbecause\b|\bwhile\b|\bso\b"
 )
+_MARKED = r"(?:(?:s|source|doc|ref|snippet|\^|#)\s?)?\d{1,3}(?:\s?†[^\]】\n,;]{0,30}(?=[\]】,;]))?"
 _MARKER = re.compile(
-    r"[\[【](?:\s?(?:s|source|doc|ref|snippet|\^|#)?\s?\d{1,3}\s?(?:[,;–-]|†[^\]】\n]{0,30})?){1,6}[\]】]|\(s\d{1,2}\)|(?<=\w)[¹²³](?![\w/])(?<!m[²³])|(?:according to |see )?(?:snippet|source|passage) \[?\d{1,2}\]?",
+    rf"[\[【]\s?{_MARKED}(?:(?:\s?[,;–-]\s?|\s){_MARKED}){{0,5}}\s?[,;–-]?\s?[\]】]"
+    r"|\(s\d{1,2}\)|(?<=\w)[¹²³](?![\w/])(?<!m[²³])"
+    r"|(?:according to |see )?(?:snippet|source|passage) \[?\d{1,2}\]?",
     re.IGNORECASE,
 )
 _ATTACHED = re.compile(r"[^\W\d]")
@@ -147,6 +157,8 @@ def quantities_of(text: str, language: str, taken: tuple[tuple[int, int], ...]) 
     blocked = list(taken)
     out = [_from_fraction(text, *f) for f in fractions_of(text, language) if not _hits(f[0], f[1], blocked)]
     blocked += [(q.start, q.end) for q in out]
+    out += [one for one in _run_together(text) if not _hits(one.start, one.end, blocked)]
+    blocked += [(q.start, q.end) for q in out]
     for numeral in numerals_of(text, language):
         if _hits(numeral.start, numeral.end, blocked) or _is_part_of_a_word(text, numeral):
             continue
@@ -155,6 +167,19 @@ def quantities_of(text: str, language: str, taken: tuple[tuple[int, int], ...]) 
         blocked.append((numeral.start, one.end))
     out.sort(key=lambda q: q.start)
     return _composed(text, _ranged(text, out))
+
+
+def _run_together(text: str) -> list[Quantity]:
+    """Durations whose parts stand together without a word, as machines write them."""
+    out = []
+    minute = measure_of("min")
+    for match in _RUN_TOGETHER.finditer(text) if minute else ():
+        if match["h"] is None and match["s"] is None:
+            continue
+        minutes = 60.0 * int(match["h"] or 0) + int(match["m"]) + int(match["s"] or 0) / 60.0
+        base = Numeral(match.start(), match.end(), (minutes,), 1.0 / 60.0 if match["s"] else 1.0, 4)
+        out.append(_finish(text, base, match.start(), match.end(), minute, 1.0, 0))
+    return out
 
 
 def _hits(start: int, end: int, spans: list[tuple[int, int]]) -> bool:
@@ -269,6 +294,8 @@ def _unit_behind(text: str, end: int, ordinal: bool) -> tuple[Measure | None, in
         measure, stop = _longest(text, word)
         if measure is not None and text[stop : stop + 2] == "'t":
             return None, end
+        if measure is not None and measure.dimension == "GBP" and text.startswith(" of ", stop):
+            measure = measure_of("lb")  # "two pounds of flour" are no money
         if measure is not None:
             return (None, end) if _is_no_unit(text, word, stop, at - end) else (measure, stop)
         if word.group().casefold() not in NARROWING and word.group().casefold() not in ("of", "a", "an"):

@@ -76,7 +76,7 @@ def _lines(units: Sequence[Unit], indices: list[int]) -> Iterator[_Line]:
             start += len(text) + 1
 
 
-_RULE = re.compile(r"[\s|:+=-]*-[\s|:+=-]*\Z")
+_RULE = re.compile(r"(?=[\s|:+=]*-)[\s|:+=-]+\Z")
 _GAP = re.compile(r" {2,}|\t+")
 
 

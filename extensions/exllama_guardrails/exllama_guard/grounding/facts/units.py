@@ -74,7 +74,7 @@ mass
 1000 tonne tonnes t ton tons tonnen toneladas tonelada tonnellate тонна тонны тонн टन طن 吨 トン
 100 quintal zentner
 0.45359237 pound-weight lb lbs
-0.028349523 ounce ounces oz
+0.028349523125 ounce ounces oz
 6.35029 stone-weight
 temperature
 1 °c degrees-celsius degree-celsius celsius degc ℃ 摄氏度 grad-celsius

@@ -19,6 +19,7 @@ from exllama_guard.core.turns import (
     SupportReport,
 )
 from exllama_guard.errors import EmbedderError, VerifierError
+from exllama_guard.grounding.phrases import Phrase, pattern
 from exllama_guard.grounding.reading import Evidence as Read
 from exllama_guard.grounding.support.alignment import align, sentences_read
 from exllama_guard.grounding.support.answer_checks import (
@@ -255,10 +256,14 @@ class AnswerScorer:
         return plain, pieces_of(plain, self._language)
 
     def _is_aside(self, piece: Piece) -> bool:
-        """Whether the reader takes the piece for courtesy and no fact of it speaks against that."""
+        """Whether a piece states nothing by itself and no fact of it speaks against that.
+
+        A bare yes or no, which the statement behind it spells out; what the reader takes for courtesy.
+        """
         one = self._scored[piece.text]
-        stated = any(finding.severity is not Severity.NOTE for finding in one.findings)
-        return one.read is not None and one.read.is_aside and not stated and not _has_number(piece)
+        if any(finding.severity is not Severity.NOTE for finding in one.findings) or _has_number(piece):
+            return False
+        return _is_yes_or_no(piece.text) or (one.read is not None and one.read.is_aside)
 
     def _is_unrelated(self, claims: Sequence[ClaimSupport]) -> bool:
         """Whether the message asks nothing of the snippets, by its form and distance, or by the reader."""
@@ -402,6 +407,11 @@ class AnswerScorer:
     def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:
         windows = [self._scored[piece.text].evidence for piece in pieces]
         return disagreements(windows, self._prepared(), self._language)
+
+
+def _is_yes_or_no(text: str) -> bool:
+    bare = text.strip(" .!。！,，।")
+    return any(pattern(phrase).fullmatch(bare) for phrase in (Phrase.YES, Phrase.NO))
 
 
 def _undecided(scored: _Scored) -> bool:

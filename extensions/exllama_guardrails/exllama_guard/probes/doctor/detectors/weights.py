@@ -215,7 +215,9 @@ def adapter_fits(adapter: Layout, shape: Shape) -> Observation | None:
 def measurement_fits(measurement: Mapping[str, object], shape: Shape) -> Observation | None:
     """W1 of an EXL2 or EXL3 measurement that lies in the folder; None where it is of this model or absent."""
     told = measurement.get("measurement")
-    places = [found for name in told if (found := LAYER.match(f"{name}."))] if isinstance(told, dict) else []
+    places = (
+        [found for name in told if (found := LAYER.fullmatch(f"{name}."))] if isinstance(told, dict) else []
+    )
     layers = {int(found["layer"]) for found in places}
     if not layers or shape.layers is None or layers == set(range(shape.layers)):
         return None
