@@ -50,6 +50,10 @@ _UNRELATED = 0.0  # log-odds below which a reader says that the snippets do not 
 _TALKS = 0.6  # confidence from which a message asks nothing of documents, by its form
 _MOST_COMPARED = 48  # sentences a question is held against
 _NOT_NEAR = 0.45  # cosine of question and snippet below which such a message has nothing to do with them
+# Cosine below which a question, and each statement of its answer, is about something else: below it lie 3
+# of 195 right ordinary answers (a, b) and 77 of 84 replies to talk beside snippets (chat-b).
+_FAR = 0.40
+_VERY_FAR = 0.30  # where a statement that passes does so by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,15 +270,24 @@ class AnswerScorer:
         return _is_yes_or_no(piece.text) or (one.read is not None and one.read.is_aside)
 
     def _is_unrelated(self, claims: Sequence[ClaimSupport]) -> bool:
-        """Whether the message asks nothing of the snippets, by its form and distance, or by the reader."""
-        if not self._question.strip() or any(claim.gate is Gate.PASS for claim in claims):
+        """Whether the message asks nothing of the snippets, by its form and distance, or by the reader.
+
+        A message without such a form is one where neither it nor any statement of the answer is near a
+        sentence of the snippets; a statement that passes all the same is near enough, but for the farthest.
+        """
+        if not self._question.strip():
             return False
+        passes = any(claim.gate is Gate.PASS for claim in claims)
         if self._about is not None:
-            return self._about < _UNRELATED
-        if talk_of(self._question).confidence < _TALKS:
-            return False
+            return self._about < _UNRELATED and not passes
+        talks = talk_of(self._question).confidence >= _TALKS
         nearest = self._nearest()
-        return nearest is None or nearest < _NOT_NEAR
+        if nearest is None:
+            return talks and not passes
+        far = max(nearest, _nearest_statement(claims))
+        if far < _FAR:
+            return talks or not passes or far < _VERY_FAR
+        return talks and not passes and nearest < _NOT_NEAR
 
     def _nearest(self) -> float | None:
         """Highest cosine of the question to a sentence of the snippets; None without an embedder."""
@@ -407,6 +420,12 @@ class AnswerScorer:
     def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:
         windows = [self._scored[piece.text].evidence for piece in pieces]
         return disagreements(windows, self._prepared(), self._language)
+
+
+def _nearest_statement(claims: Sequence[ClaimSupport]) -> float:
+    """Highest cosine of a statement and its evidence; 1 where none was measured."""
+    found = [claim.evidence.similarity for claim in claims if claim.evidence is not None]
+    return max((one for one in found if one is not None), default=1.0)
 
 
 def _is_yes_or_no(text: str) -> bool:
