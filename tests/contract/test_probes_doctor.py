@@ -70,6 +70,14 @@ def swap_tokenizer(folder: Path) -> None:
     path.write_text(json.dumps(data), encoding="utf-8")
 
 
+PLENTY_S = 1800.0  # so that a busy machine reads as much as a quiet one
+
+
+def read_whole(chosen, reference):
+    """What is found by reading as much text as the checks want."""
+    return check_reading(chosen, reference, budget_s=PLENTY_S)
+
+
 def verdicts(observations):
     return {one.symptom.id: one.verdict for one in checkup_of(observations).observations}
 
@@ -438,7 +446,7 @@ def test_the_model_as_it_is(model_folder):
     reference = choose_mode(f"itself={model_folder}")
     found = {
         one.symptom.id: one
-        for one in checkup_of(check_reading(choose_mode(str(model_folder)), reference)).observations
+        for one in checkup_of(read_whole(choose_mode(str(model_folder)), reference)).observations
     }
     assert (found["PC5"].verdict, found["PC1"].verdict, found["V5"].verdict) == (Gate.PASS,) * 3, found
     assert found["V5"].inputs["kl"] == pytest.approx(0.0, abs=1e-6)
@@ -447,9 +455,7 @@ def test_the_model_as_it_is(model_folder):
 @pytest.mark.model
 def test_a_missing_rope_base_is_found_by_reading_alone(model_folder, tmp_path):
     bad = variant(model_folder, tmp_path / "bad", rope_theta=None, rope_parameters=None)
-    found = {
-        one.symptom.id: one for one in checkup_of(check_reading(choose_mode(str(bad)), None)).observations
-    }
+    found = {one.symptom.id: one for one in checkup_of(read_whole(choose_mode(str(bad)), None)).observations}
     assert found["PC5"].verdict is Gate.FAIL
     assert "100000" in found["PC5"].evidence
     assert found["PC1"].verdict is Gate.PASS
@@ -462,7 +468,7 @@ def test_a_wrong_rope_base_is_found_by_reading_and_by_the_reference(model_folder
     found = {
         one.symptom.id: one
         for one in checkup_of(
-            check_reading(choose_mode(str(bad)), choose_mode(f"{model_folder}@float32"))
+            read_whole(choose_mode(str(bad)), choose_mode(f"{model_folder}@float32"))
         ).observations
     }
     assert found["PC5"].verdict is Gate.FAIL
@@ -480,7 +486,7 @@ def test_a_base_that_costs_little_is_found_by_reading_long_enough(model_folder, 
         rope_parameters={"rope_theta": 5e5, "rope_type": "default"},
     )
     assert verdicts(observe_files(bad))["PC5"] is Gate.PASS  # the files agree with each other
-    found = {one.symptom.id: one for one in check_reading(choose_mode(str(bad)), None)}
+    found = {one.symptom.id: one for one in read_whole(choose_mode(str(bad)), None)}
     assert found["PC5"].verdict is Gate.FAIL
     assert "100000" in found["PC5"].evidence
     assert found["PC1"].verdict is Gate.PASS
@@ -512,11 +518,11 @@ def test_command_beside_a_reference_reads_both_files(tmp_path, capsys):
 def test_a_swapped_tokenizer_is_found_without_and_with_a_reference(model_folder, tmp_path):
     bad = variant(model_folder, tmp_path / "bad")
     swap_tokenizer(bad)
-    alone = verdicts(check_reading(choose_mode(str(bad)), None))
+    alone = verdicts(read_whole(choose_mode(str(bad)), None))
     assert alone["PC1"] is Gate.FAIL
     beside = {
         one.symptom.id: one
-        for one in check_reading(choose_mode(str(bad)), choose_mode(f"ref={model_folder}"))
+        for one in read_whole(choose_mode(str(bad)), choose_mode(f"ref={model_folder}"))
         if one.symptom.id == "V5"
     }
     assert "tokenizers differ" in beside["V5"].evidence
@@ -525,7 +531,7 @@ def test_a_swapped_tokenizer_is_found_without_and_with_a_reference(model_folder,
 def test_a_model_that_cannot_be_loaded_gives_the_reason(tmp_path, capsys):
     folder = write_model(tmp_path / "m", GOOD, template=CHAT)
     (folder / "config.json").write_text(json.dumps({**GOOD, "model_type": "of_tomorrow"}))
-    found = check_reading(choose_mode(str(folder)), None)
+    found = read_whole(choose_mode(str(folder)), None)
     assert {one.verdict for one in found} == {Gate.NOT_MEASURED}
     assert "cannot be loaded" in found[0].evidence
     assert run(["--model", str(folder), "--json"]) == 2  # nothing found, and not everything read
@@ -616,7 +622,7 @@ def test_swapped_layers_are_found_and_no_base_is_blamed(model_folder, tmp_path):
         other = name.replace("layers.5.", "layers.20.")
         values[name], values[other] = values[other], values[name]
     save_file(values, path, {"format": "pt"})
-    found = checkup_of(check_reading(choose_mode(str(bad)), None))
+    found = checkup_of(read_whole(choose_mode(str(bad)), None))
     named = {one.symptom.id: one for one in found.observations}
     assert named["W2"].verdict is Gate.FAIL
     assert "5 and 20" in named["W2"].evidence
