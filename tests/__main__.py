@@ -23,15 +23,20 @@ from exllama_guard.errors import UserError  # noqa: E402 - needs the path
 from exllama_guard.standalone.environment import Environment  # noqa: E402 - needs the path
 
 MOST_PROCESSES = 4  # each loads the models that its tests ask for
+IN_A_PAGE = "tests/e2e"  # a page, its model and its browser want the processors for themselves
 
 
-def on_all_processors() -> list[str]:
-    """pytest's arguments for the whole suite; a file's tests share what they start, so they stay together."""
-    return ["-n", str(min(MOST_PROCESSES, os.cpu_count() or 1)), "--dist", "loadfile"]
+def runs() -> list[list[str]]:
+    """pytest's arguments for the whole suite: all but the pages at once, then these, one after the other.
+
+    A file's tests share what they start, so they stay on one processor.
+    """
+    processes = str(min(MOST_PROCESSES, os.cpu_count() or 1))
+    return [["-n", processes, "--dist", "loadfile", f"--ignore={IN_A_PAGE}"], [IN_A_PAGE]]
 
 
 def main() -> int:
-    """Exit status of pytest, or 2 when the environment cannot be made."""
+    """Exit status of pytest (of a run that failed), or 2 when the environment cannot be made."""
     newest = "--newest" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--newest"]
     try:
@@ -39,8 +44,12 @@ def main() -> int:
     except UserError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
-    command = [str(python), "-m", "pytest", *(arguments or on_all_processors())]
-    return subprocess.run(command, cwd=TOP, env={**os.environ, "PYTHONUTF8": "1"}, check=False).returncode
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    status = 0
+    for chosen in [arguments] if arguments else runs():
+        command = [str(python), "-m", "pytest", *chosen]
+        status = subprocess.run(command, cwd=TOP, env=environment, check=False).returncode or status
+    return status
 
 
 if __name__ == "__main__":

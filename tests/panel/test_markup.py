@@ -21,6 +21,7 @@ from exllama_guard.core.turns import (
     TurnReport,
     Verdict,
 )
+from exllama_guard.grounding.relevance import load_relevance_weights
 from exllama_guard.panel.history.archive import Filter, Past, page_of, row_of
 from exllama_guard.panel.history.markup import history, report_page
 from exllama_guard.panel.model.markup import model
@@ -199,7 +200,7 @@ def test_each_setting_names_the_key_that_keeps_it_and_its_fitted_value():
     for name in ("distance_pass", "on_fail", "trace_text"):
         assert f"<code>{name}</code>" in form
     shown = {a["name"]: a.get("placeholder") for _, a in parsed(form).tags if "name" in a}
-    assert shown["relevance_limit"] == "0.11"
+    assert shown["relevance_limit"] == f"{load_relevance_weights().limit:.2f}"
     assert (shown["support_pass"] or "").startswith("0.")
     assert shown["distance_pass"] is None
 

@@ -186,6 +186,7 @@ class AnswerScorer:
         yield
         with suppress(EmbedderError):
             yield from library.encode_ahead()
+            self._nearest()
 
     def score(self, answer: str, *, final: bool = True) -> SupportReport:
         """Support of `answer`; while `final` is False an unfinished last sentence is left out.
@@ -277,10 +278,13 @@ class AnswerScorer:
         if self._about is not None:
             return self._about < _UNRELATED and not passing
         talks = talk_of(self._question).confidence >= _TALKS
+        stated = _nearest_statement(claims)
+        if not talks and stated >= _FAR:
+            return False
         nearest = self._nearest()
         if nearest is None:
             return talks and not passing
-        far = max(nearest, _nearest_statement(claims))
+        far = max(nearest, stated)
         if far < _FAR:
             by_chance = far < _VERY_FAR and not any(map(_DIGIT.search, passing))
             return talks or not passing or by_chance
