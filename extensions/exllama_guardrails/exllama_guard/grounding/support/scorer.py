@@ -186,7 +186,8 @@ class AnswerScorer:
         yield
         with suppress(EmbedderError):
             yield from library.encode_ahead()
-            self._nearest()
+            if self._question.strip():
+                self._nearest()
 
     def score(self, answer: str, *, final: bool = True) -> SupportReport:
         """Support of `answer`; while `final` is False an unfinished last sentence is left out.
