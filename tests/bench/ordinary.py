@@ -2,8 +2,8 @@
 
     python tests/bench/ordinary.py PART [--no-embedder] [--every N] [--save FILE] [--show KIND|right]
 
-PART is a, b, c or t (tests/bench/ordinary/README.md). The joint model's points are fitted on a and t; b and c
-are read. Intervals are Wilson's, 95 %.
+PART is a, b, c, d, t or u (tests/bench/ordinary/README.md; d is sealed). The joint model's points are
+fitted on a and t; b and c are read. Intervals are Wilson's, 95 %.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def table(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("part", choices=("a", "b", "c", "t"))
+    ask.add_argument("part", choices=("a", "b", "c", "d", "t", "u"))
     ask.add_argument("--no-embedder", action="store_true")
     ask.add_argument("--every", type=int, default=1, help="read each Nth question only")
     ask.add_argument("--save", type=Path, help="the rows as JSON lines")

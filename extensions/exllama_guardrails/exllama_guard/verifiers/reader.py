@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,9 +78,9 @@ class BuiltInReader:
         """
         with self._lock:
             network, tokenizer = self._network()
-            ids, about, places = _prompt(tokenizer, evidence, question, statements)
+            prompt = prompt_of(tokenizer, evidence, question, statements)
             try:
-                judged, words, asked = network.judge(ids, about, places)
+                judged, words, asked = network.judge(prompt.ids, prompt.about, prompt.places)
             except RuntimeError as error:
                 raise VerifierError(f"The reader failed ({error}); support is scored without it.") from error
         if not (np.isfinite(judged).all() and np.isfinite(asked)):
@@ -99,12 +100,7 @@ def _open(weights: Path, base: Path) -> tuple[Network, Tokenizer]:
     from exllama_guard.verifiers.reader_network import open_network
 
     try:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(weights / "reader_tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return open_network(weights / "reader.safetensors", base), tokenizer
+        return open_network(weights / "reader.safetensors", base), open_tokenizer(weights)
     except ImportError as error:
         raise VerifierError(
             f"The reader needs the package {error.name}; support is scored without it. "
@@ -117,10 +113,29 @@ def _open(weights: Path, base: Path) -> tuple[Network, Tokenizer]:
         ) from error
 
 
-def _prompt(
-    tokenizer: Tokenizer, evidence: str, question: str, statements: Sequence[str]
-) -> tuple[list[int], int, list[int]]:
-    """Token ids, the place that asks about the question, and the place that asks about each statement.
+def open_tokenizer(weights: Path) -> Tokenizer:
+    """SmolLM2's tokenizer, as it lies beside the weights."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(weights / "reader_tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids, where what stands: the text, the question's mark, each statement and its mark."""
+
+    ids: list[int]
+    text_at: int
+    about: int
+    starts: list[int]
+    places: list[int]
+
+
+def prompt_of(tokenizer: Tokenizer, evidence: str, question: str, statements: Sequence[str]) -> Prompt:
+    """What the reader is given to read; statements beyond the room for the answer are left out.
 
     The answer stands twice: before the evidence, so that the evidence is read with it in mind, and behind.
     """
@@ -137,17 +152,19 @@ def _prompt(
         left -= len(part) + 1
         parts.append(part)
     ids = ids_of("Answer:") + [token for part in parts for token in part]
+    text_at = len(ids)
     ids += ids_of("\n\nText:\n" + evidence)[:_EVIDENCE_TOKENS]
     if question:
         ids += ids_of("\n\nQuestion: " + question[:600])[:_QUESTION_TOKENS]
     about = len(ids)
     ids += [_ABOUT, *ids_of("\nAnswer:")]
-    places = []
+    starts, places = [], []
     for part in parts:
+        starts.append(len(ids))
         ids += part
         places.append(len(ids))
         ids.append(_JUDGE)
-    return ids, about, places
+    return Prompt(ids, text_at, about, starts, places)
 
 
 def judgement(reading: Reading) -> FloatArray:
