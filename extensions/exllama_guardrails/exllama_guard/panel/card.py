@@ -38,9 +38,9 @@ class PanelParts:
     archive: Archive
     tools: ToolSource | None
     lifecycle: Callable[[], Lifecycle | None]
-    second: Callable[[], SecondReader | None]
     probes: Callable[[], ProbeDesk | None]
     keep: Callable[[Settings], str] | None = None  # writes settings into the host's file; says what was done
+    second: Callable[[], SecondReader | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Desk:
     ) -> None:
         """Reads from `source`, `tools`, the lifecycle, the second reader and the probes; renders nothing."""
         self._source = source
-        parts = PanelParts(source, Archive(source), tools, lifecycle, second, probes, keep)
+        parts = PanelParts(source, Archive(source), tools, lifecycle, probes, keep, second)
         self._cards = tuple(card(parts) for card in CARDS)
         self._actions: dict[str, Action] = {"switch": self._switch}
         for card in self._cards:
