@@ -13,6 +13,7 @@ from exllama_guard.core.snippets import make_snippet
 from exllama_guard.core.turns import Finish, ModelInfo, TurnRequest
 from exllama_guard.errors import UserError
 from exllama_guard.host.lifecycle.path import HostPath
+from exllama_guard.trace import from_line, record_of, to_line
 from host.second_world import DOCUMENT, HASH, MODEL, OF_USE, QUESTION, RIGHT, WRONG, World, wait_for
 from second_reader.material import TURNED, at_random, known, right_in
 
@@ -67,6 +68,18 @@ def test_a_model_that_was_of_use_settles_an_undecided_answer_once_and_both_are_t
     asked = len(here.backend.asked)
     time.sleep(0.2)
     assert len(here.backend.asked) == asked
+
+
+def test_a_trace_holds_the_signals_and_without_texts_no_text(world):
+    here = world()
+    here.load()
+    here.turn()
+    report = here.traced()
+    read = from_line(to_line(record_of(report)))
+    assert read.second_reader == report.second_reader
+    bare = to_line(record_of(report, with_text=False))
+    assert RIGHT not in bare
+    assert from_line(bare).second_reader.statements[0].judge == report.second_reader.statements[0].judge
 
 
 def test_the_first_verdict_does_not_wait_for_the_second(world):
