@@ -13,7 +13,8 @@ from exllama_guard.core.snippets import make_snippet
 from exllama_guard.core.turns import Finish, ModelInfo, TurnRequest
 from exllama_guard.errors import UserError
 from exllama_guard.host.lifecycle.path import HostPath
-from exllama_guard.trace import from_line, record_of, to_line
+from exllama_guard.trace.line import from_line, to_line
+from exllama_guard.trace.record import record_of
 from host.second_world import DOCUMENT, HASH, MODEL, OF_USE, QUESTION, RIGHT, WRONG, World, wait_for
 from second_reader.material import TURNED, at_random, known, right_in
 
@@ -78,7 +79,7 @@ def test_a_trace_holds_the_signals_and_without_texts_no_text(world):
     read = from_line(to_line(record_of(report)))
     assert read.second_reader == report.second_reader
     bare = to_line(record_of(report, with_text=False))
-    assert RIGHT not in bare
+    assert RIGHT.encode() not in bare
     assert from_line(bare).second_reader.statements[0].judge == report.second_reader.statements[0].judge
 
 
