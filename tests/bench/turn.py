@@ -21,13 +21,16 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "extensions" / "exllama_guardrails"
 sys.path.insert(0, str(EXTENSION))
 
-from exllama_guard.assembly import build_monitor, make_scorer  # noqa: E402 - needs the path
+from exllama_guard.assembly import build_monitor  # noqa: E402 - needs the path
 from exllama_guard.core.snippets import make_snippet  # noqa: E402 - needs the path
 from exllama_guard.core.turns import Finish, TurnRequest  # noqa: E402 - needs the path
+from exllama_guard.embedders import load_embedder  # noqa: E402 - needs the path
 from exllama_guard.grounding.scoring import Limits, score_turn  # noqa: E402 - needs the path
 from exllama_guard.grounding.similarity import embed_ahead  # noqa: E402 - needs the path
+from exllama_guard.monitor import Parts  # noqa: E402 - needs the path
 from exllama_guard.settings import Settings  # noqa: E402 - needs the path
 from exllama_guard.testing import make_monitor  # noqa: E402 - needs the path
+from exllama_guard.worker.tasks import make_scorer  # noqa: E402 - needs the path
 
 FILLER = (
     "after every long answer the loaded model reads its prompt again before another request can start while"
@@ -69,8 +72,8 @@ def settled_and_baseline(rounds: int) -> None:
     settings = Settings(traces=False)
     monitor = build_monitor(settings)
     monitor.check_pasted("warm", ["warm up text"], "A warm-up answer that says something.")
-    parts = monitor._outfit.ready()
-    embedder = parts.embedder
+    embedder = load_embedder()
+    parts = Parts(embedder, None, None, None)
     model = embedder._loaded()
 
     def request_of(number: int) -> TurnRequest:

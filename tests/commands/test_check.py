@@ -147,8 +147,11 @@ def test_renamed_ids_never_meet_an_id_that_was_given(tmp_path):
 
 
 def test_a_fault_of_ours_costs_one_line_and_is_told(tmp_path, monkeypatch, caplog):
+    from exllama_guard import assembly
     from exllama_guard.grounding.support import AnswerScorer
+    from exllama_guard.worker import WorkHere
 
+    monkeypatch.setattr(assembly, "work", WorkHere)  # so that the fault is met here
     whole = AnswerScorer.score
 
     def broken(self, answer, *, final=True):

@@ -43,9 +43,11 @@ class RealHost(Host):
         from exllama_guard.host.session import session
         from exllama_guard.sources.marked_block import format_block
         from exllama_guard.testing import FakeEmbedder
+        from exllama_guard.worker import WorkHere, tasks
 
-        assembly.load_embedder = lambda name: FakeEmbedder()
-        assembly.load_verifier = lambda name: None
+        assembly.use_work(WorkHere())  # so that the functions behind it are reached here, too
+        tasks.load_embedder = lambda name: FakeEmbedder()
+        tasks.load_verifier = lambda name: None
         documents = self.data / "documents"
         documents.mkdir()
         for number, text in enumerate(CHUNKS):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -23,7 +24,11 @@ def main() -> None:
         del os.environ[name]
     worked: dict[str, object] = {}
     with refused(loopback=True) as tried:
+        from exllama_guard import assembly
         from exllama_guard.standalone import run
+        from exllama_guard.worker import Worker
+
+        assembly.use_work(Worker("e2e.offline_tasks"))
 
         options = run.Options(port=run.free_port(7990), user_data=Path(sys.argv[1]), browser=False)
         loading = run.boot(options)
@@ -43,6 +48,9 @@ def main() -> None:
         monitor = session().monitor
         monitor.warm()
         monitor.wait_until_idle(120)
+        until_s = time.monotonic() + 240
+        while not (monitor.knowledge and monitor.knowledge.index_hash) and time.monotonic() < until_s:
+            time.sleep(0.1)
         report = monitor.check_pasted(
             "How many tokens?",
             ["The cache is rotated after 8192 tokens."],
@@ -62,6 +70,7 @@ def main() -> None:
         worked["answer"] = bool(answer["choices"][0]["message"]["content"])
         worked["traced"] = monitor.wait_until_idle(60) and len(monitor.snapshot().turns) == 1
         worked["problems"] = list(monitor.snapshot().problems)
+        tried += assembly.work().call("tried", limit_s=60).value
     print(json.dumps({"tried": tried, "worked": worked}), file=out, flush=True)
     os._exit(0)
 

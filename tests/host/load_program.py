@@ -62,13 +62,15 @@ def main():
         if options.get("embedder", "fake") == "fake":
             from exllama_guard import assembly
             from exllama_guard.testing import FakeEmbedder
+            from exllama_guard.worker import WorkHere, tasks
 
             class Slow(FakeEmbedder):
                 def embed(self, texts):
                     time.sleep(options.get("embed_ms", 0) / 1000)
                     return super().embed(texts)
 
-            assembly.load_embedder = lambda name: Slow()
+            assembly.use_work(WorkHere())
+            tasks.load_embedder = lambda name: Slow()
         from exllama_guard.host.session import session
 
         extensions.load_extensions()

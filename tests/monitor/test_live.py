@@ -63,7 +63,7 @@ def test_a_live_score_is_paid_for_beforehand_with_a_hundredth_of_the_reply():
         turn.chunk("The cache holds 8192 tokens. " * 3)
         time.sleep(0.01)
     assert settled(monitor).live is None  # 20 ms are a hundredth of 2 s
-    assert turn.ahead is not None  # what was not read beside the prompt waits too
+    assert turn.ahead  # what was not read beside the prompt waits too
     turn.close("The cache holds 8192 tokens.", Finish.COMPLETE)
     report = settled(monitor).turns[0]
     assert report.support.gate is Gate.PASS
@@ -109,7 +109,7 @@ def test_the_snippets_are_read_while_the_model_reads_a_long_prompt():
     monitor = make_monitor(scorer=lambda snippets, question: Costly(snippets))
     turn = monitor.open_turn(request())
     settled(monitor)
-    assert turn.ahead is None
+    assert not turn.ahead
     assert turn.scorer is not None
     turn.close("", Finish.COMPLETE)
 

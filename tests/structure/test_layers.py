@@ -31,9 +31,8 @@ ALLOWED = {
     "monitor": VALUES | {"settings", "grounding", "tools"},
     "second_reader": VALUES | {"grounding"},
     "probes": VALUES | {"", "backends", "grounding", "lifecycle", "report", "tools", "trace"},
-    "assembly": {
-        *("core", "settings", "embedders", "grounding", "monitor", "sources", "trace", "verifiers"),
-    },
+    "worker": VALUES | {"settings", "embedders", "grounding", "monitor", "sources", "verifiers"},
+    "assembly": {"core", "settings", "monitor", "sources", "trace", "worker"},
     "checking": {"core", "settings", "assembly", "monitor"},
     "panel": VALUES
     | {"settings", "grounding", "lifecycle", "loaders", "monitor", "probes", "report", "tools", "trace"},
@@ -80,7 +79,7 @@ PURE = {
         "loaders",
         "second_reader",
     ),
-    *("probes", "monitor", "backends", "embedders", "verifiers", "sources", "assembly", "checking"),
+    *("probes", "monitor", "backends", "embedders", "verifiers", "sources", "worker", "assembly", "checking"),
 }
 HEAVY = ("torch", "gradio", "transformers", "sentence_transformers", "modules", "pydantic", "llguidance")
 ONLY_IN = {"gradio": {"panel.view", "standalone"}, "modules": {"host", "standalone"}}

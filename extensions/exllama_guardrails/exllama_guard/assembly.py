@@ -2,43 +2,79 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from exllama_guard.core.ports import AnswerReader, Embedder, Retriever, SupportScorer, TraceSink, Verifier
+from exllama_guard.core.ports import Embedder, Retriever, TraceSink, TurnScorer, Verifier
 from exllama_guard.core.snippets import Snippet
-from exllama_guard.embedders import SentenceTransformerEmbedder, load_embedder
+from exllama_guard.core.turns import TurnRequest
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
+from exllama_guard.sources import Gathered
 from exllama_guard.trace import TraceWriter
-from exllama_guard.verifiers import load_reader, load_verifier
+from exllama_guard.worker import (
+    Lane,
+    Work,
+    Worker,
+    WorkerEmbedder,
+    WorkerTurn,
+    WorkerVerifier,
+    collecting,
+    document_reader,
+)
 
 T = TypeVar("T")
 
 _FILE_PROBLEMS_SHOWN = 5
 
 
+_work: Work | None = None
+_owner = 0  # the process that it belongs to
+_lock = threading.Lock()  # protects both
+
+
+def work() -> Work:
+    """This program's worker, made on first use; it starts its process with the first piece of work."""
+    global _work, _owner  # one a program, on purpose: it holds the loaded models
+    with _lock:
+        if _work is None or _owner != os.getpid():  # a fork has neither its threads nor its pipes
+            _work, _owner = Worker(), os.getpid()
+        return _work
+
+
+def use_work(made: Work | None) -> None:
+    """Puts `made` in the place of this program's worker; None: the next use makes a new one."""
+    global _work, _owner  # the same ones
+    with _lock:
+        _work, _owner = made, os.getpid()
+
+
 def build_monitor(settings: Settings) -> Monitor:
     """A monitor with the real parts."""
-    return Monitor(settings, make_parts=RealParts(), make_scorer=make_scorer)
+    return Monitor(settings, make_parts=RealParts(), make_turn=_make_turn)
 
 
-def make_scorer(
-    snippets: Sequence[Snippet], question: str, parts: Parts, settings: Settings
-) -> SupportScorer:
-    """The support scorer of one turn."""
-    from exllama_guard.grounding.support import AnswerScorer
+def embedder_for(name: str) -> Embedder:
+    """The embedder that a settings value names."""
+    return WorkerEmbedder(work(), name, Settings().work_limit_s)
 
-    return AnswerScorer(
-        snippets,
-        question,
-        parts.embedder,
-        parts.verifier,
-        reader=parts.reader,
-        support_pass=settings.support_pass,
-        support_fail=settings.support_fail,
-    )
+
+def snippets_of(gathered: Gathered, limit_s: float) -> tuple[Snippet, ...]:
+    """The snippets of a turn from what was gathered of it, within `limit_s`.
+
+    Raises:
+        OutOfTime, ProcessLost: It took too long, or the process that does it ended.
+    """
+    return collecting(work(), limit_s, gathered)
+
+
+def _make_turn(
+    request: TurnRequest, parts: Parts, settings: Settings, stop: threading.Event | None
+) -> TurnScorer:
+    return WorkerTurn(work(), request, settings, stop)
 
 
 class RealParts:
@@ -50,13 +86,11 @@ class RealParts:
 
     def __call__(self, settings: Settings, before: Parts | None, report: ReportProblem) -> Parts:
         """The parts for `settings`; what cannot be made is None and reported."""
-        embedder = self._embedder(settings)
         return Parts(
-            embedder=embedder,
+            embedder=self._embedder(settings),
             verifier=self._verifier(settings),
-            reader=self._reader(settings),
             trace=self._trace(settings),
-            knowledge=self._knowledge(settings, embedder, report),
+            knowledge=self._knowledge(settings, report),
         )
 
     def _kept(self, part: str, key: tuple[object, ...], make: Callable[[], T]) -> T:
@@ -66,14 +100,15 @@ class RealParts:
             made = self._made[part] = (key, make())
         return cast("T", made[1])
 
-    def _embedder(self, settings: Settings) -> SentenceTransformerEmbedder:
-        return self._kept("embedder", (settings.embedder,), lambda: load_embedder(settings.embedder))
+    def _embedder(self, settings: Settings) -> Embedder:
+        key = (settings.embedder, settings.work_limit_s)
+        return self._kept("embedder", key, lambda: WorkerEmbedder(work(), *key))
 
     def _verifier(self, settings: Settings) -> Verifier | None:
-        return self._kept("verifier", (settings.verifier,), lambda: load_verifier(settings.verifier))
-
-    def _reader(self, settings: Settings) -> AnswerReader | None:
-        return self._kept("reader", (settings.reader,), lambda: load_reader(settings.reader))
+        if not settings.verifier:
+            return None
+        key = (settings.verifier, settings.work_limit_s)
+        return self._kept("verifier", key, lambda: WorkerVerifier(work(), *key))
 
     def _trace(self, settings: Settings) -> TraceSink | None:
         if not (settings.traces and settings.trace_folder):
@@ -95,7 +130,7 @@ class RealParts:
             ),
         )
 
-    def _knowledge(self, settings: Settings, embedder: Embedder, report: ReportProblem) -> Retriever | None:
+    def _knowledge(self, settings: Settings, report: ReportProblem) -> Retriever | None:
         if not settings.knowledge_folder:
             return None
         from exllama_guard.sources import KnowledgeFolder
@@ -103,14 +138,16 @@ class RealParts:
         def make() -> KnowledgeFolder:
             folder = KnowledgeFolder(
                 settings.knowledge_folder,
-                embedder,
+                WorkerEmbedder(work(), settings.embedder, settings.work_limit_s, Lane.DOCUMENTS),
+                read=document_reader(work(), settings.work_limit_s),
                 first_build_wait_s=0.0,  # asked from a hook, which must not wait
                 on_progress=lambda status: _report_problems(status.problems, report),
             )
             folder.build()
             return folder
 
-        return self._kept("knowledge", (settings.knowledge_folder, settings.embedder), make)
+        key = (settings.knowledge_folder, settings.embedder, settings.work_limit_s)
+        return self._kept("knowledge", key, make)
 
 
 def _report_problems(problems: Sequence[str], report: ReportProblem) -> None:

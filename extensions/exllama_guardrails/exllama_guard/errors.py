@@ -12,6 +12,8 @@ __all__ = [
     "BackendError",
     "TraceError",
     "SchemaError",
+    "OutOfTime",
+    "ProcessLost",
 ]
 
 
@@ -53,3 +55,11 @@ class SchemaError(GuardError):
 
 class Stopped(GuardError):
     """Somebody pressed Cancel; what was running has ended and nothing of it is kept."""
+
+
+class OutOfTime(GuardError):
+    """A piece of work took longer than it may; the text says how long that is."""
+
+
+class ProcessLost(GuardError):
+    """The process that scores, embeds and reads ended at a piece of work, or cannot be started."""

@@ -35,6 +35,10 @@ class Settings:
     reader: str = ""
     # Scores of the text so far, times a second, while a reply streams.
     live_updates_per_s: float = 3.0
+    # How long one piece of work with a text (a score, a page of a PDF, 32 texts to embed) may take before the
+    # process that does it is ended: 500 times what an ordinary answer takes on two cores, five times what the
+    # reader takes for the longest it reads.
+    work_limit_s: float = 30.0
     # Turns kept in memory for the panel; the traces keep all.
     turns_kept: int = 20
     # Replies that may wait for scoring before the oldest is dropped (and counted).
@@ -144,6 +148,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "support_fail": (0.0, 1.0),
     "resonance_window": (1, 1000),
     "live_updates_per_s": (0.1, 20.0),
+    "work_limit_s": (1.0, 3600.0),
     "turns_kept": (1, 10_000),
     "queue_limit": (1, 10_000),
     "trace_file_bytes": (10_000, 10_000_000_000),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSi
 from exllama_guard.core.snippets import Snippet, Span, words
 from exllama_guard.core.turns import ClaimKind, ClaimSupport, Finish, SupportReport, TurnReport, TurnRequest
 from exllama_guard.grounding import Limits, score_turn
-from exllama_guard.monitor import Monitor, Parts, ReportProblem
+from exllama_guard.monitor import Monitor, Parts, ReportProblem, TurnHere
 from exllama_guard.settings import Settings
 
 __all__ = [
@@ -146,4 +147,6 @@ def make_monitor(
     ) -> SupportScorer:
         return scorer(snippets, question) if scorer else OverlapScorer(snippets)
 
-    return Monitor(settings or Settings(), make_parts=make_parts, make_scorer=make_scorer)
+    return Monitor(
+        settings or Settings(), make_parts=make_parts, make_turn=partial(TurnHere, make_scorer=make_scorer)
+    )

@@ -36,7 +36,13 @@ class Reason(str, Enum):
     SWITCHED_OFF = "switched off"
     TOO_MANY = "too many snippets"
     SHED = "dropped, too much was waiting"
+    OUT_OF_TIME = "took too long"
+    PROCESS_LOST = "the process that checks answers ended"
     FAILED = "failed"
+
+
+# Their detail says it all: how long, how it ended, what is damaged.
+SAID_BY_DETAIL = frozenset({Reason.OUT_OF_TIME, Reason.PROCESS_LOST, Reason.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class NotScored:
     detail: str = ""
 
     def __str__(self) -> str:
+        if self.reason in SAID_BY_DETAIL and self.detail:
+            return f"not measured: {self.detail}"
         return f"not measured: {self.reason.value}" + (f" ({self.detail})" if self.detail else "")
 
 

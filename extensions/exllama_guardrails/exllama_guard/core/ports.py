@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.core.snippets import Snippet
-from exllama_guard.core.turns import SupportReport, TurnReport
+from exllama_guard.core.turns import Finish, SupportReport, TurnReport
 
 
 class Embedder(Protocol):
@@ -142,6 +142,42 @@ class ReadingScorer(SupportScorer, Protocol):
         Raises:
             VerifierError: The reader is missing or failed; scores stay as they are.
         """
+        ...
+
+
+class TurnScorer(Protocol):
+    """Measures one turn, whole or growing; keeps what it has read and scored of it. For one thread."""
+
+    worked_s: float
+    """Processor seconds that the last call took of the thread that did the work."""
+
+    def prepare(self, budget_s: float) -> bool:
+        """Reads the snippets ahead, one step or more until `budget_s` is used up; True once all is read.
+
+        Raises:
+            OutOfTime, ProcessLost: It took too long, or the process that does it ended.
+        """
+        ...
+
+    def score(self, reply: str, finish: Finish) -> TurnReport:
+        """The report of the reply, whole or so far.
+
+        Raises:
+            OutOfTime, ProcessLost: It took too long, or the process that does it ended.
+        """
+        ...
+
+    def read(self, reply: str, finish: Finish) -> TurnReport | None:
+        """The report once a slow reader has read the reply; None without one, or where it changes nothing.
+
+        Raises:
+            VerifierError: The reader is missing or failed; scores stay as they are.
+            OutOfTime, ProcessLost: It took too long, or the process that does it ended.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Lets go of what was kept; a later call reads again."""
         ...
 
 

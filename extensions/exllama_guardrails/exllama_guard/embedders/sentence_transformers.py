@@ -12,21 +12,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exllama_guard.core.measures import FloatArray
+from exllama_guard.core.model_folder import known_folder, refusal
 from exllama_guard.core.ports import TokenVectors
+from exllama_guard.embedders.turnstile import Turnstile
 from exllama_guard.errors import EmbedderError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_BATCH = 16  # about a quarter of a second on two cores
+# Four sentences take less time than one passage; one by one they would take three times as long.
+_SENTENCES_AT_ONCE = 4
 _CACHED_TEXTS = 4096  # 4096 vectors of 384 floats are 6 MB
 _WINDOWS_A_TEXT = 32  # about 6,000 words; a longer text is represented by 32 windows, evenly spread
+
+
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
 
 
 class SentenceTransformerEmbedder:
     """Unit vectors of texts, remembered for the last few thousand texts. Thread-safe.
 
-    The model loads on first use; the lock protects the model and the memory of vectors.
+    The model loads on first use; the lock protects what is kept, the turnstile the model at work.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -34,6 +40,7 @@ class SentenceTransformerEmbedder:
         self._name = name
         self._model: SentenceTransformer | None = None
         self._lock = threading.Lock()
+        self._turnstile = Turnstile()
         self._vectors: OrderedDict[str, FloatArray] = OrderedDict()
 
     @property
@@ -50,14 +57,25 @@ class SentenceTransformerEmbedder:
         Raises:
             EmbedderError: The model is missing or failed.
         """
+        return self._embedded(texts, urgent=False)
+
+    def embed_question(self, text: str) -> FloatArray:
+        """Shape (d,): the vector of `text`, which waits for one other text at most.
+
+        Raises:
+            EmbedderError: The model is missing or failed.
+        """
+        vector: FloatArray = self._embedded([text], urgent=True)[0]
+        return vector
+
+    def _embedded(self, texts: Sequence[str], *, urgent: bool) -> FloatArray:
         with self._lock:
             model = self._loaded()
             found = {text: self._vectors[text] for text in texts if text in self._vectors}
-        missing = [text for text in dict.fromkeys(texts) if text not in found]
-        for first in range(0, len(missing), _BATCH):
-            batch = missing[first : first + _BATCH]
-            with self._lock:  # given back between batches: a question must not wait for a whole book
-                found.update(zip(batch, self._encode(model, batch), strict=True))
+        for text in dict.fromkeys(texts):
+            if text not in found:
+                with self._turnstile.passed(urgent=urgent):  # one text at a time: a question goes between two
+                    found[text] = self._encode(model, [text])[0]
         with self._lock:
             for text in texts:
                 self._vectors[text] = found[text]
@@ -76,17 +94,19 @@ class SentenceTransformerEmbedder:
         """
         with self._lock:
             model = self._loaded()
-            batches = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-            out: dict[int, TokenVectors] = {}
-            for first in range(0, len(batches), 32):
-                chosen = batches[first : first + 32]
-                try:
+        out: dict[int, TokenVectors] = {}
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        try:
+            for first in range(0, len(order), _SENTENCES_AT_ONCE):
+                chosen = order[first : first + _SENTENCES_AT_ONCE]
+                with self._turnstile.passed():
                     vectors = _token_vectors(model, [texts[index] for index in chosen])
-                except (RuntimeError, ValueError, IndexError) as error:
-                    raise EmbedderError(
-                        f"The embedder {self.id} failed ({error}); check the model named in settings."
-                    ) from error
                 out.update(zip(chosen, vectors, strict=True))
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise EmbedderError(
+                f"The embedder {self.id} failed ({error}); check the model named in settings."
+            ) from error
+        with self._lock:
             window = int(model.max_seq_length or 256) - 2
             for index, text in enumerate(texts):
                 if 0 < len(text) < window:  # surely not cut, so `embed` would give the same vector
@@ -158,6 +178,7 @@ def _load(folder: str) -> SentenceTransformer:
     Raises:
         EmbedderError: sentence-transformers or the model is missing or unreadable.
     """
+    checked = _checked(folder)
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -165,23 +186,54 @@ def _load(folder: str) -> SentenceTransformer:
             f"No embedder: sentence-transformers cannot be imported ({error}); "
             "run `pip install -r requirements.txt` of this extension in the WebUI's environment."
         ) from error
+    from safetensors import SafetensorError
     from transformers.utils import logging as transformers_log
 
     bars = transformers_log.is_progress_bar_enabled()
     transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # The GPU stays with the language model; MiniLM on two CPU cores is quick enough.
-        model: SentenceTransformer = SentenceTransformer(folder, device="cpu", local_files_only=True)
+        model: SentenceTransformer = SentenceTransformer(
+            str(checked),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
         model.float()  # weights saved in half precision take a CPU three to four times as long
-    except (OSError, ValueError, RuntimeError) as error:
+    except (*_UNREADABLE, SafetensorError) as error:
         raise EmbedderError(
-            f"The embedder '{folder}' cannot be loaded ({error}); name a sentence-transformers folder "
-            "on this machine in the setting 'embedder', or leave it empty."
+            f"The embedder '{folder}' cannot be loaded ({_first_line(error)}); name a "
+            "sentence-transformers folder on this machine in the setting 'embedder', or leave it empty."
         ) from error
     finally:
         if bars:
             transformers_log.enable_progress_bar()  # type: ignore[no-untyped-call]
     return model
+
+
+def _checked(name: str) -> Path:
+    """The folder that `name` stands for, which holds a model and nothing that runs.
+
+    Raises:
+        EmbedderError: There is none, or something in it would run.
+    """
+    folder = known_folder(name)
+    if folder is None:
+        raise EmbedderError(
+            f"The embedder '{name}' is not there; name a sentence-transformers folder on this machine in the "
+            "setting 'embedder', or leave it empty."
+        )
+    why = refusal(folder)
+    if why:
+        raise EmbedderError(
+            f"The embedder '{name}' is not used: {why}. Name another folder in the setting 'embedder'."
+        )
+    return folder
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, int]]:

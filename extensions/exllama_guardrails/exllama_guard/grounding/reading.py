@@ -92,14 +92,14 @@ class Evidence:
     def nearest(self, text: str, most: int = 8) -> tuple[int, ...]:
         """Indices of the units that share most with `text`, best first; none where none shares a term."""
         score: dict[int, float] = defaultdict(float)
-        for term in set(terms_of(text)):
+        for term in dict.fromkeys(terms_of(text)):
             for index in self._holders.get(term, ()):
                 score[index] += self._rarity[term] / (1 + _BY_LENGTH * len(self._bags[index]))
         return tuple(sorted(score, key=lambda index: (-score[index], index))[:most])
 
     def held(self, text: str) -> float:
         """Share [0, 1] of the rarity of `text`'s terms that its nearest unit and its neighbours hold."""
-        wanted = set(terms_of(text))
+        wanted = dict.fromkeys(terms_of(text))  # in their order: the same sum in each process
         total = sum(self._rarity.get(term, self._unseen) for term in wanted)
         best = self.nearest(text, 1)
         if not best or not total:
@@ -107,7 +107,7 @@ class Evidence:
         near = set().union(
             *(self._bags[i] for i in range(max(0, best[0] - 1), min(len(self._bags), best[0] + 2)))
         )
-        return sum(self._rarity[term] for term in wanted & near) / total
+        return sum(self._rarity[term] for term in wanted if term in near) / total
 
     def known(self, text: str) -> float:
         """Share [0, 1] of the telling terms of `text` (numbers, four letters and more) that stand there."""

@@ -7,13 +7,13 @@ stored with their provenance in data/relevance.json.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from exllama_guard.core.finite import read_fitted
 from exllama_guard.core.measures import Gate, Measure, NotScored, Reason
 from exllama_guard.core.turns import Relevance
 
@@ -47,9 +47,14 @@ class RelevanceWeights:
 
 @lru_cache(maxsize=1)
 def load_relevance_weights() -> RelevanceWeights:
-    """The weights that the extension ships."""
-    raw = json.loads(WEIGHTS_FILE.read_text(encoding="utf-8"))
-    return RelevanceWeights(raw["bias"], raw["near"], raw["shared"], raw["limit"])
+    """The weights that the extension ships.
+
+    Raises:
+        ScoringError: Their file is damaged.
+    """
+    return read_fitted(
+        WEIGHTS_FILE, lambda raw: RelevanceWeights(raw["bias"], raw["near"], raw["shared"], raw["limit"])
+    )
 
 
 def shared_words(question: str, answer: str) -> Measure:

@@ -98,9 +98,11 @@ def with_support(report: TurnReport, support: SupportReport, first: str) -> Turn
     return replace(report, support=support, verdict=replace(verdict, reasons=(first, *verdict.reasons)))
 
 
-def unscored_turn(request: TurnRequest, answer: str, finish: Finish, reason: Reason) -> TurnReport:
+def unscored_turn(
+    request: TurnRequest, answer: str, finish: Finish, reason: Reason, detail: str = ""
+) -> TurnReport:
     """The report of a reply that is not an answer, such as a tool call: everything NotScored."""
-    why = NotScored(reason)
+    why = NotScored(reason, detail)
     return TurnReport(
         request=request,
         answer=answer,
@@ -192,7 +194,8 @@ def _reasons(support: SupportReport) -> list[str]:
 def _why_not(value: NotScored) -> str:
     if value.reason is Reason.INDEXING and value.detail:
         return value.detail
-    return _WHY_NOT.get(value.reason, f"Not measured: {value.reason.value}.")
+    said = str(value)
+    return _WHY_NOT.get(value.reason, f"{said[:1].upper()}{said[1:].rstrip('.')}.")
 
 
 def _shortened(text: str, most: int = 120) -> str:

@@ -14,12 +14,11 @@ from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one
 from exllama_guard.core.measures import FloatArray
 from exllama_guard.core.ports import Retriever, Verifier
 from exllama_guard.core.snippets import Snippet, make_snippet
-from exllama_guard.core.turns import Channel, Finish, ModelInfo, Reader, TurnReport, TurnRequest
+from exllama_guard.core.turns import Channel, ModelInfo, Reader, TurnReport, TurnRequest
 from exllama_guard.errors import EmbedderError, ScoringError, Stopped
 from exllama_guard.monitor.memory import Memory, Snapshot
-from exllama_guard.monitor.parts import MakeParts, MakeScorer, Outfit
+from exllama_guard.monitor.parts import MakeParts, MakeTurn, Outfit
 from exllama_guard.monitor.scoring import ScoringWorker
-from exllama_guard.monitor.stopping import stopping
 from exllama_guard.monitor.turn import TurnHandle
 from exllama_guard.settings import Settings, changed
 
@@ -33,12 +32,12 @@ class Monitor:
     or while calling the host.
     """
 
-    def __init__(self, settings: Settings, *, make_parts: MakeParts, make_scorer: MakeScorer) -> None:
+    def __init__(self, settings: Settings, *, make_parts: MakeParts, make_turn: MakeTurn) -> None:
         """Starts with `settings`; nothing heavy happens before the first turn."""
         self._lock = threading.RLock()
         self._memory = Memory(self._lock)
         self._outfit = Outfit(settings, make_parts, self._memory.report_problem, self._lock)
-        self._worker = ScoringWorker(self._outfit, self._memory, make_scorer, self._lock)
+        self._worker = ScoringWorker(self._outfit, self._memory, make_turn, self._lock)
         self.multi_user = False
 
     # --- what the host's adapter calls ------------------------------------------------------------------
@@ -174,8 +173,7 @@ class Monitor:
             Stopped: `stop` was set meanwhile.
         """
         handle = TurnHandle(self._worker, request, None)
-        parts = None if stop is None else stopping(self._outfit.ready(), stop)
-        job = self._worker.submit(self._worker.report, handle, answer, Finish.COMPLETE, parts)
+        job = self._worker.submit(self._worker.measure, handle, answer, stop)
         fault = job.exception()
         if isinstance(fault, Stopped):
             raise fault

@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from exllama_guard.core.ports import AnswerReader, Embedder, Retriever, SupportScorer, TraceSink, Verifier
+from exllama_guard.core.ports import (
+    AnswerReader,
+    Embedder,
+    Retriever,
+    SupportScorer,
+    TraceSink,
+    TurnScorer,
+    Verifier,
+)
 from exllama_guard.core.snippets import Snippet
+from exllama_guard.core.turns import TurnRequest
 from exllama_guard.settings import Settings
 
 
@@ -38,6 +47,16 @@ class MakeScorer(Protocol):
         self, snippets: Sequence[Snippet], question: str, parts: Parts, settings: Settings
     ) -> SupportScorer:
         """A scorer that remembers what it has scored of this turn."""
+        ...
+
+
+class MakeTurn(Protocol):
+    """Makes what measures one turn."""
+
+    def __call__(
+        self, request: TurnRequest, parts: Parts, settings: Settings, stop: threading.Event | None
+    ) -> TurnScorer:
+        """For a request with its snippets; whatever it does raises `Stopped` once `stop` is set."""
         ...
 
 

@@ -8,23 +8,22 @@ import threading
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from exllama_guard.core.faults import FaultLog
 from exllama_guard.core.measures import Reason
-from exllama_guard.core.ports import ReadingScorer, SupportScorer, TraceSink
+from exllama_guard.core.ports import TraceSink, TurnScorer
 from exllama_guard.core.snippets import encodable, with_unique_ids
 from exllama_guard.core.turns import Finish, Reader, TurnReport, TurnRequest
-from exllama_guard.errors import EmbedderError, TraceError, VerifierError
-from exllama_guard.grounding import Limits, answer_of, embed_ahead, is_tool_call, score_turn, unscored_turn
+from exllama_guard.errors import GuardError, OutOfTime, ProcessLost, ScoringError, TraceError, VerifierError
+from exllama_guard.grounding import unscored_turn
 from exllama_guard.monitor.memory import Memory, may_see
 from exllama_guard.monitor.pacing import pause_s
-from exllama_guard.monitor.parts import MakeScorer, Outfit, Parts
+from exllama_guard.monitor.parts import MakeTurn, Outfit
 from exllama_guard.monitor.turn import TurnHandle
 
 log = logging.getLogger(__name__)
@@ -33,6 +32,7 @@ _AHEAD_PER_PLACE = 4  # waiting jobs that may be left out, for each place in the
 _LATER_S = 1.0  # until a live score that found no place is tried again
 _HEAD_START_S = 0.05  # that a model has for its prompt before the snippets are read beside it
 _AT_A_TIME_S = 0.002  # of work, after which what is left waits for its time
+_PROCESS = "process"  # key of the sentence on the process that measures
 _READ = "The reader has read this answer."
 _SENTENCE_END = re.compile(r"[.!?。！？\n]")
 
@@ -46,13 +46,11 @@ class ScoringWorker:
     `lock` (the monitor's) protects the open turns and the queue; it is never held while scoring.
     """
 
-    def __init__(
-        self, outfit: Outfit, memory: Memory, make_scorer: MakeScorer, lock: threading.RLock
-    ) -> None:
+    def __init__(self, outfit: Outfit, memory: Memory, make_turn: MakeTurn, lock: threading.RLock) -> None:
         """The thread starts with the first job."""
         self._outfit = outfit
         self._memory = memory
-        self._make_scorer = make_scorer
+        self._make_turn = make_turn
         self._lock = lock
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardrails-scoring")
         self._open: OrderedDict[str, TurnHandle] = OrderedDict()
@@ -194,45 +192,52 @@ class ScoringWorker:
         return future
 
     def report(
-        self, handle: TurnHandle, reply: str, finish: Finish, parts: Parts | None = None
+        self, handle: TurnHandle, reply: str, finish: Finish, stop: threading.Event | None = None
     ) -> TurnReport:
-        """The report of a reply, whole or so far, by `parts` (those in use); on the worker's thread."""
-        self._collect(handle)
-        settings = self._outfit.settings
-        if parts is None:
-            parts = self._outfit.ready()
-        answer = encodable(answer_of(handle.request.answer_prefix + reply))
-        if is_tool_call(reply):
-            return unscored_turn(handle.request, answer, finish, Reason.TOOL_CALL)
-        return score_turn(
-            handle.request,
-            answer,
-            finish,
-            scorer=self._scorer_of(handle, parts),
-            embedder=parts.embedder,
-            limits=Limits(settings.distance_pass, settings.distance_fail, settings.relevance_limit),
-            time_to_first_token_s=handle.first_token_s,
-        )
+        """The report of a reply, whole or so far; on the worker's thread. `stop` ends it with `Stopped`."""
+        if handle.given_up is None:
+            try:
+                self._collect(handle)
+                report = self._scorer_of(handle, stop).score(reply, finish)
+            except (OutOfTime, ProcessLost, ScoringError) as error:
+                self._give_up(handle, error)
+            else:
+                self._memory.clear_problem(_PROCESS)
+                return replace(report, time_to_first_token_s=handle.first_token_s)
+        return _unmeasured(handle, reply, finish)
+
+    def measure(self, handle: TurnHandle, answer: str, stop: threading.Event | None) -> TurnReport:
+        """The report of a turn that is no open one; nothing of it is kept."""
+        report = self.report(handle, answer, Finish.COMPLETE, stop)
+        if handle.scorer is not None:
+            handle.scorer.forget()
+        return report
+
+    def _give_up(self, handle: TurnHandle, error: GuardError) -> None:
+        """Measures nothing more of this turn: what took too long once would again."""
+        handle.given_up = error
+        handle.ahead = False
+        if isinstance(error, ProcessLost):
+            self._memory.report_problem(str(error), _PROCESS)
 
     def _score_live(self, handle: TurnHandle) -> None:
         settings = self._outfit.settings
-        if handle.closed or handle.text == handle.scored_text or not settings.enabled:
+        if handle.closed or handle.text == handle.scored_text or not settings.enabled or handle.given_up:
             handle.scheduled = False
             return
         if handle.report and not _SENTENCE_END.search(handle.text, len(handle.scored_text)):
             self._pause(handle, 0.0)  # what is new is no sentence yet
             return
-        started_s = time.thread_time()
-        while handle.ahead is not None and time.thread_time() - started_s < _AT_A_TIME_S:
-            self._step(handle)
-        if handle.ahead is None and time.thread_time() - started_s < _AT_A_TIME_S:
+        worked_s = self._step(handle, _AT_A_TIME_S) if handle.ahead else 0.0
+        if not handle.ahead and worked_s < _AT_A_TIME_S:
             text = handle.text
             report = self.report(handle, text, Finish.STREAMING)
+            worked_s += handle.scorer.worked_s if handle.scorer else 0.0
             with self._lock:
                 handle.report = report
                 handle.scored_text = text
                 self._memory.touch()
-        self._pause(handle, time.thread_time() - started_s)
+        self._pause(handle, worked_s)
 
     def _pause(self, handle: TurnHandle, took_s: float) -> None:
         """Lets the handle ask again once `took_s` is paid for by the time gone by, or soon enough."""
@@ -261,25 +266,30 @@ class ScoringWorker:
         if report is None:
             return
         report = self._read_again(handle, finish, report)
+        if handle.scorer is not None:
+            handle.scorer.forget()
         trace = self._outfit.ready().trace
         if trace is not None:
             self._write(trace, report)
 
     def _read_again(self, handle: TurnHandle, finish: Finish, first: TurnReport) -> TurnReport:
         """The report after the reader has read the answer; `first` where it has not or a model writes."""
-        parts = self._outfit.ready()
-        scorer = self._scorer_of(handle, parts)
-        if parts.reader is None or self._open or not isinstance(scorer, ReadingScorer):
+        if self._open or handle.given_up is not None or not self._outfit.settings.reader:
             return first
         try:
-            if not scorer.read(first.answer):
+            settled = self._scorer_of(handle, None).read(handle.text, finish)
+        except (VerifierError, OutOfTime, ProcessLost) as error:
+            said = f"Reader not used: {error}"
+            self._memory.report_problem(said, "reader")
+            verdict = replace(first.verdict, reasons=(*first.verdict.reasons, said))
+            settled = replace(first, verdict=verdict)
+        else:
+            self._memory.clear_problem("reader")
+            if settled is None:
                 return first
-        except VerifierError as error:
-            self._memory.report_problem(str(error), "reader")
-            return first
-        self._memory.clear_problem("reader")
-        settled = self.report(handle, handle.text, finish, parts)
-        settled = replace(settled, acted=first.acted, beside=first.beside, notes=(*settled.notes, _READ))
+            notes = (*settled.notes, _READ)
+            settled = replace(settled, notes=notes, time_to_first_token_s=first.time_to_first_token_s)
+        settled = replace(settled, acted=first.acted, beside=first.beside)
         self._memory.settle(settled)
         return settled
 
@@ -294,28 +304,24 @@ class ScoringWorker:
         end_s = handle.opened_at_s + (0.0 if waits else _HEAD_START_S)
         while self._is_reading(handle) and not self._handed and time.monotonic() < end_s:
             time.sleep(_HEAD_START_S / 10)
-        handle.ahead = self._steps(handle)
-        while handle.ahead is not None and (self._is_reading(handle) or (waits and not handle.closed)):
-            self._step(handle)
+        handle.ahead = True
+        while handle.ahead and (self._is_reading(handle) or (waits and not handle.closed)):
+            self._step(handle, 0.0)
 
     @staticmethod
     def _is_reading(handle: TurnHandle) -> bool:
         return handle.first_token_s is None and not handle.closed
 
-    @staticmethod
-    def _step(handle: TurnHandle) -> None:
-        if handle.ahead is not None and next(handle.ahead, handle) is handle:  # a step gives None
-            handle.ahead = None
-
-    def _steps(self, handle: TurnHandle) -> Iterator[None]:
-        """What a first score would have to do; `score_turn` makes up for what is left out."""
-        self._collect(handle)
-        parts = self._outfit.ready()
-        yield from self._scorer_of(handle, parts).prepare()
-        embedder = parts.embedder
-        if embedder is not None and handle.request.snippets:
-            with suppress(EmbedderError):  # told by the score itself
-                yield from embed_ahead(handle.request.question, handle.request.snippets, embedder)
+    def _step(self, handle: TurnHandle, budget_s: float) -> float:
+        """Reads on in the snippets; the processor seconds that it took."""
+        try:
+            self._collect(handle)
+            scorer = self._scorer_of(handle, None)
+            handle.ahead = not scorer.prepare(budget_s)
+        except (OutOfTime, ProcessLost, ScoringError) as error:
+            self._give_up(handle, error)
+            return 0.0
+        return scorer.worked_s
 
     def _collect(self, handle: TurnHandle) -> None:
         """Finds the turn's snippets, once."""
@@ -326,12 +332,9 @@ class ScoringWorker:
         handle.request = replace(handle.request, snippets=with_unique_ids(found), question=question)
         handle.collect = None
 
-    def _scorer_of(self, handle: TurnHandle, parts: Parts) -> SupportScorer:
+    def _scorer_of(self, handle: TurnHandle, stop: threading.Event | None) -> TurnScorer:
         if handle.scorer is None:
-            request = handle.request
-            handle.scorer = self._make_scorer(
-                request.snippets, request.question, parts, self._outfit.settings
-            )
+            handle.scorer = self._make_turn(handle.request, self._outfit.ready(), self._outfit.settings, stop)
         return handle.scorer
 
     def _write(self, trace: TraceSink, report: TurnReport) -> None:
@@ -357,3 +360,11 @@ class ScoringWorker:
             if fault.is_new:
                 log.error("scoring failed", exc_info=error)
             self._memory.report_problem(fault.sentence, "scoring")
+
+
+def _unmeasured(handle: TurnHandle, reply: str, finish: Finish) -> TurnReport:
+    """The report of a turn that was given up: what took too long, or ended its process."""
+    reasons = ((OutOfTime, Reason.OUT_OF_TIME), (ProcessLost, Reason.PROCESS_LOST))
+    reason = next((r for kind, r in reasons if isinstance(handle.given_up, kind)), Reason.FAILED)
+    answer = encodable(handle.request.answer_prefix + reply)
+    return unscored_turn(handle.request, answer, finish, reason, str(handle.given_up))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
-from exllama_guard.core.ports import SupportScorer
+from exllama_guard.core.ports import TurnScorer
 from exllama_guard.core.snippets import Snippet
 from exllama_guard.core.turns import Acted, Finish, TurnReport, TurnRequest
+from exllama_guard.errors import GuardError
 
 
 class Scoring(Protocol):
@@ -47,8 +48,9 @@ class TurnHandle:
         self._scoring = scoring
         self.request = request
         self.collect: Callable[[], tuple[Snippet, ...]] | None = collect or tuple
-        self.scorer: SupportScorer | None = None
-        self.ahead: Iterator[None] | None = None  # what is left to do before the first live score
+        self.scorer: TurnScorer | None = None
+        self.ahead = False  # whether something of the snippets is left to read before the first live score
+        self.given_up: GuardError | None = None  # why nothing more of this turn is measured
         self.text = ""
         self.scored_text = ""
         self.report: TurnReport | None = None

@@ -80,6 +80,8 @@ REASON_WORDS = {
     Reason.NOT_SUPPORTED: "not possible with this loader",
     Reason.SWITCHED_OFF: "switched off",
     Reason.SHED: "dropped, too much was waiting",
+    Reason.OUT_OF_TIME: "it took too long",
+    Reason.PROCESS_LOST: "the process that checks answers ended",
     Reason.FAILED: "it failed; the log has the details",
 }
 
@@ -113,7 +115,10 @@ SETTING_GROUPS = (
             "api_report",
         ),
     ),
-    ("Live and memory", ("live_updates_per_s", "turns_kept", "resonance_window", "queue_limit")),
+    (
+        "Live and memory",
+        ("live_updates_per_s", "work_limit_s", "turns_kept", "resonance_window", "queue_limit"),
+    ),
     ("Models", ("embedder", "verifier", "reader")),
     ("Knowledge folder", ("knowledge_folder", "knowledge_snippets")),
     ("After a model load", ("warmup", "warmup_limit_s", "rotation", "rotation_tokens")),
@@ -169,6 +174,10 @@ SETTING_HINTS = {
     "api_report": ("Report in API responses", "Adds an object “guardrails” with the verdict."),
     "support_fail": ("Support fails below", "Empty: the value that was fitted on public data."),
     "live_updates_per_s": ("Updates while streaming", "Times a second that the growing reply is scored."),
+    "work_limit_s": (
+        "Seconds a piece of work may take",
+        "What takes longer, such as a score or a page of a PDF, is not measured.",
+    ),
     "turns_kept": ("Turns in the panel", "Kept in memory; the traces keep all."),
     "resonance_window": ("Window of E_resonance", "Number of turns that the rolling mean looks back."),
     "queue_limit": ("Replies that may wait", "Beyond this the oldest waiting check is dropped and counted."),

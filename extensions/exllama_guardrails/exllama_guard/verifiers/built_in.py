@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,16 +142,21 @@ def _open(weights: Path, tokenizer: Path) -> _Network:
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
 
+    damaged = VerifierError(
+        f"The built-in verifier's files in {weights.parent} are missing or damaged; install the "
+        "extension again, or name a verifier in settings."
+    )
     try:
         stored = load_file(weights)
         words = tokenizer.read_text(encoding="utf-8")
         json.loads(words)
     except (OSError, SafetensorError, ValueError) as error:
-        raise VerifierError(
-            f"The built-in verifier's files in {weights.parent} are missing or damaged; install the "
-            "extension again, or name a verifier in settings."
-        ) from error
-    reader = Tokenizer.from_str(words)
+        raise damaged from error
+    with ThreadPoolExecutor(1) as apart:  # it raises a bare Exception for what is no tokenizer
+        made = apart.submit(Tokenizer.from_str, words)
+    if made.exception() is not None:
+        raise damaged
+    reader = made.result()
     reader.no_padding()
     reader.enable_truncation(_TOKENS, strategy="longest_first")
     scales = {name.removesuffix(".scale"): value for name, value in stored.items() if name.endswith(".scale")}
@@ -159,4 +165,16 @@ def _open(weights: Path, tokenizer: Path) -> _Network:
         for name, value in stored.items()
         if not name.endswith(".scale")
     }
-    return _Network(plain, reader)
+    network = _Network(plain, reader)
+    try:
+        tried = network.probabilities([("It is warm.", "It is cold.")])
+    except (
+        KeyError,
+        RuntimeError,
+        IndexError,
+        TypeError,
+    ) as error:  # a tensor is missing or has another shape
+        raise damaged from error
+    if not np.isfinite(tried).all() or not all(bool(value.isfinite().all()) for value in plain.values()):
+        raise damaged
+    return network

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from exllama_guard.core.measures import FloatArray
+from exllama_guard.core.model_folder import known_folder, refusal
 from exllama_guard.errors import VerifierError
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _BATCH = 16  # pairs of a claim and a few sentences; more only fills memory on two cores
 _COLUMNS = ("contradict", "neutral", "entail")
+
+
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
 
 
 class CrossEncoderVerifier:
@@ -66,13 +70,27 @@ class CrossEncoderVerifier:
         return out
 
     def _load(self) -> tuple[CrossEncoder, tuple[int, ...]]:
+        from safetensors import SafetensorError
         from sentence_transformers import CrossEncoder
 
-        try:
-            model = CrossEncoder(self._name)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        folder = known_folder(self._name)
+        why = "there is no such folder on this machine" if folder is None else refusal(folder)
+        if why:
             raise VerifierError(
-                f"The verifier {self._name} cannot be loaded ({str(error).splitlines()[0][:200]}); name a "
+                f"The verifier {self._name} is not used: {why}. Name another folder of "
+                "sentence-transformers, or leave the setting 'verifier' empty."
+            )
+        try:
+            model = CrossEncoder(
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
+        except (*_UNREADABLE, SafetensorError) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise VerifierError(
+                f"The verifier {self._name} cannot be loaded ({said}); name a "
                 "folder or a model of sentence-transformers, or leave the setting 'verifier' empty."
             ) from error
         return model, nli_columns(model.config.id2label, self.id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,9 +81,9 @@ class BuiltInReader:
             ids, about, places = _prompt(tokenizer, evidence, question, statements)
             try:
                 judged, words, asked = network.judge(ids, about, places)
-            except RuntimeError as error:
+            except (RuntimeError, KeyError, IndexError) as error:
                 raise VerifierError(f"The reader failed ({error}); support is scored without it.") from error
-        if not (np.isfinite(judged).all() and np.isfinite(asked)):
+        if not (np.isfinite(judged).all() and np.isfinite(words).all() and np.isfinite(asked)):
             raise VerifierError("The reader gave a value that is not finite; support is scored without it.")
         return Reading(judged, words, asked if question else None)
 
@@ -101,7 +102,12 @@ def _open(weights: Path, base: Path) -> tuple[Network, Tokenizer]:
     try:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(weights / "reader_tokenizer.json"))
+        words = (weights / "reader_tokenizer.json").read_text(encoding="utf-8")
+        with ThreadPoolExecutor(1) as apart:  # it raises a bare Exception for what is no tokenizer
+            made = apart.submit(Tokenizer.from_str, words)
+        if made.exception() is not None:
+            raise ValueError("reader_tokenizer.json is no tokenizer")
+        tokenizer = made.result()
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return open_network(weights / "reader.safetensors", base), tokenizer
@@ -110,7 +116,7 @@ def _open(weights: Path, base: Path) -> tuple[Network, Tokenizer]:
             f"The reader needs the package {error.name}; support is scored without it. "
             f"Install it with: pip install {error.name}"
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
         raise VerifierError(
             f"The reader's files in {weights} are missing or damaged; support is scored without it. "
             "Install the extension again."

@@ -7,12 +7,13 @@ Source of the form and the points: docs/decisions/verdict.md.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from exllama_guard.core.finite import read_fitted
 from exllama_guard.grounding.support.model import Points, probability
 
 JOINT_FILE = Path(__file__).parent / "data" / "joint.json"
@@ -34,10 +35,18 @@ class Joint:
 
 @lru_cache(maxsize=8)
 def load_joint(embedded: bool, read: bool) -> Joint:
-    """The weights for what was measured: with or without an embedder, with or without a reader."""
+    """The weights for what was measured: with or without an embedder, with or without a reader.
+
+    Raises:
+        ScoringError: The file of the weights is damaged.
+    """
     name = ("words" if embedded else "plain") + ("+reader" if read else "")
-    raw = json.loads(JOINT_FILE.read_text(encoding="utf-8"))["variants"][name]
-    return Joint(raw["weights"], raw["bias"], Points(**raw["points"]))
+    return read_fitted(JOINT_FILE, lambda raw: _joint(raw["variants"][name]))
+
+
+def _joint(raw: Mapping[str, Any]) -> Joint:
+    weights = {name: float(value) for name, value in raw["weights"].items()}
+    return Joint(weights, float(raw["bias"]), Points(**raw["points"]))
 
 
 def wording(logit: float) -> float:

@@ -8,7 +8,6 @@ Source: docs/decisions/support-score.md.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from exllama_guard.core.finite import read_fitted
 
 WEIGHTS_FILE = Path(__file__).parent / "data" / "weights.json"
 _REACH = 4.0  # standard deviations beyond which a feature says no more
@@ -103,8 +104,12 @@ def read_weights(raw: Mapping[str, Any]) -> Weights:
 
 @lru_cache(maxsize=8)
 def load_weights(variant: str) -> Weights:
-    """The weights fitted for a variant: "words", "sentences" or "plain" (what the embedder gives)."""
-    return read_weights(json.loads(WEIGHTS_FILE.read_text(encoding="utf-8"))["variants"][variant])
+    """The weights fitted for a variant: "words", "sentences" or "plain" (what the embedder gives).
+
+    Raises:
+        ScoringError: The file of the weights is damaged.
+    """
+    return read_fitted(WEIGHTS_FILE, lambda raw: read_weights(raw["variants"][variant]))
 
 
 def variant_for(features: Mapping[str, float]) -> str:

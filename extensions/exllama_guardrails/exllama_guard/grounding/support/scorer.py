@@ -175,6 +175,7 @@ class AnswerScorer:
         self._encoder = Encoder(embedder)
         self._library: Library | None = None
         self._read: Read | None = None
+        self._unverified = ""  # why the verifier was not used
         self._language = "en"
         self._scored: dict[str, _Scored] = {}
 
@@ -213,7 +214,12 @@ class AnswerScorer:
         claims = tuple(self._claim(answer, piece, scored.get(piece.span)) for piece in pieces)
         if final and self._is_unrelated(claims):
             return SupportReport(NotScored(Reason.UNRELATED), Gate.NOT_MEASURED, None, _unscored(claims))
-        whole = (*notes, *citation_findings(answer, self._snippets, claims), *self._disagreements(counted))
+        whole = (
+            *notes,
+            *self._told(),
+            *citation_findings(answer, self._snippets, claims),
+            *self._disagreements(counted),
+        )
         worst = min((claim.support for claim in claims if isinstance(claim.support, float)), default=None)
         if worst is None:
             return SupportReport(NotScored(Reason.NO_CLAIMS), Gate.NOT_MEASURED, None, claims, whole)
@@ -369,8 +375,10 @@ class AnswerScorer:
             return
         try:
             said = self._verifier.entailment([(self._scored[text].reading, text) for text in undecided])
-        except VerifierError:
+        except VerifierError as error:
+            self._unverified = str(error)
             return
+        self._unverified = ""
         for text, (contradiction, _, entailment) in zip(undecided, said.tolist(), strict=True):
             one = self._scored[text]
             findings = one.findings
@@ -411,6 +419,11 @@ class AnswerScorer:
             and not any(_must_be_seen(finding) for finding in scored.findings)
         )
         return Gate.PASS if support >= accept and clean else Gate.REVIEW
+
+    def _told(self) -> tuple[Finding, ...]:
+        """Says of a verifier that was not used why."""
+        said = f"Verifier not used: {self._unverified}"
+        return (Finding(FindingKind.VERIFIER, Severity.NOTE, said),) if self._unverified else ()
 
     def _disagreements(self, pieces: Sequence[Piece]) -> tuple[Finding, ...]:
         windows = [self._scored[piece.text].evidence for piece in pieces]

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from exllama_guard.assembly import snippets_of
 from exllama_guard.core.turns import Finish
 from exllama_guard.host import webui
 from exllama_guard.host.acting.acting import Acting
@@ -24,7 +25,6 @@ from exllama_guard.host.session import Session
 from exllama_guard.host.stepping import stepped
 from exllama_guard.host.turn.reply_call import repeating
 from exllama_guard.host.turn.request import opening_of
-from exllama_guard.sources import collect_snippets
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import TurnHandle
@@ -79,7 +79,8 @@ class _Turn:
         self._lines.drop(self._state)
         opening = opening_of(self._monitor, self._notes, self._prompt, self._state, self._is_chat)
         self._acting.prompt, self._acting.history = self._prompt, opening.history
-        collect = functools.partial(collect_snippets, opening.gathered)
+        limit_s = self._monitor.settings.work_limit_s
+        collect = functools.partial(snippets_of, opening.gathered, limit_s)
         self._handle = self._monitor.open_turn(opening.request, collect)
 
     def _report_no_more(self, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exllama_guard.core.measures import Gate, Measure, NotScored, Zone
+from exllama_guard.core.measures import SAID_BY_DETAIL, Gate, Measure, NotScored, Zone
 from exllama_guard.core.turns import Action, AnchorKind, ClaimKind, ClaimSupport, Finish, Severity, TurnReport
 from exllama_guard.panel.fitted import fitted_limit, support_limits
 from exllama_guard.panel.words import (
@@ -96,6 +96,8 @@ def number(value: Measure | None) -> str:
 
 def why_not(value: NotScored) -> str:
     """The reason in plain words, with its detail where there is one."""
+    if value.reason in SAID_BY_DETAIL and value.detail:
+        return value.detail
     return REASON_WORDS.get(value.reason, value.reason.value) + (f" ({value.detail})" if value.detail else "")
 
 
