@@ -67,9 +67,15 @@ def load(name):
     return name
 
 
+def load_slowly(name):
+    time.sleep(1.5)
+    return name
+
+
 TASKS = {
     task.__name__: task
     for task in (
         *(echo, pid, niceness, sleep, hold_python, die, be_killed, wrong, refuse, no_value, in_steps, load),
+        load_slowly,
     )
 }

@@ -87,7 +87,7 @@ def test_values_go_there_and_come_back(worker):
 def test_it_is_another_process_that_lets_the_host_go_first(worker):
     assert pid_of(worker) == worker.pid != os.getpid()
     if hasattr(os, "nice"):
-        assert worker.call("niceness", limit_s=LONG_S).value == min(19, os.nice(0) + 10)
+        assert worker.call("niceness", limit_s=LONG_S).value == min(19, os.nice(0) + 5)
 
 
 def test_what_a_task_raises_is_raised_here_with_its_traceback(worker):
@@ -203,12 +203,85 @@ def test_one_that_cannot_start_says_so_with_the_remedy_and_is_not_tried_in_a_loo
         worker.close()
 
 
-def test_a_python_that_is_not_there_is_told(monkeypatch):
+def no_python(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+
+def forbidden(monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+
+
+def frozen(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+
+
+def another_program(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+
+
+@pytest.mark.parametrize("hinder", [no_python, forbidden, frozen, another_program])
+def test_where_none_can_be_started_the_work_is_done_here_and_that_is_told_once(monkeypatch, hinder, caplog):
+    told = []
+    hinder(monkeypatch)
     worker = Worker("worker.scripted_tasks")
-    with pytest.raises(ProcessLost, match="cannot be started: No such file"):
-        worker.call("echo", 1, limit_s=LONG_S)
+    worker.when_here(told.append)
+    needs = Need("load", ("model",))
+    for lane in (*Lane, *Lane):
+        assert worker.call("pid", limit_s=LONG_S, lane=lane, needs=needs).value == os.getpid()
+    with pytest.raises(SourceError, match="encrypted"):
+        worker.call("refuse", limit_s=LONG_S)
+    assert len(told) == len(caplog.messages) == 1
+    assert "no process of its own can be started (" in told[0]
+    worker.when_here(told.append)  # who comes later hears it too
+    assert told == [told[0]] * 2
+    worker.tell("echo", 1)
     worker.close()
+    assert worker.pid is None
+
+
+def test_who_waits_for_work_done_here_leaves_in_time(monkeypatch):
+    frozen(monkeypatch)
+    worker = Worker("worker.scripted_tasks")
+    with pytest.raises(OutOfTime):
+        worker.call("sleep", 1.0, limit_s=LONG_S, patience_s=0.1)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        worker.call("sleep", 1.0, limit_s=LONG_S, stop=stop)
+    assert worker.call("echo", 1, limit_s=LONG_S).value == 1
+
+
+def test_one_that_has_run_and_cannot_be_started_again_is_told_and_nothing_is_done_here(monkeypatch):
+    told = []
+    worker = Worker("worker.scripted_tasks")
+    worker.when_here(told.append)
+    try:
+        pid = pid_of(worker)
+        forbidden(monkeypatch)
+        os.kill(pid, signal.SIGKILL)
+        waits_for(lambda: worker.pid is None)
+        with pytest.raises(ProcessLost, match="Operation not permitted"):
+            worker.call("echo", 1, limit_s=LONG_S)
+        monkeypatch.undo()
+        waits_for(lambda: worker._process.settled.is_set())
+        worker._not_before_s = 0.0
+        assert pid_of(worker) not in (pid, os.getpid())
+        assert told == []
+    finally:
+        worker.close()
+
+
+def test_the_time_of_a_piece_begins_after_what_the_next_process_loads(worker):
+    needs = Need("load_slowly", ("model",))
+    worker.call("echo", 1, limit_s=LONG_S, needs=needs)
+    first = worker.pid
+    os.kill(first, signal.SIGKILL)
+    waits_for(lambda: worker.pid not in (None, first))
+    second = worker.pid
+    assert worker.call("pid", limit_s=0.5).value == second
 
 
 def program(*arguments):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -83,15 +84,24 @@ class RealParts:
     def __init__(self) -> None:
         """Starts with nothing made."""
         self._made: dict[str, tuple[tuple[object, ...], object]] = {}
+        self._heard: Worker | None = None
 
     def __call__(self, settings: Settings, before: Parts | None, report: ReportProblem) -> Parts:
         """The parts for `settings`; what cannot be made is None and reported."""
+        self._listen(report)
         return Parts(
             embedder=self._embedder(settings),
             verifier=self._verifier(settings),
             trace=self._trace(settings),
             knowledge=self._knowledge(settings, report),
         )
+
+    def _listen(self, report: ReportProblem) -> None:
+        """Has the panel say it once where the work cannot be done in a process of its own."""
+        doing = work()
+        if isinstance(doing, Worker) and self._heard is not doing:
+            self._heard = doing
+            doing.when_here(partial(report, key="no process"))
 
     def _kept(self, part: str, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """The part made before for the same key, else a new one."""

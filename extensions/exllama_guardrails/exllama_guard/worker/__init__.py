@@ -15,7 +15,8 @@ from exllama_guard.worker.parts import (
     collecting,
     document_reader,
 )
-from exllama_guard.worker.worker import Result, Work, Worker
+from exllama_guard.worker.result import Result, Work
+from exllama_guard.worker.worker import Worker
 
 __all__ = [
     "Lane",

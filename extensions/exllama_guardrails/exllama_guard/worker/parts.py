@@ -20,7 +20,7 @@ from exllama_guard.settings import Settings
 from exllama_guard.sources import Document, Gathered, collect_snippets
 from exllama_guard.verifiers import load_verifier
 from exllama_guard.worker.lanes import Lane, Need
-from exllama_guard.worker.worker import Work
+from exllama_guard.worker.result import Work
 
 __all__ = ["WorkerEmbedder", "WorkerTurn", "WorkerVerifier", "collecting", "document_reader"]
 

@@ -53,10 +53,13 @@ class Process:
 
     def __init__(self, tasks: str, when_gone: Callable[[Process], None]) -> None:
         """Starts it, on a thread of its own; `tasks` names the module of what it can do."""
+        self.began = threading.Event()  # it runs our file
         self.ready = threading.Event()  # it takes work
         self.gone = threading.Event()
+        self.settled = threading.Event()  # it is gone, and what follows from it was done
         self.status = ""  # how it ended, in words
         self.loaded: set[Need] = set()  # keys of the pieces that were done
+        self.reloading: tuple[Piece, ...] = ()  # what it does first, because the one before had it
         self._tasks = tasks
         self._when_gone = when_gone
         self._lock = threading.Lock()
@@ -123,11 +126,22 @@ class Process:
     # --- on the thread that starts it and writes to it ----------------------------------------------------
 
     def _run(self) -> None:
+        """Everybody is told how it ended, also where something here fails."""
+        status = "a fault of the thread beside it; the log has it"
         try:
-            process = _started()
+            status = self._lived()
         except OSError as error:
-            self._lost(f"it cannot be started: {error.strerror or error}")
-            return
+            status = f"it cannot be started: {error.strerror or error}"
+        finally:
+            self._lost(status)
+
+    def _lived(self) -> str:
+        """Starts it, writes to it until it ends; how it ended.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        process = _started()
         with self._lock:
             self._process = process
             closing = self._closing
@@ -136,19 +150,24 @@ class Process:
         incoming, outgoing = process.stdout, process.stdin
         assert incoming is not None and outgoing is not None  # noqa: S101 - both are pipes
         reader = threading.Thread(target=self._read, args=(incoming,), name="guardrails-answers", daemon=True)
-        reader.start()
-        told = {"parent": os.getpid(), "path": sys.path, "tasks": self._tasks}
         try:
+            reader.start()
+            self._write(outgoing)
+        finally:
+            _close(outgoing)
+            code = _ended(process)
+        reader.join()
+        incoming.close()
+        return _status(code)
+
+    def _write(self, outgoing: IO[bytes]) -> None:
+        """Writes what is handed over, until it ends."""
+        path = [str(place) for place in sys.path]  # an extension may have put a Path there
+        told = {"parent": os.getpid(), "path": path, "tasks": self._tasks}
+        with suppress(OSError, ValueError):  # it is gone: the other thread sees its pipe closed
             write_frame(outgoing, json.dumps(told).encode())
             while (body := self._outbox.get()) is not None:
                 write_frame(outgoing, body)
-        except (OSError, ValueError):
-            pass  # it is gone: the other thread sees its pipe closed and tells everybody
-        _close(outgoing)
-        code = _ended(process)
-        reader.join()
-        incoming.close()
-        self._lost(_status(code))
 
     def _lost(self, status: str) -> None:
         with self._lock:
@@ -156,17 +175,20 @@ class Process:
             self.gone.set()
             pieces, self._pieces = list(self._pieces.values()), {}
         alone = self._guilty is None and len(pieces) == 1
-        for piece in pieces:
-            self._end(piece, "crashed" if alone else "lost", status)
-        self._when_gone(self)
+        try:
+            for piece in pieces:
+                self._end(piece, "crashed" if alone else "lost", status)
+            self._when_gone(self)
+        finally:
+            self.settled.set()
 
     # --- on the thread that reads from it -----------------------------------------------------------------
 
     def _read(self, incoming: IO[bytes]) -> None:
         while (body := read_frame(incoming)) is not None:
             number, kind, answer = decode(body)
-            if kind == "ready":
-                self.ready.set()
+            if kind in ("began", "ready"):
+                (self.began if kind == "began" else self.ready).set()
                 continue
             with self._lock:
                 piece = self._pieces.get(number) if kind == "step" else self._pieces.pop(number, None)
@@ -189,6 +211,13 @@ class Process:
 
 
 def _started() -> subprocess.Popen[bytes]:
+    """The process.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    if not sys.executable or getattr(sys, "frozen", False):  # the file would be that of the whole app
+        raise OSError("this program has no Python of its own that could be started")
     quiet = 0
     if sys.platform == "win32":  # no window, and Ctrl+C is for the host
         quiet = subprocess.CREATE_NO_WINDOW | subprocess.BELOW_NORMAL_PRIORITY_CLASS

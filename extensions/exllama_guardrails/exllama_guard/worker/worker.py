@@ -12,19 +12,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 from exllama_guard import errors
 from exllama_guard.errors import OutOfTime, ProcessLost, Stopped
+from exllama_guard.worker.here import WorkHere
 from exllama_guard.worker.lanes import Lane, Need
 from exllama_guard.worker.process import Piece, Process
+from exllama_guard.worker.result import Result
 
-__all__ = ["Result", "Work", "Worker"]
+__all__ = ["Worker"]
 
 log = logging.getLogger(__name__)
 
 LOADING_LIMIT_S = 600.0  # for what a process needs before its work: torch from the disk of a busy machine
+_BEGINNING_LIMIT_S = 60.0  # until its Python runs our file: a second on a busy machine
 _STARTING_LIMIT_S = 300.0  # imports of a busy machine; one that fails to start ends by itself
 _CLOSING_LIMIT_S = 10.0
 _LOOK_S = 0.1  # between two looks at Cancel, or at who holds a lane
@@ -35,51 +36,10 @@ _AGAIN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a piece of work gave, and the seconds of processor time of the thread that did it."""
-
-    value: Any
-    worked_s: float
-
-
-class Work(Protocol):
-    """Has tasks done, here or in a process of their own."""
-
-    def call(
-        self,
-        task: str,
-        *arguments: object,
-        limit_s: float,
-        lane: Lane = Lane.SCORE,
-        needs: Need | None = None,
-        patience_s: float | None = None,
-        stop: threading.Event | None = None,
-    ) -> Result:
-        """What the task gives.
-
-        Args:
-            task: Its name in the tasks' module.
-            arguments: Values that can cross.
-            limit_s: How long the task may take; what takes longer is ended.
-            lane: Pieces of one lane are done one after the other.
-            needs: What must have been done before in the same process.
-            patience_s: How long the caller waits at most; the task goes on without it.
-            stop: Ends the waiting once it is set.
-
-        Raises:
-            OutOfTime: It took longer than `limit_s`, or than `patience_s`.
-            ProcessLost: The process ended, or there is none.
-            Stopped: `stop` was set.
-            GuardError: What the task raised; a fault of another kind comes as the class it had, where that
-                is one of Python's own.
-            TypeError, RecursionError: An argument is no value that can cross.
-        """
-        ...
-
-    def tell(self, task: str, *arguments: object) -> None:
-        """Has the task done some time; nobody hears what it gives, nor whether there is a process for it."""
-        ...
+_HERE = (
+    "Answers are checked inside this program, because no process of its own can be started ({}): a text that "
+    "is slow to read can make the chat wait. Allow the program to start the Python that it runs with."
+)
 
 
 class _TracebackThere(Exception):
@@ -101,6 +61,9 @@ class Worker:
         self._failed = 0  # starts, one after the other
         self._not_before_s = 0.0
         self._why = ""  # it could not be started last
+        self._has_begun = False  # some process has run our file
+        self._here: WorkHere | None = None  # in its place, once none can be started
+        self._listeners: list[Callable[[str], None]] = []
         self._closed = False
         atexit.register(self.close)
 
@@ -119,6 +82,17 @@ class Worker:
             process.end()
             process.gone.wait(_CLOSING_LIMIT_S)
 
+    def when_here(self, tell: Callable[[str], None]) -> None:
+        """Has `tell` called with a sentence once the work is done in this process; at once where it is."""
+        with self._lock:
+            process = self._process
+            if self._here is None:
+                if not self._has_begun and (process is None or not process.began.is_set()):
+                    self._listeners.append(tell)  # it may still come to that
+                return
+            told = _HERE.format(self._why)
+        tell(told)
+
     def call(
         self,
         task: str,
@@ -129,27 +103,52 @@ class Worker:
         patience_s: float | None = None,
         stop: threading.Event | None = None,
     ) -> Result:
-        """See `Work`."""
+        """See `Work`; done in this process where none of its own has ever run and none can be started."""
         until_s = None if patience_s is None else time.monotonic() + patience_s
-        with _Turn(self._lanes[lane], until_s, stop, self._look_after) as turn:
-            for last in (False, True):
-                process = self._running(turn)
-                piece = None
-                if needs is not None and needs not in process.loaded:
-                    piece = process.send(lane, needs.task, needs.arguments, LOADING_LIMIT_S, needs)
-                    turn.wait_for(process, piece)
-                if piece is None or piece.kind == "done":
-                    piece = process.send(lane, task, arguments, limit_s)
-                    turn.wait_for(process, piece)
-                if piece.kind != "lost" or last:
-                    return _result(piece)
-        raise AssertionError  # the second try returns or raises
+        if self._here is None:
+            with _Turn(self._lanes[lane], until_s, stop, self._look_after) as turn:
+                done = self._called(turn, lane, needs, limit_s, (task, arguments))
+            if done is not None:
+                return done
+        assert self._here is not None  # noqa: S101 - what gives no result has set it
+        left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+        return self._here.call(
+            task, *arguments, limit_s=limit_s, lane=lane, needs=needs, patience_s=left_s, stop=stop
+        )
 
     def tell(self, task: str, *arguments: object) -> None:
         """See `Work`."""
-        process = self._process
-        if process is not None:
+        process, here = self._process, self._here
+        if here is not None:
+            here.tell(task, *arguments)
+        elif process is not None:
             process.send(Lane.SCORE, task, arguments, LOADING_LIMIT_S)
+
+    def _called(
+        self,
+        turn: _Turn,
+        lane: Lane,
+        needs: Need | None,
+        limit_s: float,
+        asked: tuple[str, tuple[object, ...]],
+    ) -> Result | None:
+        """What the process gives, the second one where the first was lost; None where none can be started."""
+        for last in (False, True):
+            process = self._running(turn)
+            if process is None:
+                return None
+            for piece in process.reloading if lane is Lane.SCORE else ():
+                turn.wait_for(process, piece)  # the time of what comes behind it begins when it is through
+            done = None
+            if needs is not None and needs not in process.loaded:
+                done = process.send(lane, needs.task, needs.arguments, LOADING_LIMIT_S, needs)
+                turn.wait_for(process, done)
+            if done is None or done.kind == "done":
+                done = process.send(lane, *asked, limit_s)
+                turn.wait_for(process, done)
+            if done.kind != "lost" or last:
+                return _result(done)
+        raise AssertionError  # the second try returns or raises
 
     def _look_after(self) -> None:
         """Ends a process in which a piece that nobody waits for any more runs for longer than it may."""
@@ -158,24 +157,33 @@ class Worker:
         if process is not None and guilty is not None:
             process.end(guilty)
 
-    def _running(self, turn: _Turn) -> Process:
-        """The process, once it takes work; started where there is none.
+    def _running(self, turn: _Turn) -> Process | None:
+        """The process, once it takes work, started where there is none; None where none can be started.
 
         Raises:
             ProcessLost: It ended as it started, now or a moment ago.
         """
+        before = self._process
+        if before is not None and before.gone.is_set():
+            before.settled.wait()
         with self._lock:
+            if self._here is not None:
+                return None
             process = self._process
             if process is None or process.gone.is_set():
                 process = self._start(process)
         started_s = time.monotonic()
         while not process.ready.wait(_LOOK_S):
-            turn.look()
-            if time.monotonic() - started_s > _STARTING_LIMIT_S:
-                process.end()
             if process.gone.is_set():
+                process.settled.wait()
                 with self._lock:
+                    if self._here is not None:
+                        return None
                     raise self._cannot_start()
+            waited_s = time.monotonic() - started_s
+            if waited_s > (_STARTING_LIMIT_S if process.began.is_set() else _BEGINNING_LIMIT_S):
+                process.end()
+            turn.look()
         return process
 
     def _start(self, before: Process | None) -> Process:
@@ -187,8 +195,10 @@ class Worker:
         if self._closed or time.monotonic() < self._not_before_s:
             raise self._cannot_start()
         process = self._process = Process(self._tasks, self._gone)
-        for need in () if before is None else tuple(before.loaded):
+        process.reloading = tuple(
             process.send(Lane.SCORE, need.task, need.arguments, LOADING_LIMIT_S, need)
+            for need in (() if before is None else tuple(before.loaded))
+        )
         return process
 
     def _gone(self, process: Process) -> None:
@@ -196,6 +206,7 @@ class Worker:
         with self._lock:
             if self._closed or process is not self._process:
                 return
+            self._has_begun = self._has_begun or process.began.is_set()
             if process.ready.is_set():
                 self._failed = 0
                 log.info("the process that checks answers ended (%s)", process.status)
@@ -206,6 +217,13 @@ class Worker:
             self._failed += 1
             pause_s = _PAUSES_S[min(self._failed, len(_PAUSES_S)) - 1]
             self._not_before_s = time.monotonic() + pause_s
+            if self._has_begun:
+                return
+            self._here = WorkHere(self._tasks)
+            told, listeners = _HERE.format(self._why), tuple(self._listeners)
+        log.warning("%s", told)
+        for tell in listeners:
+            tell(told)
 
     def _cannot_start(self) -> ProcessLost:
         if self._closed:
