@@ -14,7 +14,7 @@ from exllama_guard.core.snippets import Snippet
 from exllama_guard.core.turns import TurnRequest
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
-from exllama_guard.sources import Gathered
+from exllama_guard.sources import Document, Gathered
 from exllama_guard.trace import TraceWriter
 from exllama_guard.worker import (
     Lane,
@@ -61,6 +61,11 @@ def build_monitor(settings: Settings) -> Monitor:
 def embedder_for(name: str) -> Embedder:
     """The embedder that a settings value names."""
     return WorkerEmbedder(work(), name, Settings().work_limit_s)
+
+
+def documents_reader() -> Callable[[Path, str], Document]:
+    """What reads the document at a path, which messages call by the second argument; see `read_document`."""
+    return document_reader(work(), Settings().work_limit_s)
 
 
 def snippets_of(gathered: Gathered, limit_s: float) -> tuple[Snippet, ...]:

@@ -31,7 +31,7 @@ wrong ones, and does that make the verdict better? Docs: docs/second-reader.md
 def run(argv: Sequence[str]) -> int:
     """Exit status: 0 it was measured and printed, 2 it could not be."""
     options = _parser().parse_args(argv)
-    from exllama_guard.embedders import load_embedder
+    from exllama_guard.assembly import embedder_for
 
     try:
         if options.reader is not None:
@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
         if options.gold is None:
             raise UserError("Name a gold set, or a model with --reader.")
         pairs = read_pairs(Path(options.gold))
-        result = calibrate(pairs, load_embedder(options.embedder), seed=options.limit)
+        result = calibrate(pairs, embedder_for(options.embedder), seed=options.limit)
     except GuardError as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2

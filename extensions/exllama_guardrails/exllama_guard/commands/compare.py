@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compared(options: argparse.Namespace) -> Report:
-    from exllama_guard.embedders import load_embedder
+    from exllama_guard.assembly import embedder_for
 
     specs = _specs(options.mode, options.reference)
     gold = questions("compare", options.gold)
@@ -80,7 +80,7 @@ def _compared(options: argparse.Namespace) -> Report:
         ModeSource(spec.label, spec.kind, spec.bits, spec.open, spec.open_timed, spec.speed_note)
         for spec in specs
     ]
-    embedder = load_embedder(options.embedder)
+    embedder = embedder_for(options.embedder)
     with running(options.keep, options.quiet) as runner:
         runs = run_compare(job, sources, runner, embedder=embedder, report_mode=_report_mode)
         stopped = runner.cancel.is_set()

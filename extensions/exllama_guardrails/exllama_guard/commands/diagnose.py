@@ -90,10 +90,10 @@ def _chosen(folder: Path, turn_id: str) -> tuple[TraceRecord, list[TraceRecord]]
 
 
 def _probed(turn: TurnReport, options: argparse.Namespace) -> LambdaReport:
-    from exllama_guard.embedders import load_embedder
+    from exllama_guard.assembly import embedder_for
     from exllama_guard.probes import LambdaProbe, Sampling, run_probe
 
     sampling = Sampling(max_tokens=options.max_tokens)
     probe = LambdaProbe(turn.request.question, turn.request.snippets, sampling=sampling)
     with opened(options.model) as mode, running(options.keep, options.quiet) as runner:
-        return run_probe(probe, mode, runner, embedder=load_embedder(options.embedder)).report
+        return run_probe(probe, mode, runner, embedder=embedder_for(options.embedder)).report

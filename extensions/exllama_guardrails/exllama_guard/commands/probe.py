@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _probed(options: argparse.Namespace) -> Report:
-    from exllama_guard.embedders import load_embedder
+    from exllama_guard.assembly import embedder_for
 
     probe = LambdaProbe(
         question=options.question,
@@ -73,7 +73,7 @@ def _probed(options: argparse.Namespace) -> Report:
     )
     probe.all_forms()  # a wrong question is told before a model is loaded
     with opened(options.model) as mode, running(options.keep, options.quiet) as runner:
-        result = run_probe(probe, mode, runner, embedder=load_embedder(options.embedder))
+        result = run_probe(probe, mode, runner, embedder=embedder_for(options.embedder))
         name = mode.id
     environment = environment_rows(model=name, temperature=options.temperature, seeds=list(probe.seeds))
     return lambda_report(result.report, result.forms, environment, stopped=result.stopped)

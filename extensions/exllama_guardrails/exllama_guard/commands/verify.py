@@ -79,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verified(options: argparse.Namespace, gold: GoldSet) -> tuple[ItemResult, ...]:
-    from exllama_guard.embedders import load_embedder
+    from exllama_guard.assembly import embedder_for
 
-    embedder = load_embedder(options.embedder)
+    embedder = embedder_for(options.embedder)
     retriever = _retriever(options.knowledge, embedder)
     limits = RetrievalLimits(options.distance_pass, options.distance_fail, options.coverage_pass)
     job = VerifyJob(
@@ -100,9 +100,10 @@ def _retriever(folder: Path | None, embedder: Embedder) -> Retriever | None:
         return None
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}; name the folder that holds the documents.")
+    from exllama_guard.assembly import documents_reader
     from exllama_guard.sources import KnowledgeFolder
 
-    return KnowledgeFolder(str(folder), embedder)
+    return KnowledgeFolder(str(folder), embedder, read=documents_reader())
 
 
 def _write_junit(path: Path, results: Sequence[ItemResult], gold: GoldSet) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from exllama_guard.core.alarms import without_alarms
 from exllama_guard.core.terminal import plain_streams
 from exllama_guard.errors import UserError
 from exllama_guard.standalone.environment import (
@@ -28,14 +28,11 @@ from exllama_guard.standalone.environment import (
 __all__ = ["commands", "is_complete", "main", "parser", "run_inside"]
 
 _INSIDE = "EXLLAMA_GUARDRAILS_INSIDE"  # set for the process that was started in the environment
-# What these warn of while they are imported (compiled parts for other GPUs) does not concern what runs here.
-_ALARMING = ("torchao", "torch.utils._pytree")
 
 
 def main(extension: Path, argv: Sequence[str]) -> int:
     """Exit status of the command that `argv` names, of the embedded default where it names none."""
-    for name in _ALARMING:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    without_alarms()
     with plain_streams():
         return _run(extension, argv)
 

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import IO, Any
 
+from exllama_guard.core.alarms import without_alarms
 from exllama_guard.worker.frames import read_frame, write_frame
 from exllama_guard.worker.lanes import Lane
 from exllama_guard.worker.values import decode, encode
@@ -41,6 +42,7 @@ def step() -> None:
 
 def work(incoming: IO[bytes], outgoing: IO[bytes], module: str) -> None:
     """Runs the tasks of `module` (its `TASKS`, by name) until the pipe is closed, then ends the process."""
+    without_alarms()
     tasks: Mapping[str, Task] = importlib.import_module(module).TASKS
     answers = _Answers(outgoing)
     lanes = {lane: ThreadPoolExecutor(1, thread_name_prefix=lane.value) for lane in Lane}

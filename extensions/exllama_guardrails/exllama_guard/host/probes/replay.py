@@ -15,6 +15,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from exllama_guard.assembly import snippets_of
 from exllama_guard.core.turns import Channel, TurnReport
 from exllama_guard.errors import BackendError
 from exllama_guard.host import webui
@@ -25,7 +26,6 @@ from exllama_guard.host.turn.notes import TurnNotes
 from exllama_guard.host.turn.own_reply import HOST_RAISES
 from exllama_guard.host.turn.request import opening_of
 from exllama_guard.probes import Sampling
-from exllama_guard.sources import collect_snippets
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
@@ -68,7 +68,7 @@ class ReplayingHost:
             turn_id=uuid.uuid4().hex,
             question=question,
             channel=Channel.HEADLESS,
-            snippets=collect_snippets(opening.gathered),
+            snippets=snippets_of(opening.gathered, self._monitor.settings.work_limit_s),
             extensions=tuple(sorted(on)),
         )
         return self._monitor.measure(request, answer)
