@@ -11,9 +11,10 @@ from exllama_guard import assembly
 from exllama_guard.core.measures import Gate
 from exllama_guard.core.snippets import make_snippet
 from exllama_guard.core.turns import Finish, TurnRequest
+from exllama_guard.errors import EmbedderError
 from exllama_guard.panel.turn.rows import number
 from exllama_guard.settings import Settings
-from exllama_guard.worker import Worker, WorkHere
+from exllama_guard.worker import Worker, WorkerEmbedder, WorkHere
 
 SNIPPETS = (make_snippet("The cache holds 8192 tokens.", position=0),)
 GOOD, BAD = "The cache holds 8192 tokens.", "The cache holds 9000 tokens."
@@ -56,6 +57,38 @@ def test_the_process_gives_what_the_same_work_gives_here(worker, tmp_path):
         )
     assert given[1].verdict.gate is Gate.FAIL
     assert "torch" not in sys.modules or "exllama_guard.worker.tasks" in sys.modules
+
+
+def test_where_no_process_can_be_started_a_turn_is_measured_here_and_the_panel_says_so_once(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    made = Worker()
+    assembly.use_work(made)
+    try:
+        monitor = assembly.build_monitor(settings(tmp_path))
+        assert measured(monitor, "a", BAD).verdict.gate is Gate.FAIL
+        monitor.replace_settings(settings(tmp_path, work_limit_s=20.0))
+        assert measured(monitor, "b", GOOD).verdict.gate is not Gate.FAIL
+        told = [one for one in monitor.snapshot(None).problems if "no process of its own" in one]
+        assert len(told) == 1
+        assert "checked inside this program" in told[0]
+    finally:
+        assembly.use_work(None)
+        made.close()
+
+
+def test_a_question_on_the_path_of_a_reply_is_not_waited_for_where_the_process_hangs(worker, tmp_path):
+    if not hasattr(signal, "SIGSTOP"):
+        pytest.skip("a process cannot be stopped here")
+    asked = WorkerEmbedder(worker, str(tmp_path / "absent"), 60.0, question_wait_s=0.2)
+    unhurried = WorkerEmbedder(worker, str(tmp_path / "absent"), 60.0)
+    with pytest.raises(EmbedderError, match="is not there"):
+        unhurried.embed_question("How many tokens?")
+    os.kill(worker.pid, signal.SIGSTOP)
+    for _ in range(3):
+        with pytest.raises(EmbedderError, match="not done in time"):
+            asked.embed_question("How many tokens?")
 
 
 def test_a_turn_that_takes_too_long_is_told_and_the_next_is_measured(worker, tmp_path):

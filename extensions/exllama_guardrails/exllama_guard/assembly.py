@@ -30,6 +30,7 @@ from exllama_guard.worker import (
 T = TypeVar("T")
 
 _FILE_PROBLEMS_SHOWN = 5
+_QUESTION_WAIT_S = 2.0  # on the path of a reply; a question takes hundredths of a second
 
 
 _work: Work | None = None
@@ -153,7 +154,9 @@ class RealParts:
         def make() -> KnowledgeFolder:
             folder = KnowledgeFolder(
                 settings.knowledge_folder,
-                WorkerEmbedder(work(), settings.embedder, settings.work_limit_s, Lane.DOCUMENTS),
+                WorkerEmbedder(
+                    work(), settings.embedder, settings.work_limit_s, Lane.DOCUMENTS, _QUESTION_WAIT_S
+                ),
                 read=document_reader(work(), settings.work_limit_s),
                 first_build_wait_s=0.0,  # asked from a hook, which must not wait
                 on_progress=lambda status: _report_problems(status.problems, report),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Four sentences take less time than one passage; one by one they would take three times as long.
 _SENTENCES_AT_ONCE = 4
+_CHARACTERS_AT_ONCE = 600  # of several sentences: about one passage
 _CACHED_TEXTS = 4096  # 4096 vectors of 384 floats are 6 MB
 _WINDOWS_A_TEXT = 32  # about 6,000 words; a longer text is represented by 32 windows, evenly spread
 
@@ -72,10 +73,9 @@ class SentenceTransformerEmbedder:
         with self._lock:
             model = self._loaded()
             found = {text: self._vectors[text] for text in texts if text in self._vectors}
-        for text in dict.fromkeys(texts):
-            if text not in found:
-                with self._turnstile.passed(urgent=urgent):  # one text at a time: a question goes between two
-                    found[text] = self._encode(model, [text])[0]
+        for group in _groups([text for text in dict.fromkeys(texts) if text not in found]):
+            with self._turnstile.passed(urgent=urgent):  # a question goes between two groups
+                found.update(zip(group, self._encode(model, group), strict=True))
         with self._lock:
             for text in texts:
                 self._vectors[text] = found[text]
@@ -234,6 +234,19 @@ def _checked(name: str) -> Path:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    """`texts` in their order, as passages alone and sentences some at a time: each takes about as long."""
+    group: list[str] = []
+    for text in texts:
+        full = len(group) == _SENTENCES_AT_ONCE
+        if group and (full or sum(map(len, group)) + len(text) > _CHARACTERS_AT_ONCE):
+            yield group
+            group = []
+        group.append(text)
+    if group:
+        yield group
 
 
 def _split_to_window(model: SentenceTransformer, text: str) -> list[tuple[str, int]]:

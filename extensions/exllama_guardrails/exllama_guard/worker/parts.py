@@ -25,7 +25,6 @@ from exllama_guard.worker.result import Work
 __all__ = ["WorkerEmbedder", "WorkerTurn", "WorkerVerifier", "collecting", "document_reader"]
 
 _TEXTS_AT_ONCE = 32  # in one piece of work: some seconds where they are long and the machine is slow
-_QUESTION_WAIT_S = 2.0  # on the path of a reply; a question takes hundredths of a second
 
 
 def _loaded(embedder: str = "", verifier: str = "", reader: str = "") -> Need:
@@ -35,9 +34,20 @@ def _loaded(embedder: str = "", verifier: str = "", reader: str = "") -> Need:
 class WorkerEmbedder:
     """The embedder of a settings value, in the worker. Thread-safe."""
 
-    def __init__(self, work: Work, name: str, limit_s: float, lane: Lane = Lane.SCORE) -> None:
-        """Loads nothing before its first use; a piece of 32 texts may take `limit_s`."""
+    def __init__(
+        self,
+        work: Work,
+        name: str,
+        limit_s: float,
+        lane: Lane = Lane.SCORE,
+        question_wait_s: float | None = None,
+    ) -> None:
+        """Loads nothing before its first use; a piece of 32 texts may take `limit_s`.
+
+        `question_wait_s` is how long who asks by `embed_question` waits at most; None: until it is done.
+        """
         self._work, self._name, self._limit_s, self._lane = work, name, limit_s, lane
+        self._question_wait_s = question_wait_s
 
     @property
     def id(self) -> str:
@@ -58,9 +68,9 @@ class WorkerEmbedder:
         """Shape (d,): the vector of a text that a reply waits for; goes before everything that waits.
 
         Raises:
-            EmbedderError: The model is missing or failed, or does not answer within two seconds.
+            EmbedderError: The model is missing or failed, or does not answer in time.
         """
-        return self._ask("embed_question", text, Lane.QUESTION, _QUESTION_WAIT_S)
+        return self._ask("embed_question", text, Lane.QUESTION, self._question_wait_s)
 
     def _ask(self, task: str, asked: object, lane: Lane, patience_s: float | None = None) -> FloatArray:
         try:
