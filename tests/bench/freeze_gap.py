@@ -133,6 +133,16 @@ def latency(name, work, rounds):
     )
 
 
+def crossing(work, rounds):
+    """What a piece of work costs where it has nothing to do."""
+    times = []
+    for _ in range(rounds):
+        started_s = time.perf_counter()
+        work.call("forget", "nothing", limit_s=LIMIT_S)
+        times.append((time.perf_counter() - started_s) * 1000)
+    print(f"to the process and back  p50 {statistics.median(times):.2f} ms   n={rounds}", flush=True)
+
+
 def megabytes(pid):
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).memory_info().rss / 1e6
@@ -148,6 +158,7 @@ def main():
     WorkerEmbedder(process, "", LIMIT_S).embed(["warm"])
     print(f"start of the process and its models  {time.perf_counter() - started_s:6.2f} s")
     score(process, "warm", FACTS[0])
+    crossing(process, 200)
     latency("process", process, rounds)
     texts = {name: (text * CHARACTERS)[:CHARACTERS] for name, text in HOSTILE.items()}
     there = {name: gap(lambda text=text: score(process, "bad", text)) for name, text in texts.items()}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -311,7 +312,11 @@ def test_the_verifier_is_not_asked_while_the_reply_streams_and_may_fail() -> Non
     scorer = AnswerScorer(SNIPPETS, verifier=verifier)
     scorer.score(answer, final=False)
     assert verifier.batches == []
-    assert scorer.score(answer) == AnswerScorer(SNIPPETS).score(answer)
+    failed, plain = scorer.score(answer), AnswerScorer(SNIPPETS).score(answer)
+    assert replace(failed, findings=plain.findings) == plain
+    assert [finding.message for finding in failed.findings if finding not in plain.findings] == [
+        "Verifier not used: no model"
+    ]
     assert len(verifier.batches) == 1
 
 

@@ -42,7 +42,7 @@ ALLOWED = {
     },
     "standalone": VALUES | {"backends", "host", "loaders", "sources"},
     "commands": {
-        *("core", "errors", "settings", "assembly", "backends", "embedders", "lifecycle", "loaders"),
+        *("core", "errors", "settings", "assembly", "backends", "lifecycle", "loaders"),
         *("monitor", "probes", "report", "second_reader", "sources", "standalone", "tools", "trace"),
     },
     "testing": {"core", "settings", "backends", "grounding", "monitor"},

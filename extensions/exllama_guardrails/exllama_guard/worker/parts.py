@@ -160,6 +160,7 @@ class WorkerTurn:
     def _ask(self, task: str, *arguments: object, knows: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - its value
         """What the task gives for this turn, which is told to a process that does not know it."""
         settings = self._settings
+        reads = settings.reader if task == "read" else ""  # its weights are not waited for before
         for told in (self._is_known, False):
             done = self._work.call(
                 task,
@@ -167,7 +168,7 @@ class WorkerTurn:
                 None if told else self._opening,
                 *arguments,
                 limit_s=settings.work_limit_s,
-                needs=_loaded(settings.embedder, settings.verifier, settings.reader),
+                needs=_loaded(settings.embedder, settings.verifier, reads),
                 stop=self._stop,
             )
             self.worked_s = done.worked_s
