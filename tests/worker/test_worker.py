@@ -103,6 +103,15 @@ def test_what_a_task_raises_is_raised_here_with_its_traceback(worker):
     assert worker.call("echo", 1, limit_s=LONG_S).value == 1
 
 
+def test_a_fault_of_a_task_that_nobody_waits_for_is_logged_with_its_traceback(worker, caplog):
+    pid_of(worker)
+    worker.tell("wrong")
+    waits_for(lambda: caplog.messages)
+    assert len(caplog.messages) == 1
+    assert "ZeroDivisionError: made to raise" in caplog.text
+    assert "scripted_tasks.py" in caplog.text
+
+
 @pytest.mark.parametrize("task", ["sleep", "hold_python"])
 def test_what_takes_too_long_is_ended_and_the_next_piece_is_done(worker, task):
     before = pid_of(worker)

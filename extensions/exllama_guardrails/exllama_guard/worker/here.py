@@ -49,8 +49,8 @@ class WorkHere:
         return _waited(job, None if patience_s is None else time.monotonic() + patience_s, stop)
 
     def tell(self, task: str, *arguments: object) -> None:
-        """See `Work`."""
-        self._lanes[Lane.SCORE].submit(self._do, task, arguments)
+        """See `Work`; waits for it, and a fault is raised here."""
+        self._lanes[Lane.SCORE].submit(self._do, task, arguments).result()
 
     def _timed(self, task: str, arguments: tuple[object, ...], needs: Need | None) -> Result:
         if needs is not None and needs not in self._done:

@@ -54,5 +54,5 @@ class Work(Protocol):
         ...
 
     def tell(self, task: str, *arguments: object) -> None:
-        """Has the task done some time; nobody hears what it gives, nor whether there is a process for it."""
+        """Has the task done some time; a fault is logged; nobody hears what it gives."""
         ...

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from exllama_guard import errors
 from exllama_guard.errors import OutOfTime, ProcessLost, Stopped
@@ -122,7 +123,8 @@ class Worker:
         if here is not None:
             here.tell(task, *arguments)
         elif process is not None:
-            process.send(Lane.SCORE, task, arguments, LOADING_LIMIT_S)
+            piece = process.send(Lane.SCORE, task, arguments, LOADING_LIMIT_S)
+            process.follow(piece, partial(_log_fault, task, piece))
 
     def _called(
         self,
@@ -290,6 +292,12 @@ class _Turn:
                 self._left = True
                 process.follow(piece, self._lane.release)
                 raise
+
+
+def _log_fault(task: str, piece: Piece) -> None:
+    """Logs what a task raised that nobody waits for."""
+    if piece.kind == "failed":
+        log.error("the task %s failed in the process that checks answers\n%s", task, piece.answer[2])
 
 
 def _result(piece: Piece) -> Result:
