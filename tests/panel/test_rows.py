@@ -141,6 +141,20 @@ def test_the_limits_of_support_and_relevance_are_told_whether_set_or_fitted():
     assert told["relevance"] == "pass ≥ 0.30"
 
 
+def test_a_distance_blames_nobody_where_the_reply_is_not_about_the_snippets():
+    report = replace(
+        checked(BAD),
+        support=SupportReport(NotScored(Reason.UNRELATED), Gate.NOT_MEASURED),
+        distance_gate=Gate.FAIL,
+        zone=Zone.DANGER,
+    )
+    row = glance(report, SETTINGS).gauge
+    assert (row.tone, row.zone) == ("none", Zone.DANGER.value)
+    badges = {one.key: one.badge for one in measures(report, SETTINGS)}
+    assert badges["question_context"] is None
+    assert glance(replace(report, support=checked(BAD).support), SETTINGS).gauge.tone == "fail"
+
+
 @given(st.floats(0, 2), st.floats(0, 2), st.floats(0, 2))
 def test_the_gauge_stays_on_its_scale_and_names_zone_and_limits(value, one, other):
     settings = replace(SETTINGS, distance_pass=min(one, other), distance_fail=max(one, other))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exllama_guard.core.measures import Gate, Measure, NotScored, Zone
+from exllama_guard.core.measures import Gate, Measure, NotScored, Reason, Zone
 from exllama_guard.core.turns import Action, AnchorKind, ClaimKind, ClaimSupport, Finish, Severity, TurnReport
 from exllama_guard.panel.fitted import fitted_limit, support_limits
 from exllama_guard.panel.words import (
@@ -104,15 +104,18 @@ def badge(gate: Gate) -> Badge:
     return Badge(GATE_WORDS[gate], GATE_TONES[gate])
 
 
-def gauge(value: Measure, zone: Zone | None, settings: Settings) -> GaugeRow:
-    """The gated ΔS on a scale from 0 to 1 with both limits; beyond 1 the mark stays at the end."""
+def gauge(value: Measure, zone: Zone | None, settings: Settings, *, counts: bool = True) -> GaugeRow:
+    """The gated ΔS on a scale from 0 to 1 with both limits; beyond 1 the mark stays at the end.
+
+    Where it does not count (`counts` false) it is shown without a colour, and so without blame.
+    """
     accept, reject = settings.distance_pass, settings.distance_fail
     limits = f"accepted up to {accept:.2f}, rejected from {reject:.2f}"
     places = (min(accept / GAUGE_TOP, 1.0), min(reject / GAUGE_TOP, 1.0))
     if isinstance(value, NotScored) or zone is None:
         text = number(value)
         return GaugeRow("–", "", "none", None, *places, spoken=f"{text}; {limits}")
-    tone = ZONE_TONES[zone]
+    tone = ZONE_TONES[zone] if counts else "none"
     at = min(max(value / GAUGE_TOP, 0.0), 1.0)
     return GaugeRow(
         f"{value:.2f}", zone.value, tone, at, *places, spoken=f"{value:.2f}, {zone.value}; {limits}"
@@ -130,12 +133,18 @@ def glance(report: TurnReport, settings: Settings) -> GlanceRow:
     done = _DONE.get(report.acted.done, "") if report.acted is not None else ""
     return GlanceRow(
         badge=Badge("Measuring", "none") if early else badge(report.verdict.gate),
-        gauge=gauge(report.distances.gated, report.zone, settings),
+        gauge=gauge(report.distances.gated, report.zone, settings, counts=not _is_unrelated(report)),
         support=number(report.support.support) if isinstance(report.support.support, float) else "–",
         sentence=_one_line(worst.text) if shown and worst is not None else "",
         reason=done + why,
         streaming=streaming,
     )
+
+
+def _is_unrelated(report: TurnReport) -> bool:
+    """Whether the reply is not about the snippets, so that their distance to the question blames nobody."""
+    support = report.support.support
+    return isinstance(support, NotScored) and support.reason is Reason.UNRELATED
 
 
 def claim_reason(claim: ClaimSupport) -> str:
@@ -173,7 +182,12 @@ def measures(report: TurnReport, settings: Settings) -> tuple[MeasureRow, ...]:
             support_limits(settings.support_pass, settings.support_fail),
             report.support.gate,
         ),
-        _row("question_context", distances.gated, f"{limits}; {which}", report.distance_gate),
+        _row(
+            "question_context",
+            distances.gated,
+            f"{limits}; {which}",
+            None if _is_unrelated(report) else report.distance_gate,
+        ),
         _row(
             "coverage",
             report.coverage.coverage,
