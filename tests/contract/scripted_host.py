@@ -147,6 +147,12 @@ class Recorder:
     def model_changed(self, model, capabilities=()):
         self.models.append(model.name if model else None)
 
+    def read_later(self, later):
+        pass
+
+    def give_back(self, report):
+        pass
+
     def reader_for(self, username, session):
         from exllama_guard.core.turns import Reader
 

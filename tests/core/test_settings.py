@@ -20,7 +20,8 @@ def test_any_value_gives_usable_settings(values):
     settings, problems = from_params(values)
     assert settings.distance_pass <= settings.distance_fail
     for name, value in values.items():
-        taken = name != "nonsense" and getattr(settings, name) == value
+        word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
+        taken = name != "nonsense" and getattr(settings, name) in (value, word)
         assert taken or problems
 
 
@@ -58,3 +59,12 @@ def test_a_value_of_ten_megabytes_is_not_echoed(name, value):
 def test_whole_numbers_are_taken_for_numbers_and_none_where_it_is_meant():
     settings, problems = changed(Settings(), {"distance_fail": 1, "support_pass": None})
     assert (settings.distance_fail, problems) == (1.0, ())
+
+
+def test_what_yaml_makes_of_on_and_off_is_understood_where_both_are_words() -> None:
+    for written, meant in ((True, "on"), (False, "off"), ("auto", "auto")):
+        settings, problems = from_params({"second_reader": written})
+        assert (settings.second_reader, problems) == (meant, ())
+    settings, problems = from_params({"tool_lock": True, "second_reader": "always"})
+    assert settings == Settings()
+    assert len(problems) == 2

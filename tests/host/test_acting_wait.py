@@ -33,6 +33,20 @@ def test_the_first_of_those_who_wait_counts_and_background_work_does_not():
     assert lock.longest_wait_s() == 0.0
 
 
+def test_a_kept_lock_that_is_given_back_is_free_once_it_is_kept_no_more():
+    lock = WatchedLock(threading.Lock())
+    lock.acquire()
+    with lock.kept(), lock.kept():
+        lock.release()
+        assert not lock.acquire(timeout=0.01)
+    assert lock.acquire(timeout=1.0)
+    with lock.kept():
+        pass
+    assert lock.locked()  # who holds it still does
+    lock.release()
+    assert not lock.locked()
+
+
 def test_the_hosts_lock_is_watched_once_and_stays_the_same_lock():
     shared = types.SimpleNamespace(generation_lock=threading.Lock())
     plain = shared.generation_lock

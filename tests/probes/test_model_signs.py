@@ -11,7 +11,9 @@ from exllama_guard.tools.attempts import prose_beside
 from exllama_guard.tools.ledger import CallRecord
 
 WARM = Fence("warm", kept=True, ratio=1.1, same_text=True, slowest_s=0.5)
-HEALTHY = ModelSigns(fence=WARM, finite=True, shards_before="a", shards_now="a", tools=ToolCounts(4, 4, 4, 0))
+HEALTHY = ModelSigns(
+    fence=WARM, finite=True, shards_before="a", shards_now="a", tools=ToolCounts(4, 4, 4, 0), logprobs=True
+)
 
 
 def verdicts(signs):
@@ -54,10 +56,20 @@ def changed(**values):
         (changed(fence=Fence("warm", True, 1.0, True, 121.0)), "EX5", Gate.FAIL),
         (changed(baseline=LogitDrift(0.04, 0.1, 0.0, 1.0, 60), floor=0.01), "EX5", Gate.FAIL),
         (changed(baseline=LogitDrift(0.02, 0.1, 0.0, 1.0, 60), floor=0.01), "EX5", Gate.PASS),
+        (changed(logprobs=False, second_reader=True), "SR1", Gate.REVIEW),
+        (changed(logprobs=False), "SR1", Gate.NOT_MEASURED),
+        (changed(logprobs=None, second_reader=True), "SR1", Gate.NOT_MEASURED),
     ],
 )
 def test_each_sign_has_its_limit(signs, id_, verdict):
     assert verdicts(signs)[id_] is verdict
+
+
+def test_a_loader_without_log_probabilities_is_named():
+    signs = changed(logprobs=False, second_reader=True, loader="TensorRT-LLM")
+    (seen,) = fired(observe_signs(signs))
+    assert "TensorRT-LLM gives no log-probabilities" in seen.evidence
+    assert "another loader" in seen.evidence
 
 
 def test_what_is_upstream_comes_first():

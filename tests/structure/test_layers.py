@@ -29,17 +29,20 @@ ALLOWED = {
     "loaders": VALUES | {"backends", "tools"},
     "lifecycle": VALUES | {"settings", "backends", "loaders"},
     "monitor": VALUES | {"settings", "grounding", "tools"},
-    "second_reader": VALUES | {"grounding"},
+    "second_reader": VALUES | {"settings", "grounding"},
     "probes": VALUES | {"", "backends", "grounding", "lifecycle", "report", "tools", "trace"},
     "assembly": {
         *("core", "settings", "embedders", "grounding", "monitor", "sources", "trace", "verifiers"),
     },
     "checking": {"core", "settings", "assembly", "monitor"},
     "panel": VALUES
-    | {"settings", "grounding", "lifecycle", "loaders", "monitor", "probes", "report", "tools", "trace"},
+    | {
+        *("settings", "grounding", "lifecycle", "loaders", "monitor", "probes", "report", "second_reader"),
+        *("tools", "trace"),
+    },
     "host": {
         *("core", "errors", "settings", "acting", "assembly", "backends", "grounding", "lifecycle"),
-        *("loaders", "monitor", "panel", "probes", "sources", "tools"),
+        *("loaders", "monitor", "panel", "probes", "second_reader", "sources", "tools"),
     },
     "standalone": VALUES | {"backends", "host", "loaders", "sources"},
     "commands": {

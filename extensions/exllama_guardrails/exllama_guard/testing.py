@@ -11,7 +11,15 @@ from exllama_guard.backends.fake import FakeBackend
 from exllama_guard.core.measures import FloatArray, Gate, NotScored, Reason
 from exllama_guard.core.ports import Embedder, Retriever, SupportScorer, TraceSink, Verifier
 from exllama_guard.core.snippets import Snippet, Span, words
-from exllama_guard.core.turns import ClaimKind, ClaimSupport, Finish, SupportReport, TurnReport, TurnRequest
+from exllama_guard.core.turns import (
+    ClaimKind,
+    ClaimSupport,
+    Evidence,
+    Finish,
+    SupportReport,
+    TurnReport,
+    TurnRequest,
+)
 from exllama_guard.grounding import Limits, score_turn
 from exllama_guard.monitor import Monitor, Parts, ReportProblem
 from exllama_guard.settings import Settings
@@ -22,6 +30,7 @@ __all__ = [
     "ListTrace",
     "OverlapScorer",
     "ReadingBackend",
+    "UndecidedScorer",
     "make_monitor",
     "scored",
 ]
@@ -102,6 +111,28 @@ class OverlapScorer:
         gate = Gate.PASS if support >= 0.5 else Gate.FAIL
         claim = ClaimSupport(answer, Span(0, len(answer)), ClaimKind.CLAIM, support, gate)
         return SupportReport(support, gate, supported=gate is Gate.PASS, claims=(claim,))
+
+
+class UndecidedScorer:
+    """Every answer is one claim between the limits, beside the whole first snippet."""
+
+    def __init__(self, snippets: Sequence[Snippet], support: float = 0.5) -> None:
+        """The claim's support is always `support`."""
+        self._snippets, self._support = tuple(snippets), support
+
+    def prepare(self) -> Iterator[None]:
+        """Nothing to do."""
+        return iter(())
+
+    def score(self, answer: str, *, final: bool) -> SupportReport:
+        """REVIEW, or NOT_MEASURED where there is no snippet."""
+        if not self._snippets or not words(answer):
+            return OverlapScorer(self._snippets).score(answer, final=final)
+        first = self._snippets[0]
+        evidence = Evidence(first.snippet_id, Span(0, len(first.text)), first.text, 0.8)
+        span = Span(0, len(answer))
+        claim = ClaimSupport(answer, span, ClaimKind.CLAIM, self._support, Gate.REVIEW, evidence)
+        return SupportReport(self._support, Gate.REVIEW, supported=False, claims=(claim,))
 
 
 class ListTrace:

@@ -157,6 +157,14 @@ class TraceSink(Protocol):
         ...
 
 
+class LaterReading(Protocol):
+    """May read a finished turn again at a later time, when nobody waits for anything."""
+
+    def take(self, report: TurnReport) -> bool:
+        """True where it will give the turn back later, once (`Monitor.give_back`); returns at once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a search gave: snippets, or why there are none (None where nothing was looked for)."""

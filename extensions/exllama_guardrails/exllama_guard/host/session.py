@@ -16,6 +16,7 @@ from exllama_guard.host.turn.notes import TurnNotes
 from exllama_guard.lifecycle import Lifecycle
 from exllama_guard.monitor import Monitor
 from exllama_guard.probes import ProbeDesk
+from exllama_guard.second_reader import SecondReader
 from exllama_guard.settings import Settings
 
 __all__ = ["Session", "session", "use_session"]
@@ -33,6 +34,7 @@ class Session:
     patches: Patches = field(default_factory=Patches)
     lifecycle: Lifecycle | None = None
     probes: ProbeDesk | None = None
+    second: SecondReader | None = None
     model_watch: ModelWatch | None = None
     settings: Settings | None = None  # as the host's params gave them last
     panel_built: bool = False

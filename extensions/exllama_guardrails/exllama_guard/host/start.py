@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from exllama_guard.host.keep import keep_settings
 from exllama_guard.host.lifecycle.hooks import gating, lifecycle_for, loaded_model
 from exllama_guard.host.lifecycle.load_watch import watch_loads
 from exllama_guard.host.lifecycle.model_watch import ModelWatch
+from exllama_guard.host.second_reader.model import load_key, second_reader_for
 from exllama_guard.host.session import Session, session
 from exllama_guard.host.tools.repair import repairing
 from exllama_guard.host.turn.generation_lock import unwatch_lock
@@ -48,6 +50,7 @@ def setup(params: Mapping[str, Any]) -> None:
         report(sentence, sentence)
     first = _install(now)
     _open_desk(now)
+    _open_second_reader(now)
     _report_model(now.monitor)
     if first:
         threading.Thread(target=_warm_later, args=(now,), name="guardrails-warm", daemon=True).start()
@@ -71,6 +74,7 @@ def ui() -> None:
         wake_on=() if shown is None else (shown,),
         tools=now.tools,
         lifecycle=lambda: now.lifecycle,
+        second=lambda: now.second,
         probes=lambda: now.probes,
         keep=None if webui.is_multi_user() else keep_settings,
     )
@@ -82,7 +86,10 @@ def uninstall() -> tuple[str, ...]:
     now.observe(False)
     if now.lifecycle is not None:
         now.lifecycle.model_changed(None)
-    now.lifecycle = now.probes = None
+    if now.second is not None:
+        now.monitor.read_later(None)
+        now.second.end()
+    now.lifecycle = now.probes = now.second = None
     unwatch_lock(webui.shared_module())
     left = now.tools.uninstall() + now.patches.undo()
     if now.model_watch is not None and not now.model_watch.uninstall():
@@ -115,7 +122,7 @@ def _observe_replies(now: Session) -> None:
         now.lifecycle = lifecycle_for(now.monitor)
     text_generation = webui.text_generation_module()
     if hasattr(text_generation, "_generate_reply"):
-        watch, hold = observing(now), gating(now.lifecycle)
+        watch, hold = observing(now), gating(now.lifecycle, lambda: now.second)
         now.patches.replace(
             text_generation, "_generate_reply", lambda original: watch(hold(repairing(original)))
         )
@@ -154,6 +161,15 @@ def _open_desk(now: Session) -> None:
 
     if now.probes is None:
         now.probes = desk_for(now)
+
+
+@guarded(lambda now: None)
+def _open_second_reader(now: Session) -> None:
+    """The loaded model as a second reader, which turns and the panel find."""
+    if now.second is None:
+        now.second = second_reader_for(now.monitor)
+        now.monitor.read_later(now.second)
+        atexit.register(now.second.end)  # writes the traces of turns that still wait for an opinion
 
 
 @guarded(lambda now: None)
@@ -213,6 +229,8 @@ def _follow_model(now: Session) -> None:
     """Has the model that is loaded now warmed up and followed."""
     if now.lifecycle is not None:
         now.lifecycle.model_changed(loaded_model())
+    if now.second is not None:
+        now.second.model_changed(load_key())
 
 
 @guarded(lambda monitor: None)

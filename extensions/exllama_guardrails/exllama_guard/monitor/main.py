@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout  # the built-in one only since Python 3.11
 
 from exllama_guard.core.measures import FloatArray
-from exllama_guard.core.ports import Retriever, Verifier
+from exllama_guard.core.ports import LaterReading, Retriever, Verifier
 from exllama_guard.core.snippets import Snippet, make_snippet
 from exllama_guard.core.turns import Channel, Finish, ModelInfo, Reader, TurnReport, TurnRequest
 from exllama_guard.errors import EmbedderError, ScoringError, Stopped
@@ -70,6 +70,17 @@ class Monitor:
     def record_event(self, kind: str, text: str) -> None:
         """Adds an event (model load, rotation, switch) to the panel's list."""
         self._memory.add_event(kind, text)
+
+    def read_later(self, later: LaterReading | None) -> None:
+        """Who may take finished turns to be read again later; None: nobody."""
+        self._worker.later = later
+
+    def give_back(self, report: TurnReport) -> None:
+        """A turn that was taken to be read later: its verdict is shown, its trace written."""
+        try:
+            self._worker.start(self._worker.settle, report)
+        except RuntimeError:  # the interpreter ends, and with it the worker: nobody else writes traces now
+            self._worker.settle(report)
 
     # --- what the panel calls ---------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from exllama_guard.core.faults import FaultLog
 from exllama_guard.core.measures import Reason
-from exllama_guard.core.ports import ReadingScorer, SupportScorer, TraceSink
+from exllama_guard.core.ports import LaterReading, ReadingScorer, SupportScorer, TraceSink
 from exllama_guard.core.snippets import encodable, with_unique_ids
 from exllama_guard.core.turns import Finish, Reader, TurnReport, TurnRequest
 from exllama_guard.errors import EmbedderError, TraceError, VerifierError
@@ -59,6 +59,7 @@ class ScoringWorker:
         self._queue: deque[tuple[TurnHandle, Finish]] = deque()
         self._ahead = 0  # jobs that wait and may be left out
         self._handed = 0  # jobs that wait
+        self.later: LaterReading | None = None
         self.pause_s = 0.0  # what the last live score was worth
         self._faults = FaultLog()
         self.shed = 0
@@ -250,6 +251,8 @@ class ScoringWorker:
         report = None
         try:
             report = self.report(handle, handle.text, finish) if current else None
+            if report is not None and handle.settled is not None and handle.settled.answer == report.answer:
+                report = handle.settled
             if report is not None and (handle.acted is not None or handle.beside):
                 report = replace(report, acted=handle.acted or report.acted, beside=handle.beside)
         finally:  # a turn that could not be checked does not stay open
@@ -260,7 +263,18 @@ class ScoringWorker:
                 self._memory.touch()
         if report is None:
             return
-        report = self._read_again(handle, finish, report)
+        if report.second_reader is None:
+            report = self._read_again(handle, finish, report)
+        if self.later is None or not self.later.take(report):
+            self._trace(report)
+
+    def settle(self, report: TurnReport) -> None:
+        """Puts a finished turn that was read later in its place, and writes its trace."""
+        if report.second_reader is not None:
+            self._memory.settle(report)
+        self._trace(report)
+
+    def _trace(self, report: TurnReport) -> None:
         trace = self._outfit.ready().trace
         if trace is not None:
             self._write(trace, report)

@@ -56,6 +56,7 @@ class TurnHandle:
         self.scheduled = False
         self.closed = False
         self.acted: Acted | None = None
+        self.settled: TurnReport | None = None  # with an opinion that this reply waited for
         self.doing = ""  # what is done beyond writing the answer, one sentence
         self.beside = 0  # other replies that ran while this one did
         self.opened_at_s = time.monotonic()

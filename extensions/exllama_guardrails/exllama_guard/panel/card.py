@@ -16,6 +16,7 @@ from exllama_guard.panel.message import Message
 from exllama_guard.panel.packet import Page
 from exllama_guard.panel.source import PanelSource, ToolSource
 from exllama_guard.probes import ProbeDesk
+from exllama_guard.second_reader import SecondReader
 from exllama_guard.settings import Settings
 
 __all__ = ["Action", "Card", "PanelParts", "Said", "Visit", "Visitor", "place"]
@@ -31,7 +32,7 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class PanelParts:
-    """What cards work with; lifecycle and probes are asked for each time, since the host makes them later."""
+    """What cards work with; what the host makes later or anew is asked for each time."""
 
     source: PanelSource
     archive: Archive
@@ -39,6 +40,7 @@ class PanelParts:
     lifecycle: Callable[[], Lifecycle | None]
     probes: Callable[[], ProbeDesk | None]
     keep: Callable[[Settings], str] | None = None  # writes settings into the host's file; says what was done
+    second: Callable[[], SecondReader | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from exllama_guard.panel.source import PanelSource, ToolSource
 from exllama_guard.panel.turn import markup as turn_markup
 from exllama_guard.panel.turn.rows import glance
 from exllama_guard.probes import ProbeDesk
+from exllama_guard.second_reader import SecondReader
 from exllama_guard.settings import Settings
 
 __all__ = ["Desk"]
@@ -32,12 +33,13 @@ class Desk:
         *,
         tools: ToolSource | None = None,
         lifecycle: Callable[[], Lifecycle | None] = lambda: None,
+        second: Callable[[], SecondReader | None] = lambda: None,
         probes: Callable[[], ProbeDesk | None] = lambda: None,
         keep: Callable[[Settings], str] | None = None,
     ) -> None:
-        """Reads from `source`, `tools`, the lifecycle and the probes; nothing is rendered yet."""
+        """Reads from `source`, `tools`, the lifecycle, the second reader and the probes; renders nothing."""
         self._source = source
-        parts = PanelParts(source, Archive(source), tools, lifecycle, probes, keep)
+        parts = PanelParts(source, Archive(source), tools, lifecycle, probes, keep, second)
         self._cards = tuple(card(parts) for card in CARDS)
         self._actions: dict[str, Action] = {"switch": self._switch}
         for card in self._cards:

@@ -19,6 +19,7 @@ from exllama_guard.panel.desk import Desk
 from exllama_guard.panel.shell import script, shell
 from exllama_guard.panel.source import PanelSource, ToolSource
 from exllama_guard.probes import ProbeDesk
+from exllama_guard.second_reader import SecondReader
 from exllama_guard.settings import Settings
 
 
@@ -28,11 +29,12 @@ def build_panel(
     wake_on: Sequence[Any] = (),
     tools: ToolSource | None = None,
     lifecycle: Callable[[], Lifecycle | None] = lambda: None,
+    second: Callable[[], SecondReader | None] = lambda: None,
     probes: Callable[[], ProbeDesk | None] = lambda: None,
     keep: Callable[[Settings], str] | None = None,
 ) -> None:
     """Builds the panel inside the open `gr.Blocks`; `wake_on` are components whose change means news."""
-    desk = Desk(source, tools=tools, lifecycle=lifecycle, probes=probes, keep=keep)
+    desk = Desk(source, tools=tools, lifecycle=lifecycle, second=second, probes=probes, keep=keep)
 
     def answer(message: str, request: gr.Request) -> str:
         return desk.answer(message or "", visitor(request))

@@ -114,7 +114,17 @@ SETTING_GROUPS = (
         ),
     ),
     ("Live and memory", ("live_updates_per_s", "turns_kept", "resonance_window", "queue_limit")),
-    ("Models", ("embedder", "verifier", "reader")),
+    (
+        "Models",
+        (
+            "embedder",
+            "verifier",
+            "reader",
+            "second_reader",
+            "second_reader_wait_s",
+            "second_reader_limit_s",
+        ),
+    ),
     ("Knowledge folder", ("knowledge_folder", "knowledge_snippets")),
     ("After a model load", ("warmup", "warmup_limit_s", "rotation", "rotation_tokens")),
     ("Tools", ("tool_lock", "invented_arguments")),
@@ -134,6 +144,15 @@ CHOICE_WORDS = {
     "repair": "repair: one new try from the snippets",
     "refuse": "refuse: what is missing instead",
     "block": "block: the call does not run, the model is told why",
+}
+
+# Where a word means something else in one setting.
+CHOICES_OF = {
+    "second_reader": {
+        "off": "off: it is not asked",
+        "on": "on: where it was measured and is of use",
+        "auto": "auto: measured by itself, too, when idle",
+    },
 }
 
 SETTING_HINTS = {
@@ -174,6 +193,15 @@ SETTING_HINTS = {
     "queue_limit": ("Replies that may wait", "Beyond this the oldest waiting check is dropped and counted."),
     "embedder": ("Embedding model", "A folder or a name; empty: the small one that is installed."),
     "reader": ("Reader", "built-in: a small model reads each finished answer again; empty: none."),
+    "second_reader": (
+        "Loaded model as second reader",
+        "The model that chats is asked about undecided statements while it is idle; see the Model tab.",
+    ),
+    "second_reader_wait_s": ("Ask it after", "Seconds without any reply; who asks something goes first."),
+    "second_reader_limit_s": (
+        "Wait for its opinion",
+        "Seconds that an answer waits where something is done because of its verdict; 0: not at all.",
+    ),
     "verifier": ("Verifier", "A cross-encoder folder or name; empty: the built-in checks."),
     "knowledge_folder": ("Folder of documents", "Text, Markdown and PDF files to answer from; empty: none."),
     "knowledge_snippets": ("Snippets a question", "How many passages go into the prompt."),

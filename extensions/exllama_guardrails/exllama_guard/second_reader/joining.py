@@ -20,6 +20,7 @@ _RIDGE = 1.0  # of standardised weights: one prior row in favour of saying nothi
 _STEPS = 40
 _RIGHT_ABOVE = 0.95  # share of right statements among those that may pass
 _WRONG_BELOW = 0.90  # share of wrong statements among those that may fail
+_EVEN = 0.5
 _FEWEST = 20  # statements beyond a point, else none is placed
 
 
@@ -78,7 +79,8 @@ def fitted(rows: Sequence[Signals], right: Sequence[bool]) -> Join:
 def points_of(scores: Floats, right: npt.NDArray[np.bool_]) -> tuple[float | None, float | None]:
     """The lowest score from which 95 of 100 statements are right, the highest below which 90 are wrong.
 
-    Read from scores out of fold; None where no 20 statements lie beyond such a point.
+    Read from scores out of fold; None where no 20 statements lie beyond such a point. What is likelier right
+    than wrong never fails, and the other way round, however the rest of its side reads.
     """
     order = np.argsort(-scores, kind="stable")
     count = np.arange(1, len(scores) + 1)
@@ -88,6 +90,7 @@ def points_of(scores: Floats, right: npt.NDArray[np.bool_]) -> tuple[float | Non
     rejected = np.flatnonzero(lost & (count >= _FEWEST))
     accept = float(scores[order[accepted[-1]]]) if len(accepted) else None
     reject = float(scores[order[::-1][rejected[-1]]]) if len(rejected) else None
-    if accept is not None and reject is not None and reject > accept:
-        reject = accept
-    return accept, reject
+    return (
+        None if accept is None else max(accept, _EVEN),
+        None if reject is None else min(reject, _EVEN),
+    )

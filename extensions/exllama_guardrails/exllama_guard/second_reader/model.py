@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 from exllama_guard.core.backend import Continuation
 from exllama_guard.core.measures import FloatArray, NotScored
 from exllama_guard.errors import Stopped
 
-__all__ = ["LoadedReader", "NextTokens"]
+__all__ = ["LoadedReader", "NextTokens", "ReadingModel"]
 
 
 class NextTokens(Protocol):
@@ -31,6 +32,17 @@ class NextTokens(Protocol):
     def continuation(self, ids: Sequence[int], start: int) -> Continuation | NotScored:
         """How likely the model finds ids[start:]."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingModel:
+    """A loaded model that can be asked. `model_hash` is "" where its files were not to be read."""
+
+    name: str
+    loader: str
+    model_hash: str  # of its files, with the names of its LoRAs
+    tokens: NextTokens
+    fill: Callable[[str], str]  # puts a user's message into the chat template
 
 
 class LoadedReader:

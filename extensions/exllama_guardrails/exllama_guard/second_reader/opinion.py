@@ -25,6 +25,7 @@ __all__ = ["read_again", "undecided"]
 
 _MOST_ASKED = 4  # the least supported: an answer is its worst statement
 _NEXT_TO_NOTHING = 0.15  # share of the wording in the evidence below which nothing passes
+_LEANS = 0.2  # log-odds of the judge, below which it says neither
 _WORDS = {Gate.PASS: "Pass", Gate.REVIEW: "Review", Gate.FAIL: "Fail"}
 
 
@@ -109,17 +110,20 @@ def _read(report: TurnReport, claim: ClaimSupport, reader: LoadedReader, join: J
     least = contrast if isinstance(contrast, NotScored) else contrast.least
     entropy = contrast if isinstance(contrast, NotScored) else contrast.entropy
     support = join.support(Signals(first, judged, least))
-    after = _gate(claim, support, join)
+    after = _gate(claim, support, judged, join)
     return ReadStatement(
         claim.text, evidence.snippet_id, first, judged, least, entropy, support, claim.gate, after
     )
 
 
-def _gate(claim: ClaimSupport, support: float, join: Join) -> Gate:
-    """Passes or fails beyond the points; what a check has found, and what stands nowhere, never passes."""
-    if join.reject is not None and support < join.reject:
+def _gate(claim: ClaimSupport, support: float, judged: float, join: Join) -> Gate:
+    """Passes or fails beyond the points; what a check has found, and what stands nowhere, never passes.
+
+    Only where the model itself leans that way: one that always says yes leans nowhere.
+    """
+    if join.reject is not None and support < join.reject and judged <= -_LEANS:
         return Gate.FAIL
-    if join.accept is None or support < join.accept:
+    if join.accept is None or support < join.accept or judged < _LEANS:
         return claim.gate
     nowhere = claim.evidence is None or claim.evidence.overlap < _NEXT_TO_NOTHING
     return (

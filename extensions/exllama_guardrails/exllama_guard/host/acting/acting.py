@@ -7,7 +7,7 @@ to the same reader. Where anything fails, the first answer stands and the panel 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
@@ -38,6 +38,7 @@ from exllama_guard.settings import Settings
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import TurnHandle
+    from exllama_guard.second_reader import SecondReader
 
 __all__ = ["Acting"]
 
@@ -70,8 +71,15 @@ def _nothing_put(self: Acting, decision: Decision, report: TurnReport, text: str
 class Acting:
     """What is done after the last token of one reply. Used by one step of the host's generator at a time."""
 
-    def __init__(self, settings: Settings, call: Call, lines: VisibleLines, first: FirstVerdicts) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        call: Call,
+        lines: VisibleLines,
+        first: FirstVerdicts,
+        second: Callable[[], SecondReader | None] = lambda: None,
+    ) -> None:
+        self._settings, self._second = settings, second
         self._call = call
         self._lines = lines
         self._first = first
@@ -113,6 +121,8 @@ class Acting:
         if report is None:
             yield from self._unchecked(handle, given, text, waited_ms)
             return text
+        report = self._second_opinion(handle, report)
+        waited_ms = (time.monotonic() - started_s) * 1000
         decision = self._decision(handle, report)
         acted = Acted(decision.wanted, Action.SHOW, decision.why, waited_ms=waited_ms)
         if decision.action is Action.REPAIR:
@@ -157,6 +167,16 @@ class Acting:
         if report is not None:
             self._first.came(self._settings)
         return report
+
+    @guarded(lambda self, handle, report: report)
+    def _second_opinion(self, handle: TurnHandle, report: TurnReport) -> TurnReport:
+        """The report with what the loaded model says of it, where that comes in time; else as it is."""
+        second, limit_s = self._second(), self._settings.second_reader_limit_s
+        settled = second.at_once(report, limit_s, self._call.interrupted) if second is not None else None
+        if settled is None:
+            return report
+        handle.settled = settled
+        return settled
 
     def _scored(self, handle: TurnHandle, text: str, wait_s: float) -> TurnReport | None:
         """The report of a new try; None where it takes longer than `wait_s`."""

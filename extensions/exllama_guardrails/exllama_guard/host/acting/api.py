@@ -63,6 +63,8 @@ def note_report(handle: TurnHandle, kept: str | None, given: str, finish: Finish
         why = f"The verdict was not there {settings.act_wait_ms / 1000:g} s after the last word."
         reports.append(unchecked_summary(handle.request.turn_id, why, handle.acted))
         return
+    if handle.settled is not None and handle.settled.answer == report.answer:
+        report = handle.settled  # the reply has waited for a second opinion
     reports.append(summary_of(replace(report, acted=handle.acted)))
 
 

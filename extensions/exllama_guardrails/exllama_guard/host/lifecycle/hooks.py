@@ -25,6 +25,7 @@ from exllama_guard.loaders import capabilities
 
 if TYPE_CHECKING:
     from exllama_guard.monitor import Monitor
+    from exllama_guard.second_reader import SecondReader
 
 __all__ = ["BadLogitsWatch", "HostPath", "gating", "lifecycle_for", "loaded_model"]
 
@@ -137,8 +138,13 @@ def _path(name: str, model: object, args: object) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def gating(lifecycle: Lifecycle) -> Callable[[Reply], Reply]:
-    """A wrapper for `_generate_reply`: a request waits until the model is warm, and is counted afterwards."""
+def gating(
+    lifecycle: Lifecycle, second: Callable[[], SecondReader | None] = lambda: None
+) -> Callable[[Reply], Reply]:
+    """A wrapper for `_generate_reply`: a request waits until the model is warm, and is counted afterwards.
+
+    `second` reads nothing while a reply is written; a prompt that it is reading ends before the reply begins.
+    """
 
     def wrap(original: Reply) -> Reply:
         signature = inspect.signature(original)
@@ -151,6 +157,8 @@ def gating(lifecycle: Lifecycle) -> Callable[[Reply], Reply]:
             if _wait(lifecycle, state):
                 yield ""  # what the host gives where nothing was written
                 return
+            reader = second()
+            _starts(reader)
             started_s = time.perf_counter()
             first_s: float | None = None
             text = ""
@@ -162,6 +170,7 @@ def gating(lifecycle: Lifecycle) -> Callable[[Reply], Reply]:
                     yield text
             finally:
                 replies.close()
+                _ends(reader)
                 _ended(lifecycle, prompt, text, first_s)
 
         return gated
@@ -209,6 +218,18 @@ def _wait(lifecycle: Lifecycle, state: Mapping[str, Any]) -> bool:
     patience = _Patience(state)
     lifecycle.before_reply(loaded_model(), patience.over, patience.since_s)
     return patience.over()
+
+
+@guarded(lambda second: None)
+def _starts(second: SecondReader | None) -> None:
+    if second is not None:
+        second.way.reply_starts()
+
+
+@guarded(lambda second: None)
+def _ends(second: SecondReader | None) -> None:
+    if second is not None:
+        second.way.reply_ended()
 
 
 @guarded(lambda lifecycle, prompt, text, first_s: None)

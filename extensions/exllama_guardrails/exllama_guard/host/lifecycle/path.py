@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -59,6 +61,13 @@ class HostPath:
     def waiting(self) -> int:
         """Requests that wait for the host's lock, once it is watched."""
         return int(getattr(getattr(webui.shared_module(), "generation_lock", None), "waiting", 0))
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it nobody else gets the host's lock, also where who has it gives it back."""
+        lock = watched_lock(webui.shared_module())
+        with nullcontext() if lock is None else lock.kept():
+            yield
 
     def run(self, prompt: str, n_tokens: int, cancel: threading.Event) -> Run:
         """A greedy streamed reply, as the host would give it to a user; `tokens` is what was asked for."""

@@ -177,7 +177,15 @@ def _signs(session: Session, reader: Reader) -> ModelSigns:
         shards_now=seen.card.shard_hash if seen.card is not None else "",
         canary=canary.sentence() if canary is not None and canary.same is False else "",
         tools=tools,
+        loader=seen.loader,
+        logprobs=None if seen.state is FenceState.NONE else _gives_logprobs(seen.capabilities),
+        second_reader=session.monitor.settings.second_reader != "off",
     )
+
+
+def _gives_logprobs(can: Capabilities | None) -> bool:
+    """Whether those of the next token can be had; not where no adapter knows the loader."""
+    return can is not None and can.next_logprobs
 
 
 _BEFORE_WARM = {

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -33,8 +35,10 @@ class WatchedLock:
     def __init__(self, lock: threading.Lock) -> None:
         """Watches `lock`, which others may hold or wait for already."""
         self.watched = lock
-        self._own = threading.Lock()  # protects the dictionary
+        self._own = threading.Lock()  # protects the three below
         self._since_s: dict[object, float] = {}  # of the requests that wait now, however long it takes
+        self._keepers = 0
+        self._given_back = False  # while it was kept
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As the lock's; notes for this thread whether Stop was pressed while it waited."""
@@ -63,9 +67,32 @@ class WatchedLock:
         return 0.0 if first_s is None else time.perf_counter() - first_s
 
     def release(self) -> None:
-        """As the lock's."""
+        """As the lock's; where it is kept, once it is kept no more."""
         _this_thread.wait = None
+        with self._own:
+            if self._keepers:
+                self._given_back = True
+                return
         self.watched.release()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it, who holds the lock may give it back and go on; it is free once the block has ended.
+
+        For work that a reply has begun and does not wait for: nothing else may use the model meanwhile.
+        """
+        with self._own:
+            self._keepers += 1
+        try:
+            yield
+        finally:
+            with self._own:
+                self._keepers -= 1
+                free = self._given_back and not self._keepers
+                if free:
+                    self._given_back = False
+            if free:
+                self.watched.release()
 
     def locked(self) -> bool:
         """As the lock's."""

@@ -57,7 +57,9 @@ class _Turn:
         self._state = state = call.state
         self._is_chat = call.is_chat
         self._escaped = call.escaped
-        self._acting = Acting(session.monitor.settings, call, session.lines, session.first)
+        self._acting = Acting(
+            session.monitor.settings, call, session.lines, session.first, lambda: session.second
+        )
         self._kept: str | None = None  # the model's text to measure, once it was decided what to do
         self._ended: Finish | None = None
         self._stop_event = state.get("stop_event")

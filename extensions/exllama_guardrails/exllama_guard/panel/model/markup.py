@@ -24,17 +24,17 @@ def model(rows: ModelRows | None, info: ModelInfo | None, embedder: str) -> Html
         missing = empty(
             "No model loaded", "Load one on the Model page. Pasted texts can be checked without a model."
         )
-        return join(missing, _about((measures,)))
+        return join(missing, about((measures,)))
     if rows is None or not (rows.facts or rows.speed):
         state = el("p", badge(rows.state, rows.tone), " ", rows.status, cls="eg-state") if rows else None
-        return join(el("p", info.name, cls="eg-question"), state, _about((*_in_words(info), measures)))
+        return join(el("p", info.name, cls="eg-question"), state, about((*_in_words(info), measures)))
     return join(
         el("p", rows.title, cls="eg-question"),
         el("p", badge(rows.state, rows.tone), " ", rows.status, cls="eg-state"),
         el(
             "div",
-            el("section", el("h4", "Loaded"), _about((*rows.facts, measures))),
-            el("section", el("h4", "Warm-up"), _about(rows.speed)) if rows.speed else None,
+            el("section", el("h4", "Loaded"), about((*rows.facts, measures))),
+            el("section", el("h4", "Warm-up"), about(rows.speed)) if rows.speed else None,
             cls="eg-pair",
         ),
     )
@@ -55,7 +55,7 @@ def cache(rows: ModelRows | None) -> Html:
     """Tokens since the last reset as a bar, the last rotation, and the drift that was measured."""
     if rows is None or not rows.facts:
         return Html("")
-    return join(el("h4", "KV cache"), _bar(rows.cache_bar, "Tokens since the last reset"), _about(rows.cache))
+    return join(el("h4", "KV cache"), bar(rows.cache_bar, "Tokens since the last reset"), about(rows.cache))
 
 
 def drift(rows: ModelRows | None) -> Html:
@@ -65,7 +65,7 @@ def drift(rows: ModelRows | None) -> Html:
     if rows.drift_bar is not None:
         return el(
             "div",
-            _bar(rows.drift_bar, "Drift measurement"),
+            bar(rows.drift_bar, "Drift measurement"),
             button("Cancel", "cancel-drift"),
             cls="eg-running",
         )
@@ -119,7 +119,8 @@ def _event(event: Event) -> Html:
     return el("li", el("span", at, cls="eg-note eg-num"), el("span", event.text))
 
 
-def _about(rows: Sequence[ModelRow]) -> Html:
+def about(rows: Sequence[ModelRow]) -> Html:
+    """Lines of name and value."""
     if not rows:
         return Html("")
     return el(
@@ -136,10 +137,11 @@ def _about(rows: Sequence[ModelRow]) -> Html:
     )
 
 
-def _bar(bar: Bar, label: str) -> Html:
-    if bar.share is None:
-        return el("p", bar.text, cls="eg-note")
-    percent = f"{bar.share:.1%}"
+def bar(row: Bar, label: str) -> Html:
+    """A bar with its words, or the words alone where it is off."""
+    if row.share is None:
+        return el("p", row.text, cls="eg-note")
+    percent = f"{row.share:.1%}"
     return el(
         "div",
         el(
@@ -150,8 +152,8 @@ def _bar(bar: Bar, label: str) -> Html:
             aria_label=label,
             aria_valuemin=0,
             aria_valuemax=100,
-            aria_valuenow=round(bar.share * 100),
+            aria_valuenow=round(row.share * 100),
         ),
-        el("span", bar.text, cls="eg-note eg-num"),
+        el("span", row.text, cls="eg-note eg-num"),
         cls="eg-meter",
     )

@@ -9,7 +9,7 @@ from exllama_guard.core.html import Html, el
 from exllama_guard.panel.fitted import fitted_limit
 from exllama_guard.panel.forms import select, submit
 from exllama_guard.panel.html import button
-from exllama_guard.panel.words import CHOICE_WORDS, SETTING_GROUPS, SETTING_HINTS
+from exllama_guard.panel.words import CHOICE_WORDS, CHOICES_OF, SETTING_GROUPS, SETTING_HINTS
 from exllama_guard.settings import Settings, choices
 
 
@@ -49,13 +49,14 @@ def _group(title: str, names: Iterable[str], settings: Settings) -> Html:
 def _setting(name: str, value: object) -> Html:
     label, hint = SETTING_HINTS[name]
     default = next(field.default for field in fields(Settings) if field.name == name)
+    meant = {**CHOICE_WORDS, **CHOICES_OF.get(name, {})}
     shown = "" if value is None else str(value)
     plain = (
         "on"
         if default is True
         else "off"
         if default is False
-        else CHOICE_WORDS.get(str(default), str(default)).partition(":")[0]
+        else meant.get(str(default), str(default)).partition(":")[0]
     )
     known = "" if default in (None, "") else f" Default: {plain}."
     common = {"name": name, "aria_describedby": f"eg-h-{name}"}
@@ -63,7 +64,7 @@ def _setting(name: str, value: object) -> Html:
     if isinstance(default, bool):
         control = el("input", type="checkbox", checked=bool(value), data_kind="bool", **common)
     elif words := choices(name):
-        control = select([(word, CHOICE_WORDS[word]) for word in words], shown, data_kind="str", **common)
+        control = select([(word, meant[word]) for word in words], shown, data_kind="str", **common)
     elif isinstance(default, str):
         control = el("input", type="text", value=shown, data_kind="str", **common)
     else:

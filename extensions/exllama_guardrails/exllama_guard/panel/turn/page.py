@@ -12,11 +12,12 @@ from exllama_guard.panel.card import place
 from exllama_guard.panel.html import empty
 from exllama_guard.panel.packet import Page, Part, Slot, SlotList
 from exllama_guard.panel.turn import markup as turn_markup
-from exllama_guard.panel.turn import markup_acted
+from exllama_guard.panel.turn import markup_acted, markup_second
 from exllama_guard.panel.turn.evidence import evidence_row
 from exllama_guard.panel.turn.hints import hint
 from exllama_guard.panel.turn.rows import facts, measures, snippet_rows
 from exllama_guard.panel.turn.rows_acted import acted_row
+from exllama_guard.panel.turn.rows_second import second_row
 from exllama_guard.panel.turn.segments import segments
 from exllama_guard.settings import Settings
 
@@ -42,7 +43,7 @@ def turn_page(
     claim = _claim(report, chosen.removeprefix(prefix) if chosen.startswith(prefix) else "")
     row = evidence_row(report, claim) if claim is not None else None
     settled = bool(report.answer) and report.finish is not Finish.STREAMING
-    done = acted_row(report.acted)
+    done, read = acted_row(report.acted), second_row(report.second_reader)
     answer = tuple((piece.key, turn_markup.segment(piece, prefix)) for piece in segments(report))
     diagnosed = report.request.turn_id if settled and report.request.channel is not Channel.PASTED else ""
     notes = (*report.notes, *filter(None, (hint(report),)))
@@ -55,7 +56,7 @@ def turn_page(
     return Page(
         (
             Slot(prefix + "head", heading),
-            Slot(prefix + "acted", markup_acted.acted(done)),
+            Slot(prefix + "acted", join(markup_acted.acted(done), markup_second.second(read))),
             *_numbers(report, settings, prefix),
             *_snippets(report, prefix),
         ),

@@ -130,6 +130,8 @@ def glance(report: TurnReport, settings: Settings) -> GlanceRow:
     early = streaming and isinstance(report.support.support, NotScored) and bool(report.request.snippets)
     reasons = ("The first sentence is still being written.",) if early else report.verdict.reasons
     why = claim_reason(worst) if shown and worst is not None else (reasons[0] if reasons else "")
+    if _was_moved(report):
+        why = report.verdict.reasons[0]  # both verdicts, and what the loaded model said
     done = _DONE.get(report.acted.done, "") if report.acted is not None else ""
     return GlanceRow(
         badge=Badge("Measuring", "none") if early else badge(report.verdict.gate),
@@ -145,6 +147,12 @@ def _is_unrelated(report: TurnReport) -> bool:
     """Whether the reply is not about the snippets, so that their distance to the question blames nobody."""
     support = report.support.support
     return isinstance(support, NotScored) and support.reason is Reason.UNRELATED
+
+
+def _was_moved(report: TurnReport) -> bool:
+    """Whether the loaded model has settled a statement of the answer."""
+    opinion = report.second_reader
+    return opinion is not None and any(one.before is not one.after for one in opinion.statements)
 
 
 def claim_reason(claim: ClaimSupport) -> str:

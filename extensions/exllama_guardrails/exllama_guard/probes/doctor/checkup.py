@@ -33,6 +33,7 @@ _ELSEWHERE = {
     "T2": "needs the same question with extensions on and off: `replay`",
     "T3": "needs several users at once, in the WebUI",
     "T5": "measured by the warm-up in the WebUI",
+    "SR1": "needs a loader that holds a model, in the WebUI",
 }
 # The same inside the host, where the loaded model and the chats are at hand.
 IN_THE_HOST = {

@@ -64,6 +64,9 @@ class ModelSigns:
     baseline: LogitDrift | None = None  # fixed tokens now against those kept from the first load
     floor: float = 0.0
     tools: ToolCounts = ToolCounts()
+    loader: str = ""
+    logprobs: bool | None = None  # whether the loader gives those of the next token
+    second_reader: bool = False  # whether somebody wants the model to be asked as a second reader
 
 
 def tool_counts(records: Sequence[CallRecord], replies: Sequence[str] = ()) -> ToolCounts:
@@ -77,12 +80,13 @@ def tool_counts(records: Sequence[CallRecord], replies: Sequence[str] = ()) -> T
 
 
 def observe_signs(signs: ModelSigns) -> tuple[Observation, ...]:
-    """EX1, EX4, EX5 and T5 of the loaded model; EX3 needs turns, too (probes/doctor/checkup.py)."""
+    """EX1, EX4, EX5, T5, SR1 of the loaded model; EX3 needs turns, too (probes/doctor/checkup.py)."""
     fence, tools = signs.fence, signs.tools
     if fence is None:
         no = "no model is loaded"
-        return unobserved("EX1", no), _tools(tools), unobserved("EX5", no), unobserved("T5", no)
-    return first_run(fence.ratio, fence.same_text), _tools(tools), _shards(signs, fence), _early(fence)
+        return (*(unobserved(id_, no) for id_ in ("EX1", "EX5", "T5", "SR1")), _tools(tools))
+    first = first_run(fence.ratio, fence.same_text)
+    return first, _tools(tools), _shards(signs, fence), _early(fence), _log_probabilities(signs)
 
 
 def _tools(tools: ToolCounts) -> Observation:
@@ -96,6 +100,22 @@ def _shards(signs: ModelSigns, fence: Fence) -> Observation:
     if signs.canary and found.verdict in (Gate.PASS, Gate.NOT_MEASURED):
         return observed("EX5", Gate.REVIEW, signs.canary, now=signs.shards_now)
     return found
+
+
+def _log_probabilities(signs: ModelSigns) -> Observation:
+    loader = signs.loader or "this loader"
+    if signs.logprobs is None:
+        return unobserved("SR1", "the loader was not looked at yet")
+    if signs.logprobs:
+        return observed("SR1", Gate.PASS, f"{loader} gives log-probabilities of the next token.")
+    if not signs.second_reader:
+        return unobserved("SR1", f"{loader} gives no log-probabilities, and second_reader is off")
+    return observed(
+        "SR1",
+        Gate.REVIEW,
+        f"{loader} gives no log-probabilities, so the setting second_reader does nothing: load the model "
+        "with another loader, or switch it off.",
+    )
 
 
 def _early(fence: Fence) -> Observation:

@@ -84,6 +84,7 @@ _ROWS = (
     ("V5", "Loader computes something else than the reference", "mean KL on fixed tokens above 0.05 nats and above 3 × floor", _BOOT, "bootstrap-ordering predeploy-collapse exllamav2"),
     ("T5", "Generation before the model was ready", "a reply started before the warm-up ended", _BOOT, "bootstrap-ordering"),
     # quantisation and the loader
+    ("SR1", "Loader gives no log-probabilities", "second_reader is on, and the loader gives none of the next token: the model is never asked", _REASON, "ldi"),
     ("V1", "Fluent text, citations missing", "snippets were given, nothing is cited", _SCHEMA, "data-contracts retrieval-traceability"),
     ("V2", "Wrong snippet despite high similarity", "ΔS(question, snippet) within its limit (0.45), but coverage below 0.50 or ΔS(snippet, anchor) from the limit (0.60)", _FIND, "embedding-vs-semantic vectorstore-fragmentation"),
     ("V3", "JSON breaks with a quantised mode", "fewer valid JSON answers than the reference, or below 98 %", _SCHEMA, "logic-collapse data-contracts"),

@@ -1,0 +1,1 @@
+"""The loaded model of the host as a second reader."""
